@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+#	make		build .output/seam
+#	make demo	install what is missing, build, and show the main job on real traffic
+#	make check	install what is missing, build, and run every test
+#	make help	the other targets
+
+VERSION := 0.1.0
+O := .output
+
+CLANG ?= $(firstword $(shell command -v clang clang-19 clang-16 clang-14 2>/dev/null) clang)
+LLVM_STRIP ?= $(firstword $(shell command -v $(subst clang,llvm-strip,$(notdir $(CLANG))) llvm-strip \
+		llvm-strip-19 llvm-strip-16 llvm-strip-14 2>/dev/null) llvm-strip)
+BPFTOOL ?= $(firstword $(shell command -v bpftool /usr/sbin/bpftool 2>/dev/null) bpftool)
+PREFIX ?= /usr/local
+ARCH := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
+
+WARN := -Wall -Wextra -Werror
+BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) $(WARN) -Wno-unused-function \
+	-Wno-unused-parameter -Wno-address-of-packed-member -Iinclude -Ivmlinux -Ibpf
+LIBS := libbpf libxdp libmnl libconfig jansson libhs libcrypto
+CFLAGS ?= -O2 -g
+SEAM_CFLAGS := -std=gnu11 $(WARN) -DSEAM_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(O) \
+	$(shell pkg-config --cflags $(LIBS) 2>/dev/null)
+SEAM_LIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lhttp_parser $(EXTRA_LIBS)
+
+BPF_OBJS := $(patsubst bpf/%.bpf.c,$(O)/%.bpf.o,$(wildcard bpf/*.bpf.c))
+SKELS := $(BPF_OBJS:.bpf.o=.skel.h)
+USER_OBJS := $(patsubst user/%.c,$(O)/user/%.o,$(wildcard user/*.c))
+
+.PHONY: all clean help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(O)/seam
+
+$(O)/seam: $(USER_OBJS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SEAM_LIBS)
+
+$(O)/user/%.o: user/%.c $(SKELS) Makefile | $(O)/user
+	$(CC) $(SEAM_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# DWARF is dropped, BTF kept: a tenth of the size in the binary.
+$(O)/%.bpf.o: bpf/%.bpf.c Makefile | $(O)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(O)/$*.bpf.d -c -o $@ $<
+	$(LLVM_STRIP) -g $@
+
+$(O)/%.skel.h: $(O)/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+
+$(O) $(O)/user:
+	mkdir -p $@
+
+clean:
+	rm -rf $(O)
+
+-include $(wildcard $(O)/*.d $(O)/user/*.d)

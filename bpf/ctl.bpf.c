@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Transitions that userspace asks for. Run by BPF_PROG_TEST_RUN, as a classifier
+ * because syscall programs may not take spin locks before Linux 6.6. The packet
+ * is a struct seam_ctl.
+ */
+#include "transition.h"
+
+#define ENOENT 2
+#define EAGAIN 11
+#define EBUSY 16
+#define EINVAL 22
+
+/* Fills in where the flow stands; everything but the lock. Lock held. */
+static __always_inline void snapshot(struct seam_ctl *c, const struct flow *f)
+{
+	__builtin_memcpy((void *)&c->flow + sizeof(struct bpf_spin_lock),
+			 (void *)f + sizeof(struct bpf_spin_lock),
+			 sizeof(*f) - sizeof(struct bpf_spin_lock));
+}
+
+static __always_inline int ctl_split(struct flow *f, __u8 reason, __u64 now,
+				     struct seam_event *ev)
+{
+	if (f->flags & FLOW_F_NO_SPLIT)
+		return -EINVAL;
+	if (f->state == FLOW_SPLITTING)
+		return 0; /* the timer was faster */
+	if (f->state != FLOW_HELD || (f->flags & FLOW_F_RELEASE))
+		return -EBUSY;
+	if (!nothing_in_flight(f))
+		return -EAGAIN;
+	freeze(f, reason, now, ev);
+	return 0;
+}
+
+static __always_inline int ctl_merge(struct flow *f, __u8 reason, __u64 now,
+				     struct seam_event *ev)
+{
+	if (f->state == FLOW_MERGED)
+		return 0;
+	if (!state_split(f->state))
+		return -EINVAL;
+	if (f->state != FLOW_MERGING)
+		move(f, FLOW_MERGING, reason, now, ev);
+	if (!quiet(f))
+		return -EAGAIN;
+	merge(f, SEAM_R_QUIET, now, ev);
+	f->tc_ns = now;
+	return 0;
+}
+
+static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 now,
+				    struct seam_event *ev)
+{
+	if (f->state == FLOW_PASSED)
+		return 0;
+	if (f->state == FLOW_SPLITTING)
+		return -EBUSY;
+	if (f->state != FLOW_HELD)
+		return -EINVAL;
+	if (f->held_in == f->held_out) {
+		f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
+		move(f, FLOW_PASSED, c->reason, now, ev);
+	} else {
+		f->flags |= FLOW_F_RELEASE;
+	}
+	return 0;
+}
+
+/* A new daemon finds what a dead one left. */
+static __always_inline int ctl_recover(struct flow *f, __u64 now, struct seam_event *ev)
+{
+	if (f->state == FLOW_HELD || f->state == FLOW_SPLITTING)
+		fail(f, SEAM_R_RESTART, now, ev);
+	else if (state_split(f->state))
+		abort_split(f, SEAM_R_RESTART, now, ev);
+	f->held_out = f->held_in;
+	return 0;
+}
+
+static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now,
+				   struct seam_event *ev)
+{
+	if (c->rule != CTL_KEEP_RULE)
+		f->rule = c->rule;
+	switch (c->op) {
+	case CTL_PASS:
+		return ctl_pass(f, c, now, ev);
+	case CTL_SPLIT:
+		return ctl_split(f, c->reason, now, ev);
+	case CTL_SPLIT_READY:
+		if (f->state != FLOW_SPLITTING)
+			return -EINVAL;
+		move(f, FLOW_SPLIT, c->reason, now, ev);
+		return 0;
+	case CTL_UNSPLIT:
+		if (f->state != FLOW_SPLITTING)
+			return -EINVAL;
+		f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
+		move(f, FLOW_PASSED, c->reason, now, ev);
+		return 0;
+	case CTL_MERGE:
+		return ctl_merge(f, c->reason, now, ev);
+	case CTL_BLOCK:
+		if (f->state == FLOW_BLOCKED)
+			return 0;
+		f->flags |= c->flags & (FLOW_F_BLOCK_RST | FLOW_F_RST_BOTH | FLOW_F_ABORTED);
+		f->flags &= ~FLOW_F_RELEASE;
+		move(f, FLOW_BLOCKED, c->reason, now, ev);
+		return 0;
+	case CTL_ABORT:
+		if (c->arg & 1)
+			f->end[SEAM_CLIENT].flags |= END_F_RST_OK;
+		if (c->arg & 2)
+			f->end[SEAM_SERVER].flags |= END_F_RST_OK;
+		return 0;
+	case CTL_CLOSED:
+		if (f->state == FLOW_CLOSING)
+			return 0;
+		move(f, FLOW_CLOSING, c->reason, now, ev);
+		return 0;
+	case CTL_RECOVER:
+		return ctl_recover(f, now, ev);
+	case CTL_SNAPSHOT:
+		return 0;
+	}
+	return -EINVAL;
+}
+
+SEC("tc")
+int seam_ctl(struct __sk_buff *ctx)
+{
+	struct seam_ctl *c = (void *)(long)ctx->data;
+	__u64 now = bpf_ktime_get_ns();
+	struct room *room = room_get();
+	struct flow_key key;
+	struct flow *f;
+	bool expired;
+	__u8 state;
+	__u64 id;
+
+	if ((void *)(c + 1) > (void *)(long)ctx->data_end || !room)
+		return -1;
+	key = c->key;
+	f = bpf_map_lookup_elem(&flows, &key);
+	if (!f || (c->id && f->id != c->id)) {
+		c->result = -ENOENT;
+		return 0;
+	}
+	room->event.type = 0;
+	if (c->op == CTL_EXPIRE || c->op == CTL_DELETE) {
+		bpf_spin_lock(&f->lock);
+		expired = c->op == CTL_DELETE ||
+			  (f->state == c->state && now - f->seen_ns >= c->arg);
+		if (expired) {
+			move(f, FLOW_NONE, c->reason, now, &room->event);
+			snapshot(c, f);
+		}
+		state = f->flags & FLOW_F_HISTORY ? 1 : 0;
+		id = f->id;
+		bpf_spin_unlock(&f->lock);
+		if (!expired) {
+			c->result = -EAGAIN;
+			return 0;
+		}
+		report(&room->event, &key, state ? FLOW_F_HISTORY : 0);
+		bpf_map_delete_elem(&flows, &key);
+		bpf_map_delete_elem(&history, &id);
+		c->result = 0;
+		return 0;
+	}
+	bpf_spin_lock(&f->lock);
+	c->result = ctl_run(f, c, now, &room->event);
+	snapshot(c, f);
+	bpf_spin_unlock(&f->lock);
+	report(&room->event, &key, c->flow.flags);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

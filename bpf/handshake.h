@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * From SYN to established: what is negotiated is noted in an embryo, and the
+ * ACK that completes the handshake makes a flow of it.
+ */
+#ifndef SEAM_BPF_HANDSHAKE_H
+#define SEAM_BPF_HANDSHAKE_H
+
+#include "policy.h"
+#include "steer.h"
+#include "track.h"
+
+static __always_inline __u64 id_next(void)
+{
+	__u32 zero = 0;
+	__u64 *n = bpf_map_lookup_elem(&ids, &zero);
+
+	/* Unique over CPUs, and small enough to type. */
+	return n ? ++*n << 6 | (bpf_get_smp_processor_id() & 63) : 0;
+}
+
+static __always_inline void note_end(struct embryo_end *e, const struct pkt *p,
+				     const struct options *o, __u32 ifindex, __u64 now)
+{
+	e->isn = p->seq;
+	e->nxt = p->end;
+	e->ack = p->ack;
+	e->wnd = p->wnd;
+	e->tsval = o->tsval;
+	e->ifindex = ifindex;
+	e->flow_label = p->flow_label;
+	e->mss = o->mss;
+	e->wscale = o->wscale;
+	e->opts = o->opts;
+	e->ttl = p->ttl;
+	e->tos = p->tos & ~3;
+	e->tcp_flags = p->flags;
+	e->ae = p->ae;
+	e->seen_ns = now;
+}
+
+/* A SYN: the policy decides what can be decided without payload. */
+static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, __u32 ifindex,
+				      __u64 now)
+{
+	struct control *ctl = control_get();
+	struct room *room = room_get();
+	struct embryo *old, *e;
+	struct rule_walk walk;
+	struct flow_key rev;
+	struct options *o;
+
+	if (!ctl || !room || ctl->draining)
+		return TC_ACT_UNSPEC;
+
+	old = bpf_map_lookup_elem(&embryos, &p->key);
+	if (old && old->end[SEAM_CLIENT].isn == p->seq) {
+		old->end[SEAM_CLIENT].seen_ns = now;
+		count(SEAM_R_SYN_RETRANS);
+		return TC_ACT_UNSPEC;
+	}
+	__builtin_memcpy(rev.client, p->key.server, 16);
+	__builtin_memcpy(rev.server, p->key.client, 16);
+	rev.client_port = p->key.server_port;
+	rev.server_port = p->key.client_port;
+	old = bpf_map_lookup_elem(&embryos, &rev);
+	if (old && !(old->end[SEAM_SERVER].tcp_flags & TCP_SYN)) {
+		old->why_not = SEAM_R_SIMULTANEOUS;
+		count(SEAM_R_SIMULTANEOUS);
+		return TC_ACT_UNSPEC;
+	}
+
+	walk.key = p->key;
+	rule_decide(&walk);
+	if (walk.action == RULE_BLOCK) {
+		if (ctl->verbose) {
+			struct seam_event *ev = &room->event;
+
+			__builtin_memset(ev, 0, sizeof(*ev));
+			ev->time_ns = now;
+			ev->type = EVENT_STATE;
+			ev->to = FLOW_BLOCKED;
+			ev->reason = walk.rule ? SEAM_R_RULE : SEAM_R_DEFAULT;
+			ev->rule = walk.rule;
+			ev->policy = walk.policy;
+			ev->key = p->key;
+			bpf_ringbuf_output(&events, ev, sizeof(*ev), 0);
+		}
+		if (walk.flags & RULE_F_BLOCK_RST)
+			return rst_back(ctx, p, ifindex);
+		count(SEAM_R_BLOCK_DROP);
+		return TC_ACT_SHOT;
+	}
+
+	o = &room->options;
+	walk_options(ctx, p, o);
+	e = &room->embryo;
+	__builtin_memset(e, 0, sizeof(*e));
+	e->id = id_next();
+	e->created_ns = now;
+	e->rule = walk.rule;
+	e->policy = walk.policy;
+	e->action = walk.action;
+	if (walk.flags & RULE_F_FAIL_BLOCK)
+		e->flags |= FLOW_F_FAIL_BLOCK;
+	if (p->v4)
+		e->flags |= FLOW_F_IPV4;
+	if (o->opts & EMBRYO_O_BAD)
+		e->why_not = SEAM_R_TCP_OPTION;
+	else if (p->ip_opts)
+		e->why_not = SEAM_R_IP_OPTIONS;
+	else if (p->len)
+		e->why_not = SEAM_R_SYN_DATA;
+	note_end(&e->end[SEAM_CLIENT], p, o, ifindex, now);
+	if (bpf_map_update_elem(&embryos, &p->key, e, BPF_ANY))
+		count(SEAM_R_TABLE_FULL);
+	else
+		count(SEAM_R_NEW);
+	return TC_ACT_UNSPEC;
+}
+
+/* Why what the handshake agreed on keeps the flow from being split, or NONE. */
+static __always_inline __u8 cannot_split(const struct embryo *e)
+{
+	const struct embryo_end *c = &e->end[SEAM_CLIENT], *s = &e->end[SEAM_SERVER];
+	__u8 ecn = TCP_ECE | TCP_CWR;
+
+	if (e->why_not)
+		return e->why_not;
+	if (!(s->tcp_flags & TCP_SYN))
+		return SEAM_R_NAT;
+	if ((c->opts | s->opts) & EMBRYO_O_AUTH)
+		return SEAM_R_TCP_AUTH;
+	if (c->opts & s->opts & EMBRYO_O_MPTCP)
+		return SEAM_R_MPTCP;
+	if (s->opts & (EMBRYO_O_OTHER | EMBRYO_O_BAD))
+		return SEAM_R_TCP_OPTION;
+	/* Any answer to an AccECN SYN but "no ECN" and "RFC 3168" accepts it. */
+	if (c->ae && (c->tcp_flags & ecn) == ecn &&
+	    (s->ae || (s->tcp_flags & TCP_CWR)))
+		return SEAM_R_ACCECN;
+	return SEAM_R_NONE;
+}
+
+static __always_inline void flow_end_init(struct flow_end *e, const struct embryo_end *me,
+					  const struct embryo_end *peer)
+{
+	e->isn = me->isn;
+	e->nxt = me->nxt;
+	e->ack = me->tcp_flags & TCP_ACK ? me->ack : peer->nxt;
+	e->edge = e->ack + me->wnd;
+	e->tsval = e->tsval0 = me->tsval;
+	e->tsval_ns = e->tsval0_ns = me->seen_ns;
+	e->ifindex = me->ifindex;
+	e->flow_label = me->flow_label;
+	e->mss = me->mss;
+	e->ttl = me->ttl;
+	e->tos = me->tos;
+	e->packets = 1;
+}
+
+/* Makes a flow of an embryo whose handshake is complete. */
+static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64 now)
+{
+	const struct embryo_end *c = &e->end[SEAM_CLIENT], *s = &e->end[SEAM_SERVER];
+	struct room *room = room_get();
+	struct seam_event *ev;
+	struct flow *f;
+	__u8 both = c->opts & s->opts;
+
+	if (!room)
+		return -1;
+	ev = &room->event;
+	ev->type = 0;
+	f = (struct flow *)room->flow;
+	__builtin_memset(f, 0, sizeof(*f));
+	f->id = e->id;
+	f->created_ns = e->created_ns;
+	f->seen_ns = now;
+	f->flags = e->flags;
+	f->rule = e->rule;
+	f->policy = e->policy;
+	f->srtt_us = (now - e->created_ns) / NSEC_PER_USEC;
+	flow_end_init(&f->end[SEAM_CLIENT], c, s);
+	flow_end_init(&f->end[SEAM_SERVER], s, c);
+	if (both & EMBRYO_O_TSTAMP)
+		f->flags |= FLOW_F_TSTAMP;
+	if (both & EMBRYO_O_SACK)
+		f->flags |= FLOW_F_SACK;
+	if (both & EMBRYO_O_WSCALE) {
+		f->flags |= FLOW_F_WSCALE;
+		f->end[SEAM_CLIENT].wscale = c->wscale;
+		f->end[SEAM_SERVER].wscale = s->wscale;
+	}
+	if ((c->tcp_flags & (TCP_ECE | TCP_CWR)) == (TCP_ECE | TCP_CWR) &&
+	    (s->tcp_flags & (TCP_ECE | TCP_CWR)) == TCP_ECE)
+		f->flags |= FLOW_F_ECN;
+	f->why_not = cannot_split(e);
+	f->state = FLOW_HANDSHAKE;
+	if (f->why_not) {
+		f->flags |= FLOW_F_NO_SPLIT;
+		move(f, FLOW_PASSED, f->why_not, now, ev);
+	} else if (e->action == RULE_PASS) {
+		move(f, FLOW_PASSED, e->rule ? SEAM_R_RULE : SEAM_R_DEFAULT, now, ev);
+	} else {
+		f->flags |= FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_HISTORY;
+		if (e->action == RULE_INSPECT)
+			f->flags |= FLOW_F_INSPECT;
+		move(f, FLOW_MONITORED, SEAM_R_ESTABLISHED, now, ev);
+	}
+	if (bpf_map_update_elem(&flows, &p->key, f, BPF_NOEXIST)) {
+		count(SEAM_R_TABLE_FULL);
+		return -1;
+	}
+	count_state(FLOW_HANDSHAKE, 1);
+	report(ev, &p->key, f->flags);
+	return 0;
+}
+
+/*
+ * A packet that belongs to no flow, and is no SYN: the rest of a handshake, or
+ * a connection that began before Seam. Returns 1 if there is a flow now.
+ */
+static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
+					  enum seam_end likely, __u32 ifindex, __u64 now)
+{
+	struct room *room = room_get();
+	struct flow_key key, rev;
+	struct embryo *e;
+	bool from_client = true;
+
+	if (!room)
+		return 0;
+	__builtin_memcpy(rev.client, p->key.server, 16);
+	__builtin_memcpy(rev.server, p->key.client, 16);
+	rev.client_port = p->key.server_port;
+	rev.server_port = p->key.client_port;
+	key = p->key;
+	e = bpf_map_lookup_elem(&embryos, &key);
+	if (!e) {
+		from_client = false;
+		key = rev;
+		e = bpf_map_lookup_elem(&embryos, &key);
+	}
+	if (!e) {
+		count(SEAM_R_UNTRACKED);
+		return 0;
+	}
+	if (p->flags & TCP_RST) {
+		/* Refused, or given up; whichever end it is that says so. */
+		count(SEAM_R_RST);
+		bpf_map_delete_elem(&embryos, &key);
+		return 0;
+	}
+	if (!from_client) {
+		if ((p->flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK) ||
+		    p->ack != e->end[SEAM_CLIENT].isn + 1)
+			return 0;
+		if (e->end[SEAM_SERVER].tcp_flags & TCP_SYN) {
+			count(SEAM_R_SYN_RETRANS);
+			return 0;
+		}
+		walk_options(ctx, p, &room->options);
+		if (p->ip_opts && !e->why_not)
+			e->why_not = SEAM_R_IP_OPTIONS;
+		note_end(&e->end[SEAM_SERVER], p, &room->options, ifindex, now);
+		/* The server has taken it up: what was there before is over. */
+		if (bpf_map_lookup_elem(&flows, &key)) {
+			bpf_map_delete_elem(&flows, &key);
+			count(SEAM_R_REUSED);
+		}
+		return 0;
+	}
+	if (!(p->flags & TCP_ACK) || (p->flags & TCP_SYN))
+		return 0;
+	if ((e->end[SEAM_SERVER].tcp_flags & TCP_SYN) &&
+	    p->ack != e->end[SEAM_SERVER].nxt)
+		return 0;
+	/* The flow's entry is made from a copy: the embryo's own may be evicted. */
+	if (promote(p, e, now))
+		return 0;
+	bpf_map_delete_elem(&embryos, &key);
+	return 1;
+}
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How long a hold may last. Nobody acknowledges held payload, and its sender
+ * probes after two round trips; before that, the timer makes a split of the
+ * hold, or follows the rule's fail answer if the daemon is gone.
+ */
+#ifndef SEAM_BPF_HOLD_H
+#define SEAM_BPF_HOLD_H
+
+#include "transition.h"
+
+#define HOLD_MIN_US 1000
+
+static int hold_timer(void *map, struct flow_key *key, struct hold *h)
+{
+	struct control *ctl = control_get();
+	__u64 now = bpf_ktime_get_ns();
+	struct room *room = room_get();
+	struct flow *f = bpf_map_lookup_elem(&flows, key);
+	bool again = false, alive = daemon_alive(ctl, now);
+	struct flow_key k;
+	__u32 flags;
+
+	if (!f || !room || !ctl || f->id != h->id)
+		goto done;
+	room->event.type = 0;
+	bpf_spin_lock(&f->lock);
+	if (f->state == FLOW_HELD || f->state == FLOW_SPLITTING) {
+		again = alive;
+		if (!alive)
+			fail(f, SEAM_R_DAEMON_GONE, now, &room->event);
+		else if (f->state == FLOW_HELD && !(f->flags & FLOW_F_RELEASE))
+			freeze(f, SEAM_R_HOLD_TIME, now, &room->event);
+	}
+	flags = f->flags;
+	bpf_spin_unlock(&f->lock);
+	__builtin_memcpy(&k, key, sizeof(k));
+	report(&room->event, &k, flags);
+done:
+	if (again)
+		bpf_timer_start(&h->timer, ctl->patience_ms * NSEC_PER_MSEC, 0);
+	else
+		bpf_map_delete_elem(&holds, key);
+	return 0;
+}
+
+/* Starts the timer of a flow about to be held. False if there is no room. */
+static __noinline bool hold_start(const struct flow *f, const struct flow_key *key,
+				       const struct control *ctl)
+{
+	__u64 us = f->srtt_us + HOLD_MIN_US;
+	struct hold new = {}, *h;
+
+	if (!ctl)
+		return false;
+	if (us > ctl->hold_max_us)
+		us = ctl->hold_max_us;
+	new.id = f->id;
+	if (bpf_map_update_elem(&holds, key, &new, BPF_ANY))
+		return false;
+	h = bpf_map_lookup_elem(&holds, key);
+	if (!h || bpf_timer_init(&h->timer, &holds, CLOCK_MONOTONIC) ||
+	    bpf_timer_set_callback(&h->timer, hold_timer))
+		return false;
+	return !bpf_timer_start(&h->timer, us * NSEC_PER_USEC, 0);
+}
+
+#endif

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A packet of an established flow, from a port or back from the hold queue:
+ * what it changes, and where it goes. All of it is decided under the flow's
+ * lock, so that no packet is judged by one state and sent after the next.
+ */
+#ifndef SEAM_BPF_PACKET_H
+#define SEAM_BPF_PACKET_H
+
+#include "hold.h"
+#include "steer.h"
+#include "track.h"
+
+enum source {
+	FROM_PORT,
+	FROM_HOLD,
+};
+
+/*
+ * After the hold queue has run empty, packets go through it for this long
+ * still: one that another CPU is just bringing must not overtake the last.
+ */
+#define HOLD_SETTLE (50 * NSEC_PER_USEC)
+/* A queue from which nothing has come for this long has lost what is missing. */
+#define HOLD_STUCK NSEC_PER_SEC
+
+/* Parses, with what of the headers is not in the linear part pulled in. */
+static __always_inline enum parse_result parse_skb(struct __sk_buff *ctx, struct pkt *p)
+{
+	enum parse_result what;
+	__u32 gso = ctx->gso_size;
+
+	asm volatile("" : "+r"(gso)); /* or clang reads through a moved context */
+	p->gso = gso;
+	what = parse(p, (void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->len);
+	if (what != PARSE_SHORT)
+		return what;
+	if (bpf_skb_pull_data(ctx, ctx->len < 256 ? ctx->len : 256))
+		return PARSE_MALFORMED;
+	what = parse(p, (void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->len);
+	return what == PARSE_SHORT ? PARSE_MALFORMED : what;
+}
+
+/* Signed: another CPU may have stamped the flow after `now` was read here. */
+static __always_inline bool hold_pending(struct flow *f, __u64 now)
+{
+	if (f->held_in != f->held_out) {
+		if ((__s64)(now - f->released_ns) < (__s64)HOLD_STUCK)
+			return true;
+		f->held_out = f->held_in;
+		return false;
+	}
+	return f->held_in && (__s64)(now - f->released_ns) < (__s64)HOLD_SETTLE;
+}
+
+static __always_inline void into_hold(struct flow *f, const struct pkt *p, const struct control *ctl,
+				      struct verdict *v, __u64 now)
+{
+	if (ctl && f->held_bytes > ctl->hold_bytes) {
+		v->where = TO_DROP;
+		v->why = SEAM_R_HOLD_BYTES;
+		return;
+	}
+	if (f->held_in == f->held_out)
+		f->released_ns = now;
+	f->held_in++;
+	f->held_bytes += p->len;
+	v->where = TO_HOLD;
+}
+
+/* A FIN or RST in a flow that is not split. Lock held. */
+static __always_inline void ending(struct flow *f, struct flow_end *me, struct flow_end *peer,
+				   const struct pkt *p, struct verdict *v, __u64 now,
+				   struct seam_event *ev)
+{
+	if (p->flags & TCP_RST) {
+		if (rst_in_window(f, me, peer, p)) {
+			me->flags |= END_F_RST;
+			move(f, FLOW_CLOSING, SEAM_R_RST, now, ev);
+		} else {
+			v->why = SEAM_R_RST_WINDOW;
+		}
+	} else if ((me->flags & END_F_FIN) && (peer->flags & END_F_FIN)) {
+		move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
+	}
+}
+
+/*
+ * Prepares a window update for `peer`, to whom less was told than its leg
+ * offered because `me` had no more room, and who now has. Lock held.
+ */
+static __always_inline void open_window(const struct flow_end *me, struct flow_end *peer,
+					const struct pkt *p, struct verdict *v)
+{
+	__u32 wnd = (me->edge - peer->told_ack) >> me->wscale;
+
+	if ((__s32)(me->edge - peer->told_edge) < 2 * (__s32)me->mss)
+		return;
+	v->update = true;
+	v->wnd = wnd > 0xffff ? 0xffff : wnd;
+	v->seq = peer->told_nxt;
+	v->ack = peer->told_ack;
+	v->tsval = peer->told_tsval;
+	v->tsecr = peer->tsval;
+	peer->told_edge = seq_max(peer->told_edge,
+				  peer->told_ack + ((__u32)v->wnd << me->wscale));
+}
+
+/* First payload of a flow whose policy asks for it. Lock held. */
+static __always_inline bool wants_hold(const struct flow *f, __u32 end, const struct pkt *p)
+{
+	__u32 want = end == SEAM_CLIENT ? FLOW_F_WANT_UP : FLOW_F_WANT_DOWN;
+
+	return f->state == FLOW_MONITORED && (f->flags & want) &&
+	       (p->len || (p->flags & (TCP_FIN | TCP_RST)));
+}
+
+static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *p,
+				   enum source source, const struct control *ctl, __u32 seg,
+				   __u32 ifindex, __u64 now, struct verdict *v,
+				   struct seam_event *ev)
+{
+	struct flow_end *me = end == SEAM_CLIENT ? &f->end[0] : &f->end[1];
+	struct flow_end *peer = end == SEAM_CLIENT ? &f->end[1] : &f->end[0];
+	bool payload = p->len || (p->flags & TCP_FIN);
+	__u32 old_edge;
+
+	if (source == FROM_PORT) {
+		track_sender(f, me, p, seg, ifindex, now);
+	} else {
+		f->held_out++;
+		f->held_bytes -= f->held_bytes < p->len ? f->held_bytes : p->len;
+		f->released_ns = now;
+	}
+	v->ifindex = me->ifindex;
+
+	switch (f->state) {
+	case FLOW_MONITORED:
+		track_ack(f, me, peer, p, now);
+		if (wants_hold(f, end, p) && p->len) {
+			if (!daemon_alive(ctl, now) || !ctl->tap_ifindex) {
+				fail(f, SEAM_R_DAEMON_GONE, now, ev);
+				v->where = f->state == FLOW_BLOCKED ? TO_RST : TO_STACK;
+				if (f->state == FLOW_PASSED)
+					track_data(f, me, peer, p);
+				break;
+			}
+			f->flags |= FLOW_F_BYPASS;
+			move(f, FLOW_HELD,
+			     end == SEAM_CLIENT ? SEAM_R_FIRST_PAYLOAD : SEAM_R_SERVER_FIRST,
+			     now, ev);
+			into_hold(f, p, ctl, v, now);
+			break;
+		}
+		track_data(f, me, peer, p);
+		v->where = TO_STACK;
+		if (p->flags & (TCP_FIN | TCP_RST))
+			ending(f, me, peer, p, v, now, ev);
+		break;
+
+	case FLOW_HELD:
+		track_ack(f, me, peer, p, now);
+		if (source == FROM_HOLD) {
+			if (!(f->flags & FLOW_F_RELEASE)) {
+				v->where = TO_DROP; /* only a verdict lets it out */
+				break;
+			}
+			track_data(f, me, peer, p);
+			v->where = TO_WIRE;
+			if (f->held_in == f->held_out) {
+				f->flags &= ~(FLOW_F_RELEASE | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
+				move(f, FLOW_PASSED, SEAM_R_RULE, now, ev);
+				ending(f, me, peer, p, v, now, ev);
+			}
+		} else if (payload || (p->flags & TCP_RST)) {
+			into_hold(f, p, ctl, v, now);
+		} else {
+			v->where = TO_WIRE;
+		}
+		break;
+
+	case FLOW_SPLITTING:
+		track_ack(f, me, peer, p, now);
+		if (source == FROM_HOLD)
+			v->where = TO_DROP;
+		else
+			into_hold(f, p, ctl, v, now);
+		break;
+
+	case FLOW_SPLIT:
+	case FLOW_RELAYED:
+	case FLOW_MERGING:
+		if (!daemon_alive(ctl, now)) {
+			abort_split(f, SEAM_R_DAEMON_GONE, now, ev);
+			v->where = TO_RST;
+			break;
+		}
+		if (source == FROM_PORT && hold_pending(f, now)) {
+			into_hold(f, p, ctl, v, now);
+			break;
+		}
+		old_edge = me->edge;
+		track_ack(f, me, peer, p, now);
+		track_data(f, me, peer, p);
+		if (p->flags & TCP_RST) {
+			if (rst_in_window(f, me, peer, p)) {
+				me->flags |= END_F_RST;
+				peer->flags |= END_F_RST_OK;
+			} else {
+				v->why = SEAM_R_RST_WINDOW;
+			}
+		}
+		if ((f->flags & FLOW_F_ECN) && p->len) {
+			if ((p->tos & 3) == 3)
+				me->flags |= END_F_CE;
+			if (p->flags & TCP_CWR)
+				me->flags &= ~END_F_CE;
+		}
+		if ((f->flags & FLOW_F_ECN) && (p->flags & TCP_ECE))
+			me->flags |= END_F_CWR;
+		if ((peer->flags & END_F_CLAMPED) && p->payload == p->l4 + (p->ts ? 32 : 20) &&
+		    !payload && seq_after(me->edge, old_edge))
+			open_window(me, peer, p, v);
+		v->where = TO_LEG;
+		if (closed(f))
+			move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
+		else if (f->state == FLOW_MERGING && quiet(f)) {
+			merge(f, SEAM_R_QUIET, now, ev);
+			f->tc_ns = now;
+			/* This ack is news to the other end too: its true window. */
+			v->where = TO_WIRE;
+		}
+		break;
+
+	case FLOW_MERGED:
+	case FLOW_PASSED:
+	case FLOW_CLOSING:
+		if (source == FROM_PORT && hold_pending(f, now)) {
+			into_hold(f, p, ctl, v, now);
+			break;
+		}
+		track_ack(f, me, peer, p, now);
+		track_data(f, me, peer, p);
+		v->where = f->flags & FLOW_F_BYPASS ? TO_WIRE : TO_STACK;
+		f->tc_ns = now;
+		if (f->state != FLOW_CLOSING && (p->flags & (TCP_FIN | TCP_RST)))
+			ending(f, me, peer, p, v, now, ev);
+		if (f->flags & FLOW_F_TSDELTA) {
+			v->deltas.tsval = me->ts_delta;
+			v->deltas.tsecr = -peer->ts_delta;
+		}
+		break;
+
+	case FLOW_BLOCKED:
+		v->where = f->flags & FLOW_F_BLOCK_RST ? TO_RST : TO_DROP;
+		v->why = v->where == TO_DROP ? SEAM_R_BLOCK_DROP : 0;
+		if ((f->flags & FLOW_F_RST_BOTH) && v->where == TO_RST) {
+			f->flags &= ~FLOW_F_RST_BOTH;
+			v->rst_fwd = true;
+			v->seq = me->nxt;
+			peer->flags |= END_F_RST_SENT;
+		}
+		break;
+	}
+	v->flags = f->flags;
+}
+
+/*
+ * The window of an end opened further than the other end knows, because its
+ * leg's acknowledgements were clamped: tells it, by a copy of this bare ack in
+ * the leg's sequence space. The packet itself is put right again for the leg.
+ */
+static __noinline void window_update(struct __sk_buff *ctx, struct pkt *p,
+					  const struct verdict *v)
+{
+	if (put32(ctx, p, p->l4 + TCP_SEQ_OFF, p->seq, v->seq) ||
+	    put32(ctx, p, p->l4 + TCP_ACK_OFF, p->ack, v->ack) ||
+	    put16(ctx, p, p->l4 + TCP_WND_OFF, p->wnd, v->wnd))
+		return;
+	if (p->ts && (put32(ctx, p, p->ts, p->tsval, v->tsval) ||
+		      put32(ctx, p, p->ts + 4, p->tsecr, v->tsecr)))
+		return;
+	wire_clone(ctx, p, v->ifindex);
+	count(SEAM_R_WINDOW_UPDATE);
+	put32(ctx, p, p->l4 + TCP_SEQ_OFF, v->seq, p->seq);
+	put32(ctx, p, p->l4 + TCP_ACK_OFF, v->ack, p->ack);
+	put16(ctx, p, p->l4 + TCP_WND_OFF, v->wnd, p->wnd);
+	if (p->ts) {
+		put32(ctx, p, p->ts, v->tsval, p->tsval);
+		put32(ctx, p, p->ts + 4, v->tsecr, p->tsecr);
+	}
+}
+
+/* Finds timestamps that are not where nearly every stack puts them. */
+static __noinline void find_tstamp(struct __sk_buff *ctx, struct pkt *p)
+{
+	struct room *room = room_get();
+	struct options *o;
+
+	if (!room)
+		return;
+	o = &room->options;
+	walk_options(ctx, p, o);
+	if (!o->ts_pos)
+		return;
+	p->ts = p->l4 + sizeof(struct tcphdr) + o->ts_pos;
+	p->tsval = o->tsval;
+	p->tsecr = o->tsecr;
+}
+
+static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
+					 struct flow_key *key, __u32 end, struct pkt *p,
+					 enum source source, __u64 now)
+{
+	struct control *ctl = control_get();
+	__u32 seg = p->gso ?: p->len, ifindex = ctx->ifindex;
+	struct room *room = room_get();
+	struct seam_event *ev;
+	struct verdict *v;
+
+	if (!room)
+		return TC_ACT_SHOT;
+	v = &room->verdict;
+	__builtin_memset(v, 0, sizeof(*v));
+	ev = &room->event;
+	ev->type = 0;
+	if (!p->ts && p->payload - p->l4 > 20 && (f->flags & FLOW_F_TSTAMP))
+		find_tstamp(ctx, p);
+	/* The timer wants map operations, which a lock forbids. */
+	if (wants_hold(f, end, p) && p->len && !hold_start(f, key, ctl)) {
+		bpf_spin_lock(&f->lock);
+		if (f->state == FLOW_MONITORED)
+			fail(f, SEAM_R_NO_MEMORY, now, ev);
+		bpf_spin_unlock(&f->lock);
+		report(ev, key, f->flags);
+		ev->type = 0;
+	}
+
+	bpf_spin_lock(&f->lock);
+	decide(f, end, p, source, ctl, seg, ifindex, now, v, ev);
+	bpf_spin_unlock(&f->lock);
+
+	report(ev, key, v->flags);
+	if (v->why)
+		count(v->why);
+	switch (v->where) {
+	case TO_WIRE:
+		if ((v->deltas.tsval || v->deltas.tsecr) && p->ts && apply_deltas(ctx, p, &v->deltas))
+			return TC_ACT_SHOT;
+		return to_wire(ctx, p, v->ifindex, source == FROM_PORT);
+	case TO_HOLD:
+		return ctl ? bpf_redirect(ctl->tap_ifindex, 0) : TC_ACT_SHOT;
+	case TO_LEG:
+		if (v->update)
+			window_update(ctx, p, v);
+		return ctl ? bpf_redirect_peer(ctl->veth_ifindex, 0) : TC_ACT_SHOT;
+	case TO_RST:
+		return v->rst_fwd ? rst_both(ctx, p, v->seq, v->ifindex) : rst_back(ctx, p, v->ifindex);
+	case TO_DROP:
+		return TC_ACT_SHOT;
+	default:
+		return TC_ACT_UNSPEC;
+	}
+}
+
+
+/*
+ * The first fragment of a flow's segment (the others carry no ports). While the
+ * flow is not split it is let go; afterwards it cannot get to a leg whole.
+ */
+static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
+{
+	struct room *room = room_get();
+	__u64 now = bpf_ktime_get_ns();
+	bool drop = false;
+
+	if (!room)
+		return TC_ACT_UNSPEC;
+	room->event.type = 0;
+	bpf_spin_lock(&f->lock);
+	if (f->state == FLOW_MONITORED) {
+		f->why_not = SEAM_R_FRAGMENT;
+		f->flags |= FLOW_F_NO_SPLIT;
+		f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
+		move(f, FLOW_PASSED, SEAM_R_FRAGMENT, now, &room->event);
+	} else {
+		drop = f->state != FLOW_PASSED && f->state != FLOW_MERGED &&
+		       f->state != FLOW_CLOSING;
+	}
+	bpf_spin_unlock(&f->lock);
+	report(&room->event, key, f->flags);
+	return drop ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
+
+/*
+ * An ICMP error about a segment of a flow, quoted in it: for a split flow it is
+ * about one of the legs; where the host's stack has not seen the flow, it is
+ * forwarded past it as well.
+ */
+static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
+{
+	struct control *ctl = control_get();
+	struct room *room = room_get();
+	struct flow_key key;
+	struct pkt *quoted;
+	struct flow *f;
+	__u32 end, at = p->l4 + 8;
+	__u16 ports[2];
+	__u8 type;
+
+	if (!ctl || !room || bpf_skb_load_bytes(ctx, p->l4, &type, 1))
+		return TC_ACT_UNSPEC;
+	quoted = &room->quoted;
+	if (p->v4) {
+		struct iphdr ih;
+
+		if ((type != 3 && type != 11 && type != 12) ||
+		    bpf_skb_load_bytes(ctx, at, &ih, sizeof(ih)) || ih.protocol != IPPROTO_TCP)
+			return TC_ACT_UNSPEC;
+		key_mapped(quoted->key.client, ih.saddr);
+		key_mapped(quoted->key.server, ih.daddr);
+		at += ih.ihl * 4;
+	} else {
+		struct ipv6hdr ih;
+
+		if (type < 1 || type > 4 || bpf_skb_load_bytes(ctx, at, &ih, sizeof(ih)) ||
+		    ih.nexthdr != IPPROTO_TCP)
+			return TC_ACT_UNSPEC;
+		__builtin_memcpy(quoted->key.client, &ih.saddr, 16);
+		__builtin_memcpy(quoted->key.server, &ih.daddr, 16);
+		at += sizeof(ih);
+	}
+	if (bpf_skb_load_bytes(ctx, at, ports, sizeof(ports)))
+		return TC_ACT_UNSPEC;
+	quoted->key.client_port = ports[0];
+	quoted->key.server_port = ports[1];
+	f = flow_find(quoted, &key, SEAM_CLIENT, &end);
+	if (!f)
+		return TC_ACT_UNSPEC;
+	if (state_split(f->state)) {
+		count(SEAM_R_ICMP_LEG);
+		return bpf_redirect_peer(ctl->veth_ifindex, 0);
+	}
+	if (!(f->flags & FLOW_F_BYPASS))
+		return TC_ACT_UNSPEC;
+	p->payload = ETH_HLEN;
+	p->len = ctx->len - ETH_HLEN;
+	return to_wire(ctx, p, ctx->ifindex, true);
+}
+
+#endif

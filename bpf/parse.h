@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * From bytes to a struct pkt: Ethernet, IPv4 or IPv6 with its usual extension
+ * headers, TCP. The same code for TC and XDP: it only wants two pointers.
+ */
+#ifndef SEAM_BPF_PARSE_H
+#define SEAM_BPF_PARSE_H
+
+#include "common.h"
+
+#define ETH_HLEN 14
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+#define IPPROTO_HOPOPTS 0
+#define IPPROTO_ICMP 1
+#define IPPROTO_TCP 6
+#define IPPROTO_ROUTING 43
+#define IPPROTO_FRAGMENT 44
+#define IPPROTO_ICMPV6 58
+#define IPPROTO_DSTOPTS 60
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_PSH 0x08
+#define TCP_ACK 0x10
+#define TCP_URG 0x20
+#define TCP_ECE 0x40
+#define TCP_CWR 0x80
+
+#define TCPOPT_EOL 0
+#define TCPOPT_NOP 1
+#define TCPOPT_MSS 2
+#define TCPOPT_WSCALE 3
+#define TCPOPT_SACK_PERM 4
+#define TCPOPT_SACK 5
+#define TCPOPT_TSTAMP 8
+#define TCPOPT_MD5 19
+#define TCPOPT_AO 29
+#define TCPOPT_MPTCP 30
+#define TCPOPT_FASTOPEN 34
+
+/* NOP NOP TIMESTAMP, as nearly every stack lays it out. */
+#define TSTAMP_ALIGNED bpf_htonl(0x0101080a)
+
+/* A packet, parsed. Host byte order but for the key and flow_label. */
+struct pkt {
+	struct flow_key key; /* as the packet has it: its sender as client */
+	__u32 seq, ack;
+	__u32 len;	     /* payload bytes */
+	__u32 end;	     /* seq after it: payload, SYN and FIN counted */
+	__u32 tsval, tsecr;
+	__u32 flow_label;
+	__u32 gso;	     /* TC: payload per segment of a GSO packet, else 0 */
+	__u16 wnd;	     /* as in the header, not scaled */
+	__u16 l4;	     /* offset of the TCP header */
+	__u16 payload;	     /* offset of the payload */
+	__u16 ts;	     /* offset of TSval, 0: none found yet */
+	__u8 flags;
+	__u8 ae;
+	__u8 ttl;
+	__u8 tos;
+	bool v4;
+	bool ip_opts;	     /* IPv4 options or IPv6 extension headers */
+};
+
+enum parse_result {
+	PARSE_TCP = 0,
+	PARSE_SHORT,	 /* headers not within [data, data_end): pull, try again */
+	PARSE_OTHER,	 /* not TCP over IP */
+	PARSE_ICMP,	 /* ICMP or ICMPv6; pkt.l4 is set */
+	PARSE_FRAGMENT,  /* a fragment; the key is set if `end` is 1 */
+	PARSE_MALFORMED,
+};
+
+static __always_inline void key_mapped(__u32 addr[4], __u32 v4)
+{
+	addr[0] = 0;
+	addr[1] = 0;
+	addr[2] = bpf_htonl(0xffff);
+	addr[3] = v4;
+}
+
+static __always_inline enum parse_result parse_tcp(struct pkt *p, void *data, void *data_end,
+						   __u32 l4, __u32 l3_end)
+{
+	struct tcphdr *th = data + l4;
+	__u32 doff, *opt;
+
+	asm volatile("" : "+r"(th)); /* one pointer for every check and access */
+	if ((void *)(th + 1) > data_end)
+		return PARSE_SHORT;
+	doff = th->doff * 4;
+	if (doff < sizeof(*th) || l4 + doff > l3_end)
+		return PARSE_MALFORMED;
+
+	p->key.client_port = th->source;
+	p->key.server_port = th->dest;
+	p->seq = bpf_ntohl(th->seq);
+	p->ack = bpf_ntohl(th->ack_seq);
+	p->wnd = bpf_ntohs(th->window);
+	p->flags = ((__u8 *)th)[13];
+	p->ae = ((__u8 *)th)[12] & 1;
+	p->l4 = l4;
+	p->payload = l4 + doff;
+	p->len = l3_end - l4 - doff;
+	p->end = p->seq + p->len + !!(p->flags & TCP_SYN) + !!(p->flags & TCP_FIN);
+	p->ts = 0;
+	if (doff >= 32) {
+		opt = (void *)(th + 1);
+		if ((void *)(opt + 3) > data_end)
+			return PARSE_SHORT;
+		if (opt[0] == TSTAMP_ALIGNED) {
+			p->tsval = bpf_ntohl(opt[1]);
+			p->tsecr = bpf_ntohl(opt[2]);
+			p->ts = l4 + sizeof(*th) + 4;
+		}
+	}
+	return PARSE_TCP;
+}
+
+static __always_inline enum parse_result parse_ipv4(struct pkt *p, void *data, void *data_end,
+						    __u32 pkt_len)
+{
+	struct iphdr *ih = data + ETH_HLEN;
+	__u32 ihl, tot;
+
+	if ((void *)(ih + 1) > data_end)
+		return PARSE_SHORT;
+	ihl = ih->ihl * 4;
+	tot = bpf_ntohs(ih->tot_len);
+	if (!tot) /* BIG TCP */
+		tot = pkt_len - ETH_HLEN;
+	if (ih->version != 4 || ihl < sizeof(*ih) || tot < ihl || tot > pkt_len - ETH_HLEN)
+		return PARSE_MALFORMED;
+	p->v4 = true;
+	p->ttl = ih->ttl;
+	p->tos = ih->tos;
+	p->flow_label = 0;
+	p->ip_opts = ihl != sizeof(*ih);
+	key_mapped(p->key.client, ih->saddr);
+	key_mapped(p->key.server, ih->daddr);
+	p->l4 = ETH_HLEN + ihl;
+	if (ih->frag_off & bpf_htons(0x3fff)) {
+		struct tcphdr *th = data + ETH_HLEN + ihl;
+
+		if (ih->protocol != IPPROTO_TCP)
+			return PARSE_OTHER;
+		p->end = 0;
+		if (!(ih->frag_off & bpf_htons(0x1fff)) && (void *)(th + 1) <= data_end) {
+			p->key.client_port = th->source;
+			p->key.server_port = th->dest;
+			p->end = 1;
+		}
+		return PARSE_FRAGMENT;
+	}
+	if (ih->protocol == IPPROTO_ICMP)
+		return PARSE_ICMP;
+	if (ih->protocol != IPPROTO_TCP)
+		return PARSE_OTHER;
+	return parse_tcp(p, data, data_end, ETH_HLEN + ihl, ETH_HLEN + tot);
+}
+
+static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, void *data_end,
+						    __u32 pkt_len)
+{
+	struct ipv6hdr *ih = data + ETH_HLEN;
+	__u32 off = ETH_HLEN + sizeof(*ih), end;
+	__u8 nexthdr;
+	int i;
+
+	if ((void *)(ih + 1) > data_end)
+		return PARSE_SHORT;
+	end = bpf_ntohs(ih->payload_len);
+	if (!end) /* BIG TCP: a jumbo payload option, or its stripped form */
+		end = pkt_len - off;
+	if (ih->version != 6 || end > pkt_len - off)
+		return PARSE_MALFORMED;
+	end += off;
+	p->v4 = false;
+	p->ttl = ih->hop_limit;
+	p->tos = ih->priority << 4 | ih->flow_lbl[0] >> 4;
+	p->flow_label = *(__u32 *)ih & bpf_htonl(0xfffff);
+	p->ip_opts = false;
+	__builtin_memcpy(p->key.client, &ih->saddr, 16);
+	__builtin_memcpy(p->key.server, &ih->daddr, 16);
+	nexthdr = ih->nexthdr;
+
+#pragma unroll
+	for (i = 0; i < 4; i++) {
+		struct ipv6_opt_hdr *eh = data + off;
+
+		if (nexthdr == IPPROTO_TCP || nexthdr == IPPROTO_ICMPV6)
+			break;
+		if (nexthdr == IPPROTO_FRAGMENT) {
+			p->end = 0;
+			return PARSE_FRAGMENT;
+		}
+		if (nexthdr != IPPROTO_HOPOPTS && nexthdr != IPPROTO_DSTOPTS &&
+		    nexthdr != IPPROTO_ROUTING)
+			return PARSE_OTHER;
+		if ((void *)(eh + 1) > data_end)
+			return PARSE_SHORT;
+		nexthdr = eh->nexthdr;
+		off += 8 + eh->hdrlen * 8;
+		if (off > 512)
+			return PARSE_OTHER;
+		p->ip_opts = true;
+	}
+	p->l4 = off;
+	if (nexthdr == IPPROTO_ICMPV6)
+		return PARSE_ICMP;
+	if (nexthdr != IPPROTO_TCP)
+		return PARSE_OTHER;
+	return parse_tcp(p, data, data_end, off, end);
+}
+
+/*
+ * Parses the packet in [data, data_end), of which pkt_len bytes exist in all
+ * (a GSO packet's payload is not in the linear part).
+ */
+static __always_inline enum parse_result parse(struct pkt *p, void *data, void *data_end,
+					       __u32 pkt_len)
+{
+	struct ethhdr *eth = data;
+
+	if ((void *)(eth + 1) > data_end)
+		return PARSE_SHORT;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return parse_ipv4(p, data, data_end, pkt_len);
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(p, data, data_end, pkt_len);
+	return PARSE_OTHER;
+}
+
+/* What walk_options() finds. */
+struct options {
+	__u8 buf[40];	     /* the option bytes, zero-padded */
+	__u32 len;
+	__u32 pos;
+	__u32 tsval, tsecr;
+	__u32 ts_pos;	     /* position of TSval in buf, 0: none */
+	__u16 mss;
+	__u8 wscale;
+	__u8 opts;	     /* EMBRYO_O_* */
+};
+
+static __always_inline __u32 opt_u32(const __u8 *b)
+{
+	return (__u32)b[0] << 24 | (__u32)b[1] << 16 | (__u32)b[2] << 8 | b[3];
+}
+
+static long walk_one(__u32 i, struct options *o)
+{
+	__u32 pos = o->pos, room;
+	__u8 kind, len;
+
+	if (pos >= o->len || pos >= sizeof(o->buf))
+		return 1;
+	kind = o->buf[pos];
+	if (kind == TCPOPT_EOL)
+		return 1;
+	if (kind == TCPOPT_NOP) {
+		o->pos = pos + 1;
+		return 0;
+	}
+	room = o->len - pos;
+	if (room < 2 || pos > sizeof(o->buf) - 2)
+		goto bad;
+	len = o->buf[pos + 1];
+	if (len < 2 || len > room)
+		goto bad;
+	switch (kind) {
+	case TCPOPT_MSS:
+		if (len != 4 || pos > sizeof(o->buf) - 4)
+			goto bad;
+		o->mss = o->buf[pos + 2] << 8 | o->buf[pos + 3];
+		break;
+	case TCPOPT_WSCALE:
+		if (len != 3 || pos > sizeof(o->buf) - 3)
+			goto bad;
+		o->wscale = o->buf[pos + 2] > 14 ? 14 : o->buf[pos + 2];
+		o->opts |= EMBRYO_O_WSCALE;
+		break;
+	case TCPOPT_SACK_PERM:
+		o->opts |= EMBRYO_O_SACK;
+		break;
+	case TCPOPT_TSTAMP:
+		if (len != 10 || pos > sizeof(o->buf) - 10)
+			goto bad;
+		o->tsval = opt_u32(&o->buf[pos + 2]);
+		o->tsecr = opt_u32(&o->buf[pos + 6]);
+		o->ts_pos = pos + 2;
+		o->opts |= EMBRYO_O_TSTAMP;
+		break;
+	case TCPOPT_MPTCP:
+		o->opts |= EMBRYO_O_MPTCP;
+		break;
+	case TCPOPT_MD5:
+	case TCPOPT_AO:
+		o->opts |= EMBRYO_O_AUTH;
+		break;
+	case TCPOPT_SACK:
+	case TCPOPT_FASTOPEN:
+		break;
+	default:
+		o->opts |= EMBRYO_O_OTHER;
+	}
+	o->pos = pos + len;
+	return 0;
+bad:
+	o->opts |= EMBRYO_O_BAD;
+	return 1;
+}
+
+/* Reads every TCP option of `p`. */
+static __noinline void walk_options(struct __sk_buff *ctx, const struct pkt *p,
+				    struct options *out)
+{
+	__u32 len = p->payload - p->l4 - sizeof(struct tcphdr);
+	struct options o = {}; /* bpf_loop() wants its context on the stack */
+
+	if (!load_bytes(ctx, p->l4 + sizeof(struct tcphdr), o.buf, len, sizeof(o.buf))) {
+		o.len = len;
+		bpf_loop(sizeof(o.buf), walk_one, &o, 0);
+	}
+	*out = o;
+}
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the SYN decides: the walk over the kernel's part of the policy. */
+#ifndef SEAM_BPF_POLICY_H
+#define SEAM_BPF_POLICY_H
+
+#include "maps.h"
+
+static __always_inline bool prefix_matches(const __u32 addr[4], const __u32 net[4],
+					   const __u32 mask[4])
+{
+	return !(((addr[0] ^ net[0]) & mask[0]) | ((addr[1] ^ net[1]) & mask[1]) |
+		 ((addr[2] ^ net[2]) & mask[2]) | ((addr[3] ^ net[3]) & mask[3]));
+}
+
+/* Whether a line of the table is about this connection. */
+static __always_inline bool rule_matches(const struct seam_rule *r, const struct flow_key *key)
+{
+	__u16 cport = bpf_ntohs(key->client_port), sport = bpf_ntohs(key->server_port);
+
+	if (r->flags & RULE_F_LAST)
+		return true;
+	return cport >= r->client_port_lo && cport <= r->client_port_hi &&
+	       sport >= r->server_port_lo && sport <= r->server_port_hi &&
+	       prefix_matches(key->client, r->client, r->client_mask) &&
+	       prefix_matches(key->server, r->server, r->server_mask);
+}
+
+struct rule_walk {
+	struct flow_key key;
+	__u16 rule, policy;
+	__u8 action, flags;
+	bool found;
+};
+
+static long rule_step(__u32 i, struct rule_walk *w)
+{
+	struct seam_rule *r;
+	__u32 zero = 0;
+	void *table;
+
+	table = bpf_map_lookup_elem(&policy, &zero);
+	if (!table)
+		return 1;
+	r = bpf_map_lookup_elem(table, &i);
+	if (!r)
+		return 1;
+	if (!rule_matches(r, &w->key))
+		return 0;
+	w->rule = r->rule;
+	w->policy = r->policy;
+	w->action = r->action;
+	w->flags = r->flags;
+	w->found = true;
+	return 1;
+}
+
+/* Fills in what the first matching line says about w->key; without a policy: pass. */
+static __always_inline void rule_decide(struct rule_walk *w)
+{
+	__u32 hit;
+	__u64 *n;
+
+	w->rule = 0;
+	w->policy = 0;
+	w->action = RULE_PASS;
+	w->flags = 0;
+	w->found = false;
+	bpf_loop(SEAM_RULES_MAX, rule_step, w, 0);
+	hit = w->rule;
+	n = bpf_map_lookup_elem(&rule_hits, &hit);
+	if (n && w->action != RULE_ASK)
+		(*n)++;
+}
+
+#endif

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * TC ingress on the ports: tracks every TCP connection, decides at the SYN,
+ * holds first payload, steers split flows to their legs, forwards merged ones.
+ */
+#include "handshake.h"
+#include "packet.h"
+
+/* Untracked packets and what a port sees that is not TCP. */
+static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum parse_result what,
+				   enum seam_end likely)
+{
+	struct flow_key key;
+	struct flow *f;
+	__u32 end;
+
+	if (what == PARSE_ICMP)
+		return handle_icmp(ctx, p);
+	if (what == PARSE_FRAGMENT) {
+		count(SEAM_R_FRAGMENT);
+		f = p->end ? flow_find(p, &key, likely, &end) : NULL;
+		return f ? handle_fragment(f, &key) : TC_ACT_UNSPEC;
+	}
+	if (what == PARSE_MALFORMED)
+		count(SEAM_R_MALFORMED);
+	else
+		count(SEAM_R_NOT_TCP);
+	return TC_ACT_UNSPEC;
+}
+
+static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely)
+{
+	__u64 now = bpf_ktime_get_ns();
+	__u32 ifindex = ctx->ifindex, end;
+	struct room *room = room_get();
+	enum parse_result what;
+	struct flow_key key;
+	struct flow *f;
+	struct pkt *p;
+
+	if (ctx->vlan_present || !room)
+		return TC_ACT_UNSPEC;
+	p = &room->pkt;
+	what = parse_skb(ctx, p);
+	if (what != PARSE_TCP)
+		return not_tcp(ctx, p, what, likely);
+
+	if ((p->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
+		f = flow_find(p, &key, likely, &end);
+		if (f && state_split(f->state) && end == SEAM_CLIENT)
+			return handle_packet(ctx, f, &key, end, p, FROM_PORT, now);
+		return handle_syn(ctx, p, ifindex, now);
+	}
+	if ((p->flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK)) {
+		handle_unknown(ctx, p, likely, ifindex, now);
+		return TC_ACT_UNSPEC;
+	}
+	f = flow_find(p, &key, likely, &end);
+	if (!f) {
+		if (!handle_unknown(ctx, p, likely, ifindex, now))
+			return TC_ACT_UNSPEC;
+		f = flow_find(p, &key, SEAM_CLIENT, &end);
+		if (!f)
+			return TC_ACT_UNSPEC;
+	}
+	return handle_packet(ctx, f, &key, end, p, FROM_PORT, now);
+}
+
+SEC("tc")
+int seam_client(struct __sk_buff *ctx)
+{
+	return from_port(ctx, SEAM_CLIENT);
+}
+
+SEC("tc")
+int seam_server(struct __sk_buff *ctx)
+{
+	return from_port(ctx, SEAM_SERVER);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

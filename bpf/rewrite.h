@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Changes to packets, with their checksums. A packet may come with a complete
+ * checksum or with one that covers only the pseudo-header (CHECKSUM_PARTIAL);
+ * bpf_l4_csum_replace() knows which and does the right thing for both, as long
+ * as BPF_F_PSEUDO_HDR is set exactly for what is in the pseudo-header
+ * (incremental update as in RFC 1624).
+ */
+#ifndef SEAM_BPF_REWRITE_H
+#define SEAM_BPF_REWRITE_H
+
+#include "parse.h"
+#include "verdict.h"
+
+#define BPF_F_PSEUDO_HDR (1ULL << 4)
+#define TCP_CHECK_OFF 16
+#define TCP_FLAGS_OFF 13
+#define TCP_SEQ_OFF 4
+#define TCP_ACK_OFF 8
+#define TCP_WND_OFF 14
+
+/* Replaces 32 bits at offset `at`, both values in host order. */
+static __noinline int put32(struct __sk_buff *ctx, const struct pkt *p, __u32 at,
+				 __u32 from, __u32 to)
+{
+	__u32 old = bpf_htonl(from), new = bpf_htonl(to);
+
+	if (old == new)
+		return 0;
+	if (bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, old, new, 4))
+		return -1;
+	return bpf_skb_store_bytes(ctx, at, &new, 4, 0);
+}
+
+/* Replaces 16 bits at offset `at`, both values in host order. */
+static __noinline int put16(struct __sk_buff *ctx, const struct pkt *p, __u32 at,
+				 __u16 from, __u16 to)
+{
+	__u16 old = bpf_htons(from), new = bpf_htons(to);
+
+	if (old == new)
+		return 0;
+	if (bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, old, new, 2))
+		return -1;
+	return bpf_skb_store_bytes(ctx, at, &new, 2, 0);
+}
+
+/* Sets the TCP flags (the low eight); they share 16 bits with the data offset. */
+static __always_inline int put_flags(struct __sk_buff *ctx, struct pkt *p, __u8 flags)
+{
+	__u16 off = (__u32)(p->payload - p->l4) << 10 | (__u16)p->ae << 8;
+	int err = put16(ctx, p, p->l4 + TCP_FLAGS_OFF - 1, off | p->flags, off | flags);
+
+	p->flags = flags;
+	return err;
+}
+
+struct csum_walk {
+	struct __sk_buff *ctx;
+	__u32 at, left;
+	__s64 sum;
+	__u8 buf[32]; /* the stack is short: 6.1 counts each frame in units of 32 */
+};
+
+static long csum_step(__u32 i, struct csum_walk *w)
+{
+	__u32 n = w->left;
+
+	if (!n)
+		return 1;
+	if (n > sizeof(w->buf))
+		n = sizeof(w->buf);
+	__builtin_memset(w->buf, 0, sizeof(w->buf));
+	if (load_bytes(w->ctx, w->at, w->buf, n, sizeof(w->buf))) {
+		w->sum = -1;
+		return 1;
+	}
+	w->sum = bpf_csum_diff((__be32 *)w->buf, sizeof(w->buf), 0, 0, w->sum);
+	w->at += n;
+	w->left -= n;
+	return w->sum < 0;
+}
+
+/*
+ * Cuts the payload off, leaving headers and a correct checksum. bpf_csum_diff()
+ * with only a `from` yields what to add for bytes that disappear. A GSO packet's
+ * checksum is always partial and its payload not in it, so that its bytes need
+ * not be read; the tail of a segment stands on an even offset only if its
+ * header does, and TCP headers are multiples of four.
+ */
+static __noinline int strip_payload(struct __sk_buff *ctx, struct pkt *p)
+{
+	__u16 l4_len = p->payload - p->l4 + p->len, hdr_len = p->payload - p->l4;
+	struct csum_walk w = { .ctx = ctx, .at = p->payload, .left = p->len };
+	__u16 old_len, new_len, v16;
+	__u32 v32;
+
+	if (p->len && !p->gso) {
+		bpf_loop(16384 / sizeof(w.buf), csum_step, &w, 0);
+		if (w.sum < 0 || w.left)
+			return -1;
+		if (bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, 0, w.sum, 0))
+			return -1;
+	}
+	if (ctx->len != p->payload && bpf_skb_change_tail(ctx, p->payload, 0))
+		return -1;
+	if (!p->len)
+		return 0;
+	old_len = bpf_htons(l4_len);
+	new_len = bpf_htons(hdr_len);
+	if (bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, old_len, new_len,
+				2 | BPF_F_PSEUDO_HDR))
+		return -1;
+	if (p->v4) {
+		v16 = bpf_htons(p->payload - ETH_HLEN);
+		if (bpf_skb_load_bytes(ctx, ETH_HLEN + 2, &old_len, 2) ||
+		    bpf_l3_csum_replace(ctx, ETH_HLEN + 10, old_len, v16, 2) ||
+		    bpf_skb_store_bytes(ctx, ETH_HLEN + 2, &v16, 2, 0))
+			return -1;
+	} else {
+		v32 = p->payload - ETH_HLEN - sizeof(struct ipv6hdr);
+		v16 = bpf_htons(v32);
+		if (bpf_skb_store_bytes(ctx, ETH_HLEN + 4, &v16, 2, 0))
+			return -1;
+	}
+	p->end -= p->len;
+	p->len = 0;
+	p->gso = 0;
+	return 0;
+}
+
+/* Swaps source and destination, ports and MAC addresses: no checksum changes. */
+static __noinline int turn_around(struct __sk_buff *ctx, const struct pkt *p)
+{
+	__u8 mac[12], swapped[12];
+	__u16 ports[2];
+
+	if (bpf_skb_load_bytes(ctx, 0, mac, 12))
+		return -1;
+	__builtin_memcpy(swapped, mac + 6, 6);
+	__builtin_memcpy(swapped + 6, mac, 6);
+	if (bpf_skb_store_bytes(ctx, 0, swapped, 12, 0))
+		return -1;
+	if (p->v4) {
+		if (bpf_skb_store_bytes(ctx, ETH_HLEN + 12, &p->key.server[3], 4, 0) ||
+		    bpf_skb_store_bytes(ctx, ETH_HLEN + 16, &p->key.client[3], 4, 0))
+			return -1;
+	} else {
+		if (bpf_skb_store_bytes(ctx, ETH_HLEN + 8, p->key.server, 16, 0) ||
+		    bpf_skb_store_bytes(ctx, ETH_HLEN + 24, p->key.client, 16, 0))
+			return -1;
+	}
+	ports[0] = p->key.server_port;
+	ports[1] = p->key.client_port;
+	return bpf_skb_store_bytes(ctx, p->l4, ports, 4, 0);
+}
+
+/*
+ * Turns a packet into a bare RST to its receiver, or with `back` to its sender
+ * (RFC 9293 3.10.7.1). Options stay: a RST carries timestamps like any segment
+ * (RFC 7323 5.2), and none of the others means anything on it.
+ */
+static __noinline int make_rst(struct __sk_buff *ctx, struct pkt *p, __u32 seq, bool back)
+{
+	__u32 end = p->end, tsval = p->tsval;
+	bool had_ack = p->flags & TCP_ACK;
+
+	if (strip_payload(ctx, p))
+		return -1;
+	if (back && turn_around(ctx, p))
+		return -1;
+	if (put32(ctx, p, p->l4 + TCP_SEQ_OFF, p->seq, seq))
+		return -1;
+	if (back) {
+		if (put32(ctx, p, p->l4 + TCP_ACK_OFF, p->ack, end))
+			return -1;
+		if (p->ts && (put32(ctx, p, p->ts, p->tsval, p->tsecr) ||
+			      put32(ctx, p, p->ts + 4, p->tsecr, tsval)))
+			return -1;
+	}
+	if (put16(ctx, p, p->l4 + TCP_WND_OFF, p->wnd, 0))
+		return -1;
+	return put_flags(ctx, p, TCP_RST | (back || had_ack ? TCP_ACK : 0));
+}
+
+/* Applies timestamp deltas. p->ts must be set. */
+static __always_inline int apply_deltas(struct __sk_buff *ctx, const struct pkt *p,
+					const struct deltas *d)
+{
+	if (d->tsval && put32(ctx, p, p->ts, p->tsval, p->tsval + d->tsval))
+		return -1;
+	if (d->tsecr && p->tsecr && put32(ctx, p, p->ts + 4, p->tsecr, p->tsecr + d->tsecr))
+		return -1;
+	return 0;
+}
+
+#endif

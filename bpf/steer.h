@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Where a packet goes, and how it gets there from a TC hook. */
+#ifndef SEAM_BPF_STEER_H
+#define SEAM_BPF_STEER_H
+
+#include "maps.h"
+#include "rewrite.h"
+
+/* Answers of bpf_fib_lookup(), which BTF does not carry. */
+#define FIB_SUCCESS 0
+#define FIB_NO_NEIGH 7
+#define FIB_FRAG_NEEDED 8
+
+/*
+ * Asks for a packet's next hop as a router would: route, neighbour, MTU.
+ * `ctx` is that of TC or XDP; `ifindex` is the port that packets of its sender
+ * come in on, for routing rules that ask. Returns what bpf_fib_lookup() does.
+ */
+static __always_inline long next_hop(void *ctx, const struct pkt *p, __u32 ifindex,
+				     struct bpf_fib_lookup *fib)
+{
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->l4_protocol = IPPROTO_TCP;
+	fib->sport = p->key.client_port;
+	fib->dport = p->key.server_port;
+	fib->ifindex = ifindex;
+	fib->tot_len = p->payload - ETH_HLEN + (p->gso ?: p->len);
+	if (p->v4) {
+		fib->family = AF_INET;
+		fib->tos = p->tos;
+		fib->ipv4_src = p->key.client[3];
+		fib->ipv4_dst = p->key.server[3];
+	} else {
+		fib->family = AF_INET6;
+		fib->flowinfo = p->flow_label | bpf_htonl((__u32)p->tos << 20);
+		__builtin_memcpy(fib->ipv6_src, p->key.client, 16);
+		__builtin_memcpy(fib->ipv6_dst, p->key.server, 16);
+	}
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+}
+
+/*
+ * Makes the headers in [data, data_end) those of a forwarded packet: TTL, and
+ * the link addresses of the next hop if its neighbour is known. -1 if they are
+ * not all there; nothing is changed then.
+ */
+static __always_inline int to_next_hop(void *data, void *data_end, const struct pkt *p,
+				       const struct bpf_fib_lookup *fib, bool known)
+{
+	struct ethhdr *eth = data;
+
+	if (p->v4) {
+		struct iphdr *ih = data + ETH_HLEN;
+		__u32 check;
+
+		if ((void *)(ih + 1) > data_end)
+			return -1;
+		ih->ttl--;
+		check = ih->check + bpf_htons(0x0100);
+		ih->check = check + (check >= 0xffff);
+	} else {
+		struct ipv6hdr *ih = data + ETH_HLEN;
+
+		if ((void *)(ih + 1) > data_end)
+			return -1;
+		ih->hop_limit--;
+	}
+	if (known) {
+		__builtin_memcpy(eth->h_dest, fib->dmac, 6);
+		__builtin_memcpy(eth->h_source, fib->smac, 6);
+	}
+	return 0;
+}
+
+/*
+ * Readies a packet for its next hop. Returns what bpf_fib_lookup() does, or -1
+ * to drop; the packet is changed only on FIB_SUCCESS and FIB_NO_NEIGH (no MAC
+ * addresses then).
+ */
+static __noinline long route(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex,
+				  struct bpf_fib_lookup *fib)
+{
+	long rc = next_hop(ctx, p, ifindex, fib);
+
+	if (rc != FIB_SUCCESS && rc != FIB_NO_NEIGH)
+		return rc;
+	if (to_next_hop((void *)(long)ctx->data, (void *)(long)ctx->data_end, p, fib,
+			rc == FIB_SUCCESS))
+		return -1;
+	return rc;
+}
+
+/*
+ * Forwards a packet past the host's stack. What a host must answer itself (TTL,
+ * MTU, no route) is left to the stack if it came from a port, else dropped.
+ */
+static __noinline int to_wire(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex,
+				   bool from_port)
+{
+	int otherwise = from_port ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	struct bpf_redir_neigh nh = {};
+	struct bpf_fib_lookup fib;
+	long rc;
+
+	if (p->ttl <= 1) {
+		count(SEAM_R_TTL);
+		return otherwise;
+	}
+	rc = route(ctx, p, ifindex, &fib);
+	if (rc == FIB_SUCCESS)
+		return bpf_redirect(fib.ifindex, 0);
+	if (rc == FIB_NO_NEIGH) {
+		nh.nh_family = fib.family;
+		if (fib.family == AF_INET)
+			nh.ipv4_nh = fib.ipv4_dst;
+		else
+			__builtin_memcpy(nh.ipv6_nh, fib.ipv6_dst, 16);
+		return bpf_redirect_neigh(fib.ifindex, &nh, sizeof(nh), 0);
+	}
+	if (rc < 0)
+		return TC_ACT_SHOT;
+	count(rc == FIB_FRAG_NEEDED ? SEAM_R_MTU : SEAM_R_NO_ROUTE);
+	return otherwise;
+}
+
+/*
+ * Sends a copy of the packet on, and leaves the packet as it is but for its
+ * link addresses and TTL. A next hop whose address is not known gets none.
+ */
+static __noinline void wire_clone(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex)
+{
+	struct bpf_fib_lookup fib;
+
+	if (p->ttl > 1 && route(ctx, p, ifindex, &fib) == FIB_SUCCESS)
+		bpf_clone_redirect(ctx, fib.ifindex, 0);
+}
+
+/* Answers a packet with a RST out of `ifindex`, where it came in. */
+static __noinline int rst_back(struct __sk_buff *ctx, struct pkt *p, __u32 ifindex)
+{
+	if (p->flags & TCP_RST) {
+		count(SEAM_R_RST_DROPPED);
+		return TC_ACT_SHOT;
+	}
+	if (make_rst(ctx, p, p->flags & TCP_ACK ? p->ack : 0, true))
+		return TC_ACT_SHOT;
+	count(SEAM_R_BLOCK_RST);
+	return bpf_redirect(ifindex, 0);
+}
+
+/* Sends a RST with sequence number `seq` on to the receiver, and one back. */
+static __noinline int rst_both(struct __sk_buff *ctx, struct pkt *p, __u32 seq,
+				    __u32 ifindex)
+{
+	__u32 end = p->end;
+	__u8 mac[12];
+
+	if (p->flags & TCP_RST || bpf_skb_load_bytes(ctx, 0, mac, sizeof(mac)) ||
+	    make_rst(ctx, p, seq, false))
+		return TC_ACT_SHOT;
+	count(SEAM_R_BLOCK_RST);
+	wire_clone(ctx, p, ifindex);
+
+	if (bpf_skb_store_bytes(ctx, 0, mac, sizeof(mac), 0) || turn_around(ctx, p) ||
+	    put32(ctx, p, p->l4 + TCP_SEQ_OFF, seq, p->ack) ||
+	    put32(ctx, p, p->l4 + TCP_ACK_OFF, p->ack, end))
+		return TC_ACT_SHOT;
+	if (p->ts && (put32(ctx, p, p->ts, p->tsval, p->tsecr) ||
+		      put32(ctx, p, p->ts + 4, p->tsecr, p->tsval)))
+		return TC_ACT_SHOT;
+	count(SEAM_R_BLOCK_RST);
+	return bpf_redirect(ifindex, 0);
+}
+
+#endif

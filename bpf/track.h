@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The tracker: what is learnt from each packet of a flow, per end. */
+#ifndef SEAM_BPF_TRACK_H
+#define SEAM_BPF_TRACK_H
+
+#include "parse.h"
+#include "transition.h"
+
+/*
+ * How far beyond the receiver's window data may reach and still be believed:
+ * a zero-window probe, a window that was rounded.
+ */
+#define TRACK_SLACK 16384
+
+/* seen_ns is only as fresh as this, to leave the cache line alone. */
+#define SEEN_GRAIN (NSEC_PER_SEC / 2)
+
+/*
+ * Finds the flow of a packet and which end sent it. `likely` is the end that
+ * the port faces: the order that is tried first.
+ */
+static __always_inline struct flow *flow_find(const struct pkt *p, struct flow_key *key,
+					      enum seam_end likely, __u32 *end)
+{
+	struct flow_key rev;
+	struct flow *f;
+
+	__builtin_memcpy(rev.client, p->key.server, 16);
+	__builtin_memcpy(rev.server, p->key.client, 16);
+	rev.client_port = p->key.server_port;
+	rev.server_port = p->key.client_port;
+
+	*key = likely == SEAM_CLIENT ? p->key : rev;
+	*end = likely;
+	f = bpf_map_lookup_elem(&flows, key);
+	if (f)
+		return f;
+	*key = likely == SEAM_CLIENT ? rev : p->key;
+	*end = !likely;
+	return bpf_map_lookup_elem(&flows, key);
+}
+
+/* Acknowledgement, window and timestamp of a packet from `me`. Lock held. */
+static __always_inline void track_ack(struct flow *f, struct flow_end *me,
+				      const struct flow_end *peer, const struct pkt *p, __u64 now)
+{
+	__u32 sent = state_split(f->state) ? me->told_nxt : peer->nxt;
+	__u32 edge;
+
+	if ((p->flags & (TCP_ACK | TCP_RST)) == TCP_ACK && !seq_after(p->ack, sent)) {
+		if (seq_after(p->ack, me->ack))
+			me->ack = p->ack;
+		edge = p->ack + ((__u32)p->wnd << me->wscale);
+		if (seq_after(edge, me->edge))
+			me->edge = edge;
+	}
+	if (p->ts && !seq_before(p->tsval, me->tsval)) {
+		me->tsval = p->tsval;
+		me->tsval_ns = now;
+	}
+}
+
+/* The part that moves the end of what was let through. Lock held. */
+static __always_inline void track_data(struct flow *f, struct flow_end *me,
+				       const struct flow_end *peer, const struct pkt *p)
+{
+	__u32 edge = state_split(f->state) ? me->told_edge : peer->edge;
+
+	if (!p->len && !(p->flags & TCP_FIN))
+		return;
+	if (seq_after(p->end, edge + TRACK_SLACK))
+		return;
+	if (seq_after(p->end, me->nxt))
+		me->nxt = p->end;
+	if (p->flags & TCP_FIN) {
+		me->fin = p->end - 1;
+		me->flags |= END_F_FIN;
+	}
+}
+
+/* What a packet says about its sender, whatever becomes of it. Lock held. */
+static __always_inline void track_sender(struct flow *f, struct flow_end *me, const struct pkt *p,
+					 __u32 seg, __u32 ifindex, __u64 now)
+{
+	me->packets++;
+	me->bytes += p->len;
+	me->ttl = p->ttl;
+	me->tos = p->tos & ~3;
+	me->flow_label = p->flow_label;
+	me->ifindex = ifindex;
+	if (seg > me->seg_max)
+		me->seg_max = seg > 0xffff ? 0xffff : seg;
+	if (p->len)
+		me->flags |= END_F_DATA;
+	if (p->flags & TCP_URG)
+		me->flags |= END_F_URG;
+	if (now - f->seen_ns > SEEN_GRAIN)
+		f->seen_ns = now;
+}
+
+/* Whether a RST is one its receiver would look at (RFC 5961 3.2). Lock held. */
+static __always_inline bool rst_in_window(const struct flow *f, const struct flow_end *me,
+					  const struct flow_end *peer, const struct pkt *p)
+{
+	bool split = state_split(f->state);
+	__u32 from = split ? me->told_ack : peer->ack;
+	__u32 to = split ? me->told_edge : peer->edge;
+
+	return !seq_before(p->seq, from) && !seq_after(p->seq, to);
+}
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The state machine of a flow. Every change of state goes through move(), under
+ * the flow's lock, and is then told by report(), after it. The drawing is in
+ * docs/architecture.md.
+ */
+#ifndef SEAM_BPF_TRANSITION_H
+#define SEAM_BPF_TRANSITION_H
+
+#include "maps.h"
+#include "seam/tsval.h"
+
+static __always_inline bool state_split(__u8 state)
+{
+	return state == FLOW_SPLIT || state == FLOW_RELAYED || state == FLOW_MERGING;
+}
+
+/* Whether the daemon lives, by its heartbeat. */
+static __always_inline bool daemon_alive(const struct control *ctl, __u64 now)
+{
+	return ctl && ctl->heartbeat_ns &&
+	       (__s64)(now - ctl->heartbeat_ns) < (__s64)ctl->patience_ms * (__s64)NSEC_PER_MSEC;
+}
+
+/*
+ * Changes the state of `f`, whose lock is held, and notes it in `ev`. Of
+ * several moves under one lock the event keeps the first state and the last.
+ */
+static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now,
+				 struct seam_event *ev)
+{
+	if (!ev->type) {
+		ev->type = EVENT_STATE;
+		ev->from = f->state;
+	}
+	f->state = to;
+	f->reason = reason;
+	f->changed_ns = now;
+	if (to != FLOW_MONITORED && to != FLOW_PASSED)
+		f->flags |= FLOW_F_HISTORY;
+
+	ev->time_ns = now;
+	ev->id = f->id;
+	ev->to = to;
+	ev->reason = reason;
+	ev->rule = f->rule;
+	ev->policy = f->policy;
+	ev->nxt[0] = f->end[0].nxt;
+	ev->nxt[1] = f->end[1].nxt;
+	ev->ack[0] = f->end[0].ack;
+	ev->ack[1] = f->end[1].ack;
+	ev->packets[0] = f->end[0].packets;
+	ev->packets[1] = f->end[1].packets;
+	ev->bytes[0] = f->end[0].bytes;
+	ev->bytes[1] = f->end[1].bytes;
+}
+
+static __always_inline void remember(const struct seam_event *ev)
+{
+	struct history *h = bpf_map_lookup_elem(&history, &ev->id);
+	struct transition *t;
+	__u32 zero = 0, n;
+
+	if (!h) {
+		h = bpf_map_lookup_elem(&history_new, &zero);
+		if (!h || bpf_map_update_elem(&history, &ev->id, h, BPF_NOEXIST))
+			return;
+		h = bpf_map_lookup_elem(&history, &ev->id);
+		if (!h)
+			return;
+	}
+	n = __sync_fetch_and_add(&h->count, 1) % HISTORY_MAX;
+	t = &h->at[n];
+	t->time_ns = ev->time_ns;
+	t->from = ev->from;
+	t->to = ev->to;
+	t->reason = ev->reason;
+	t->nxt[0] = ev->nxt[0];
+	t->nxt[1] = ev->nxt[1];
+	t->ack[0] = ev->ack[0];
+	t->ack[1] = ev->ack[1];
+}
+
+static __always_inline void count_state(__u32 state, __s64 by)
+{
+	__s64 *n = bpf_map_lookup_elem(&states, &state);
+
+	if (n)
+		*n += by;
+}
+
+/*
+ * Tells a transition noted by move(): to the counters; to the history of flows
+ * that have one; and to the daemon, where it concerns it or someone watches.
+ */
+static __noinline void report(struct seam_event *ev, const struct flow_key *key,
+				   __u32 flow_flags)
+{
+	struct control *ctl;
+
+	if (!ev->type)
+		return;
+	if (ev->from != ev->to) {
+		count_state(ev->from, -1);
+		count_state(ev->to, 1);
+	}
+	count(ev->reason);
+	if (flow_flags & FLOW_F_HISTORY)
+		remember(ev);
+	ctl = control_get();
+	if ((flow_flags & FLOW_F_HISTORY) || (ctl && ctl->verbose)) {
+		ev->key = *key;
+		bpf_ringbuf_output(&events, ev, sizeof(*ev), 0);
+	}
+}
+
+/*
+ * Freezes the boundaries: what was let through so far stays with the ends,
+ * everything behind goes to the legs. From here on each end is told what its
+ * leg says, beginning exactly where the other end left off. Lock held.
+ */
+static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
+				   struct seam_event *ev)
+{
+	struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
+
+	c->told_nxt = s->nxt;
+	c->told_ack = s->ack;
+	c->told_edge = s->edge;
+	c->told_tsval = s->tsval;
+	s->told_nxt = c->nxt;
+	s->told_ack = c->ack;
+	s->told_edge = c->edge;
+	s->told_tsval = c->tsval;
+	f->flags |= FLOW_F_BYPASS;
+	move(f, FLOW_SPLITTING, reason, now, ev);
+}
+
+/* Whether all that was let through has been acknowledged. Lock held. */
+static __always_inline bool nothing_in_flight(const struct flow *f)
+{
+	return f->end[SEAM_SERVER].ack == f->end[SEAM_CLIENT].nxt &&
+	       f->end[SEAM_CLIENT].ack == f->end[SEAM_SERVER].nxt;
+}
+
+/*
+ * Whether both ends have sent FIN, and each knows that the other has: the legs
+ * have nothing left to do, and the ends' closing states are end to end. Lock held.
+ */
+static __always_inline bool closed(const struct flow *f)
+{
+	const struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
+	__u16 both = END_F_FIN | END_F_FIN_ACKED;
+
+	return (c->flags & both) == both && (s->flags & both) == both &&
+	       c->ack == c->told_nxt && s->ack == s->told_nxt && c->nxt == s->told_nxt &&
+	       s->nxt == c->told_nxt;
+}
+
+/* The daemon did not answer in time: the rule's fail answer. Lock held. */
+static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct seam_event *ev)
+{
+	f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_RELEASE);
+	f->held_out = f->held_in;
+	if (f->flags & FLOW_F_FAIL_BLOCK) {
+		f->flags |= FLOW_F_BLOCK_RST;
+		move(f, FLOW_BLOCKED, reason, now, ev);
+	} else {
+		move(f, FLOW_PASSED, reason, now, ev);
+	}
+}
+
+/* Ends a split whose legs are lost: both ends get a RST. Lock held. */
+static __always_inline void abort_split(struct flow *f, __u8 reason, __u64 now,
+					struct seam_event *ev)
+{
+	f->flags |= FLOW_F_BLOCK_RST | FLOW_F_ABORTED;
+	move(f, FLOW_BLOCKED, reason, now, ev);
+}
+
+/*
+ * Whether a split flow is at rest: what each end sent has reached the other
+ * and was acknowledged on both sides of the box, so that the legs hold nothing
+ * and closing them takes nothing away. Lock held.
+ */
+static __always_inline bool quiet(const struct flow *f)
+{
+	const struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
+
+	if (f->held_in != f->held_out)
+		return false;
+	if ((c->flags | s->flags) & (END_F_FIN | END_F_RST | END_F_CE | END_F_CWR))
+		return false;
+	return c->nxt == c->told_ack && c->nxt == s->told_nxt && s->told_nxt == s->ack &&
+	       s->nxt == s->told_ack && s->nxt == c->told_nxt && c->told_nxt == c->ack;
+}
+
+/*
+ * Timestamps after the merge: the other end's own clock must not be behind what
+ * its leg has told this end (RFC 7323 5.3); where it is, a delta makes up for it.
+ */
+static __always_inline void merge_clock(struct flow *f, struct flow_end *from,
+					const struct flow_end *to, __u64 now)
+{
+	__u32 clock = tsval_now(from, now);
+
+	from->ts_delta = 0;
+	if (seq_after(to->told_tsval, clock)) {
+		from->ts_delta = to->told_tsval - clock;
+		f->flags |= FLOW_F_TSDELTA;
+	}
+}
+
+/* Merges a flow that is quiet. Lock held. */
+static __always_inline void merge(struct flow *f, __u8 reason, __u64 now, struct seam_event *ev)
+{
+	if (f->flags & FLOW_F_TSTAMP) {
+		merge_clock(f, &f->end[SEAM_SERVER], &f->end[SEAM_CLIENT], now);
+		merge_clock(f, &f->end[SEAM_CLIENT], &f->end[SEAM_SERVER], now);
+	}
+	move(f, FLOW_MERGED, reason, now, ev);
+}
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How userspace asks for a transition: it runs the `seam_ctl` program by
+ * BPF_PROG_TEST_RUN with a struct seam_ctl as the packet, and finds the answer
+ * in the same place. Userspace never writes an entry of `flows` itself: the
+ * packet path is updating it at the same time.
+ */
+#ifndef SEAM_CTL_H
+#define SEAM_CTL_H
+
+#include "flow.h"
+
+enum seam_ctl_op {
+	CTL_PASS = 1,	  /* held: release what is held, then passed */
+	CTL_SPLIT,	  /* monitored, held: freeze the boundaries, splitting */
+	CTL_SPLIT_READY,  /* splitting: both legs stand, split */
+	CTL_UNSPLIT,	  /* splitting: no legs after all, passed */
+	CTL_MERGE,	  /* split: merging, or merged at once if quiet */
+	CTL_BLOCK,	  /* any: blocked */
+	CTL_ABORT,	  /* split: a RST may be told to the ends in `arg` (bit 1 << end) */
+	CTL_CLOSED,	  /* split: both legs are closed end to end, closing */
+	CTL_EXPIRE,	  /* delete if idle for `arg` nanoseconds in state `state` */
+	CTL_DELETE,	  /* delete whatever its state */
+	CTL_RECOVER,	  /* restart: held, splitting, split of a dead daemon */
+	CTL_SNAPSHOT,	  /* only fill in `flow` */
+};
+
+/*
+ * Request and answer. The first 14 bytes stand where test_run wants an Ethernet
+ * header and stay zero. `result` is 0 or a negative errno: -ENOENT no such flow
+ * (or another id), -EBUSY another transition is under way, -EINVAL not from
+ * this state, -EAGAIN not now (`reason` says why).
+ */
+struct seam_ctl {
+	__u8 eth[14];
+	__u16 op;	  /* enum seam_ctl_op */
+	__s32 result;
+	__u8 reason;	  /* in: why; out with -EAGAIN: why not */
+	__u8 state;	  /* CTL_EXPIRE: only in this state */
+	__u16 rule;	  /* deciding rule, or 0xffff: leave it */
+	__u64 id;	  /* 0: whatever flow has this key */
+	__u64 arg;
+	__u32 flags;	  /* CTL_BLOCK: FLOW_F_BLOCK_RST */
+	struct flow_key key;
+	struct flow flow; /* out: the flow after the transition */
+};
+
+#define CTL_KEEP_RULE 0xffff
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What a flow is: the key and value of the `flows` map, shared by the BPF
+ * programs, the daemon and the command line. Sequence numbers, windows and
+ * timestamps are in host byte order; addresses and ports in network order.
+ */
+#ifndef SEAM_FLOW_H
+#define SEAM_FLOW_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#include <linux/bpf.h>
+#endif
+
+#include "reason.h"
+
+/* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
+#define SEAM_ABI 1
+
+/* Who sent a packet, and so which way it goes: up is client to server. */
+enum seam_dir {
+	SEAM_UP = 0,
+	SEAM_DOWN = 1,
+};
+
+/* An end of a connection. The sender in direction d is end d. */
+enum seam_end {
+	SEAM_CLIENT = 0,
+	SEAM_SERVER = 1,
+};
+
+/*
+ * A connection, in client-to-server order: the client sent the SYN. IPv4
+ * addresses are mapped into IPv6 (::ffff:a.b.c.d). A leg's entry in the `legs`
+ * map has the order of the packets that are steered to it: the client leg has
+ * the flow's own key, the server leg the reversed one.
+ */
+struct flow_key {
+	__u32 client[4];
+	__u32 server[4];
+	__u16 client_port;
+	__u16 server_port;
+};
+
+enum flow_state {
+	FLOW_NONE = 0,
+	FLOW_HANDSHAKE,	 /* SYN seen; lives in the `embryos` map */
+	FLOW_MONITORED,	 /* established, watched; packets leave as they came */
+	FLOW_HELD,	 /* payload is held until a verdict */
+	FLOW_SPLITTING,	 /* boundary frozen, legs under construction */
+	FLOW_SPLIT,	 /* two control loops, bytes moved by the daemon */
+	FLOW_RELAYED,	 /* two control loops, bytes moved by sockmap */
+	FLOW_MERGING,	 /* asked to merge; becomes merged once it is quiet */
+	FLOW_MERGED,	 /* one control loop again */
+	FLOW_PASSED,	 /* let go by policy; never inspected again */
+	FLOW_BLOCKED,	 /* packets are dropped or answered with RST */
+	FLOW_CLOSING,	 /* FIN in both directions, or RST */
+	FLOW_STATE_MAX,
+};
+
+/* flow.flags */
+#define FLOW_F_BYPASS	 (1U << 0)  /* the host's stack has not seen all its packets */
+#define FLOW_F_WANT_UP	 (1U << 1)  /* hold the client's first payload */
+#define FLOW_F_WANT_DOWN (1U << 2)  /* hold the server's first payload */
+#define FLOW_F_RELEASE	 (1U << 3)  /* verdict pass: held until the hold queue is empty */
+#define FLOW_F_TSTAMP	 (1U << 4)  /* timestamps negotiated */
+#define FLOW_F_SACK	 (1U << 5)  /* SACK permitted by both ends */
+#define FLOW_F_WSCALE	 (1U << 6)  /* window scaling negotiated */
+#define FLOW_F_ECN	 (1U << 7)  /* RFC 3168 ECN negotiated */
+#define FLOW_F_IPV4	 (1U << 8)
+#define FLOW_F_NO_SPLIT	 (1U << 9)  /* must not be split; `why_not` says why */
+#define FLOW_F_BLOCK_RST (1U << 10) /* blocked: answer with RST instead of silence */
+#define FLOW_F_INSPECT	 (1U << 11) /* the SYN already decided: inspect */
+#define FLOW_F_FAIL_BLOCK (1U << 12) /* the rule's fail answer is block, else pass */
+#define FLOW_F_RST_BOTH	 (1U << 13) /* blocked: the next packet also makes a RST to its receiver */
+#define FLOW_F_TSDELTA	 (1U << 14) /* a timestamp delta is set */
+#define FLOW_F_HISTORY	 (1U << 15) /* its transitions go to the `history` map */
+#define FLOW_F_ABORTED	 (1U << 16) /* its legs died: their FIN and RST become RST */
+
+/* flow_end.flags */
+#define END_F_FIN	 (1U << 0)  /* sent FIN, at `fin` */
+#define END_F_FIN_ACKED	 (1U << 1)  /* and the other end (or its leg) acknowledged it */
+#define END_F_RST	 (1U << 2)  /* sent a RST */
+#define END_F_RST_OK	 (1U << 3)  /* a RST may be told to this end */
+#define END_F_KEEPALIVE	 (1U << 4)  /* sends keepalive probes */
+#define END_F_CE	 (1U << 5)  /* split: CE seen from this end, echo it */
+#define END_F_CWR	 (1U << 6)  /* split: answer this end's ECE with CWR once */
+#define END_F_DATA	 (1U << 7)  /* has sent payload */
+#define END_F_URG	 (1U << 8)  /* has sent urgent data */
+#define END_F_CLAMPED	 (1U << 9)  /* split: the window told to this end is the other's, not the leg's */
+#define END_F_RST_SENT	 (1U << 10) /* a RST was sent to this end */
+
+/*
+ * One end of a flow as the box sees it. The first group is what the end itself
+ * sent; `told_*` is what was sent to it while the flow is split, when that is
+ * not simply what the other end sent. With no edit both are in the same
+ * sequence space.
+ */
+struct flow_end {
+	__u32 nxt;	  /* end of the highest sequence let through or steered */
+	__u32 ack;	  /* highest acknowledgement it sent */
+	__u32 edge;	  /* highest right edge of its window: ack + window */
+	__u32 tsval;	  /* last TSval it sent */
+	__u32 told_nxt;	  /* end of the highest sequence sent to it */
+	__u32 told_ack;	  /* highest acknowledgement sent to it */
+	__u32 told_edge;  /* highest right edge sent to it */
+	__u32 told_tsval; /* highest TSval sent to it */
+	__u32 ts_delta;	  /* merged: added to this end's TSval (signed) */
+	__u32 fin;	  /* sequence number of its FIN */
+	__u32 isn;
+	__u32 tsval0;	  /* its first TSval, ... */
+	__u64 tsval0_ns;  /* ... and when it was seen */
+	__u64 tsval_ns;	  /* when tsval was seen */
+	__u32 ifindex;	  /* the port its packets come in on */
+	__u32 flow_label; /* IPv6, network order, 20 bits */
+	__u32 keepalive_s; /* interval of its keepalive probes */
+	__u16 mss;	  /* announced; 0 if it was not */
+	__u16 seg_max;	  /* largest segment payload seen from it */
+	__u16 flags;	  /* END_F_* */
+	__u8 wscale;
+	__u8 ttl;	  /* as it arrived on the box */
+	__u8 tos;	  /* TOS or traffic class of its last packet, without ECN */
+	__u8 reserved[3];
+	__u64 packets;
+	__u64 bytes;	  /* payload bytes, retransmissions included */
+};
+
+/* The value of the `flows` map: the shared state of one flow. */
+struct flow {
+	struct bpf_spin_lock lock;
+	__u8 state;	   /* enum flow_state */
+	__u8 reason;	   /* enum seam_reason of the last transition */
+	__u8 why_not;	   /* enum seam_reason: why it cannot be split */
+	__u8 reserved0;
+	__u32 flags;	   /* FLOW_F_* */
+	__u16 rule;	   /* number of the deciding rule, from 1; 0: default */
+	__u16 policy;	   /* generation of the policy that decided */
+	__u64 id;
+	__u64 created_ns;  /* CLOCK_MONOTONIC, as all times here */
+	__u64 changed_ns;  /* last transition */
+	__u64 seen_ns;	   /* last packet, to a second */
+	__u64 tc_ns;	   /* last packet that TC forwarded; gates XDP */
+	__u64 released_ns; /* last packet that left the hold queue */
+	__u32 held_in;	   /* packets put into the hold queue */
+	__u32 held_out;	   /* packets that came back out of it */
+	__u32 held_bytes;
+	__u32 srtt_us;	   /* round trip through the box, from the handshake */
+	struct flow_end end[2];
+};
+
+/*
+ * A connection from its SYN to the end of its handshake: the value of the
+ * `embryos` map, an LRU of its own so that a SYN flood pushes out only its like.
+ */
+struct embryo_end {
+	__u32 isn;
+	__u32 nxt;
+	__u32 ack;
+	__u32 wnd;	  /* bytes, never scaled */
+	__u32 tsval;
+	__u32 ifindex;
+	__u32 flow_label;
+	__u16 mss;
+	__u8 wscale;
+	__u8 opts;	  /* EMBRYO_O_* */
+	__u8 ttl;
+	__u8 tos;
+	__u8 tcp_flags;
+	__u8 ae;	  /* AccECN's AE bit */
+	__u64 seen_ns;
+};
+
+#define EMBRYO_O_WSCALE (1U << 0)
+#define EMBRYO_O_SACK	(1U << 1)
+#define EMBRYO_O_TSTAMP (1U << 2)
+#define EMBRYO_O_MPTCP	(1U << 3)
+#define EMBRYO_O_AUTH	(1U << 4) /* TCP-MD5 or TCP-AO */
+#define EMBRYO_O_OTHER	(1U << 5) /* an option Seam cannot carry */
+#define EMBRYO_O_BAD	(1U << 6) /* malformed options */
+
+struct embryo {
+	__u64 id;
+	__u64 created_ns;
+	__u32 flags;	  /* FLOW_F_* the flow will start with */
+	__u16 rule;
+	__u16 policy;
+	__u8 action;	  /* enum rule_action decided at the SYN */
+	__u8 why_not;	  /* enum seam_reason */
+	__u8 reserved[6];
+	struct embryo_end end[2];
+};
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Reasons: why a flow changed state, why a packet was treated as it was. One
+ * list for maps, metrics, logs and the command line. Never renumber: append.
+ */
+#ifndef SEAM_REASON_H
+#define SEAM_REASON_H
+
+/* X(symbol, number, name, text) */
+#define SEAM_REASONS(X)                                                                          \
+	X(NONE, 0, "none", "no reason")                                                          \
+	X(NEW, 1, "new", "SYN seen")                                                             \
+	X(ESTABLISHED, 2, "established", "handshake complete")                                   \
+	X(RULE, 3, "rule", "a rule decided")                                                     \
+	X(DEFAULT, 4, "default", "no rule matched")                                              \
+	X(FIRST_PAYLOAD, 5, "first_payload", "first payload, and a rule needs it")               \
+	X(SERVER_FIRST, 6, "server_first", "the server spoke first")                             \
+	X(HOLD_TIME, 7, "hold_time", "the hold would have outlasted the sender's probe time")    \
+	X(HOLD_BYTES, 8, "hold_bytes", "more payload than a hold may keep")                      \
+	X(NEED_MORE, 9, "need_more", "the verdict needs more bytes")                             \
+	X(LEGS_READY, 10, "legs_ready", "both legs stand")                                       \
+	X(LET_GO, 11, "let_go", "the inspectors let go")                                         \
+	X(UNTIL, 12, "until", "the rule's until was reached")                                    \
+	X(QUIET, 13, "quiet", "nothing queued or unacknowledged")                                \
+	X(FIN, 14, "fin", "both ends sent FIN")                                                  \
+	X(RST, 15, "rst", "an end sent RST")                                                     \
+	X(TIMEOUT, 16, "timeout", "idle for longer than its state allows")                       \
+	X(REUSED, 17, "reused", "the same addresses and ports began a new connection")           \
+	X(UNDECIDED, 18, "undecided", "limit of time or bytes passed without a verdict")         \
+	X(DAEMON_GONE, 19, "daemon_gone", "the daemon did not answer; the rule's fail answer")   \
+	X(LEG_FAILED, 20, "leg_failed", "a leg could not be built")                              \
+	X(LEG_DIED, 21, "leg_died", "a leg was closed by an error")                              \
+	X(INSPECTOR, 22, "inspector", "an inspector decided")                                    \
+	X(NO_MEMORY, 23, "no_memory", "a limit of memory or descriptors")                        \
+	X(OPERATOR, 24, "operator", "asked for on the command line")                             \
+	X(SHUTDOWN, 25, "shutdown", "Seam is stopping")                                          \
+	X(RESTART, 26, "restart", "found by a new daemon")                                       \
+	/* why a connection is not split, or not tracked */                                      \
+	X(UNTRACKED, 32, "untracked", "began before Seam saw it")                                \
+	X(MPTCP, 33, "mptcp", "Multipath TCP")                                                   \
+	X(TCP_AUTH, 34, "tcp_auth", "TCP-MD5 or TCP-AO")                                         \
+	X(ACCECN, 35, "accecn", "Accurate ECN")                                                  \
+	X(NAT, 36, "nat", "translated on the box, or the answer came another way")               \
+	X(FRAGMENT, 37, "fragment", "IP fragments")                                              \
+	X(TCP_OPTION, 38, "tcp_option", "a TCP option that a leg cannot carry")                  \
+	X(SIMULTANEOUS, 39, "simultaneous_open", "both ends sent SYN")                           \
+	X(SYN_DATA, 40, "syn_data", "payload in the SYN")                                        \
+	X(BUSY, 41, "busy", "another transition is under way")                                   \
+	X(IN_FLIGHT, 42, "in_flight", "data was in flight at the boundary")                      \
+	/* packets */                                                                            \
+	X(MALFORMED, 64, "malformed", "header fields contradict each other")                     \
+	X(NOT_TCP, 65, "not_tcp", "not TCP")                                                     \
+	X(IP_OPTIONS, 66, "ip_options", "IP options or unknown extension headers")               \
+	X(TABLE_FULL, 67, "table_full", "no room for another flow")                              \
+	X(SYN_RETRANS, 68, "syn_retrans", "retransmitted SYN or SYN-ACK")                        \
+	X(RST_WINDOW, 69, "rst_window", "RST outside the window")                                \
+	X(NO_LEG, 70, "no_leg", "no socket for a packet in the inner namespace")                 \
+	X(LEG_SILENCED, 71, "leg_silenced", "SYN, FIN or RST of a leg that nobody authorised")   \
+	X(LEG_STRAY, 72, "leg_stray", "packet of a leg whose flow is not split")                 \
+	X(NO_ROUTE, 73, "no_route", "the routing table had no way on")                           \
+	X(TTL, 74, "ttl", "TTL or hop limit ran out; left to the host")                          \
+	X(MTU, 75, "mtu", "larger than the next link's MTU; left to the host")                   \
+	X(ICMP_LEG, 76, "icmp_leg", "ICMP error steered to a leg")                               \
+	X(HOLD_LOST, 77, "hold_lost", "packets did not come back from the hold queue")           \
+	X(BLOCK_DROP, 78, "block_drop", "dropped by a rule")                                     \
+	X(BLOCK_RST, 79, "block_rst", "answered with RST by a rule")                             \
+	X(WINDOW_UPDATE, 80, "window_update", "window update made for an end")                   \
+	X(PROG_ERROR, 81, "error", "internal error of a BPF program")                           \
+	X(RST_DROPPED, 82, "rst_dropped", "RST of a blocked flow dropped")                       \
+	X(XDP, 83, "xdp", "forwarded by XDP")
+
+enum seam_reason {
+#define X(sym, num, name, text) SEAM_R_##sym = num,
+	SEAM_REASONS(X)
+#undef X
+	SEAM_R_MAX = 128, /* size of the `reasons` map */
+};
+
+#endif

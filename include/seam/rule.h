@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What of the policy the kernel knows: the part of each rule that the SYN
+ * decides. The daemon writes the whole table; the SYN of a flow walks it once,
+ * first match wins.
+ */
+#ifndef SEAM_RULE_H
+#define SEAM_RULE_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+enum rule_action {
+	RULE_PASS = 0,
+	RULE_INSPECT = 1, /* split at the first payload */
+	RULE_BLOCK = 2,
+	RULE_ASK = 3,	  /* the first payload decides: hold it and ask the daemon */
+};
+
+#define RULE_F_LAST	  (1U << 0) /* the end of the table: matches everything */
+#define RULE_F_BLOCK_RST  (1U << 1) /* block answers with RST, else silence */
+#define RULE_F_FAIL_BLOCK (1U << 2) /* fail answer is block, else pass */
+
+/*
+ * One line of the kernel's table. A rule with several prefixes or port ranges
+ * becomes several lines with the same number. Prefixes are in network order,
+ * IPv4 as ::ffff:0:0/96; ports in host order, inclusive.
+ */
+struct seam_rule {
+	__u32 client[4];
+	__u32 client_mask[4];
+	__u32 server[4];
+	__u32 server_mask[4];
+	__u16 client_port_lo, client_port_hi;
+	__u16 server_port_lo, server_port_hi;
+	__u16 rule;	  /* its number in the policy, from 1; 0: default */
+	__u16 policy;	  /* generation */
+	__u8 action;	  /* enum rule_action */
+	__u8 flags;	  /* RULE_F_* */
+	__u8 reserved[2];
+};
+
+/* Lines in the kernel's table, the default included. */
+#define SEAM_RULES_MAX 1024
+/* Rules in a policy; also the size of the `rule_hits` map. */
+#define SEAM_POLICY_RULES_MAX 1024
+
+#endif

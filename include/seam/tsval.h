@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The clock behind an end's timestamps, for both sides. */
+#ifndef SEAM_TSVAL_H
+#define SEAM_TSVAL_H
+
+#include "flow.h"
+
+/* Shorter than this between first and last TSval, its tick cannot be measured. */
+#define TSVAL_MEASURE_US 50000
+
+/* How an end's TSval advances, as far as is known. */
+static inline int tsval_tick_is_1ms(const struct flow_end *e)
+{
+	__u64 span = (e->tsval_ns - e->tsval0_ns) / 1000, ms = span / 1000;
+	__u32 ticks = e->tsval - e->tsval0;
+
+	return span < TSVAL_MEASURE_US ||
+	       (ticks + 2 >= ms - ms / 50 && ticks <= ms + ms / 50 + 2);
+}
+
+/*
+ * The TSval the end would send at `now` (CLOCK_MONOTONIC, ns), in its own
+ * clock: extrapolated from the first and the last one seen, at a tick of 1 ms
+ * as long as they are too close together to tell (RFC 7323 5.4 allows 1 ms to
+ * 1 s; Linux may use 1 us). Never ahead of the end's clock by its rounding.
+ */
+static inline __u32 tsval_now(const struct flow_end *e, __u64 now)
+{
+	__u64 since = (now - e->tsval_ns) / 1000;
+	__u64 span = (e->tsval_ns - e->tsval0_ns) / 1000;
+	__u32 ticks = e->tsval - e->tsval0;
+
+	if ((__s64)(now - e->tsval_ns) < 0)
+		return e->tsval;
+	if (tsval_tick_is_1ms(e) || !span)
+		return e->tsval + since / 1000;
+	return e->tsval + ticks * since / span;
+}
+
+#endif

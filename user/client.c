@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "client.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "cmd.h"
+#include "policy_value.h"
+
+#define BATCH 512
+#define ANSWER_SECONDS 5
+#define ANSWER_MAX (4 << 20)
+
+bool client_is_instance(const char *verb, const char *name)
+{
+	if (value_is_name(name, POLICY_NAME_MAX, false))
+		return true;
+	fprintf(stderr, "seam %s: \"%s\" cannot be an instance; expected letters, digits, '-' and '_'\n",
+		verb, name);
+	return false;
+}
+
+bool client_number(const char *s, unsigned long long min, unsigned long long max,
+		   unsigned long long *n)
+{
+	char *end;
+
+	if (*s < '0' || *s > '9')
+		return false;
+	errno = 0;
+	*n = strtoull(s, &end, 10);
+	return !errno && !*end && *n >= min && *n <= max;
+}
+
+void client_path(const char *instance, const char *suffix, char *path, size_t len)
+{
+	snprintf(path, len, "%s/%s.%s", KERN_RUN_DIR, instance, suffix);
+}
+
+int client_no_instance(const char *verb, const char *instance)
+{
+	DIR *dir = opendir(KERN_BPFFS "/seam");
+	struct dirent *de;
+	int n = 0;
+
+	fprintf(stderr, "seam %s: there is no instance `%s`", verb, instance);
+	while (dir && (de = readdir(dir))) {
+		if (de->d_name[0] == '.')
+			continue;
+		fprintf(stderr, "%s `%s`", n++ ? "," : "; -i may name", de->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	fputs(n ? "\n" : ", nor any other; `seam run` starts one\n", stderr);
+	return EXIT_NOT_RUNNING;
+}
+
+int client_open(const char *verb, const char *instance, struct kern *k)
+{
+	int err;
+
+	if (!client_is_instance(verb, instance))
+		return EXIT_USAGE;
+	err = kern_open(k, instance);
+	if (!err && k->control->abi != SEAM_ABI) {
+		fprintf(stderr, "seam %s: instance `%s` was made by another version of seam (layout "
+				"%u, this is %u); use that one, or `seam detach -i %s`\n",
+			verb, instance, k->control->abi, SEAM_ABI, instance);
+		kern_close(k);
+		return EXIT_FAILED;
+	}
+	if (!err)
+		return EXIT_OK;
+	if (err == -EPERM || err == -EACCES) {
+		fprintf(stderr, "seam %s: not permitted to open %s; run it as root: sudo seam %s\n",
+			verb, k->dir, verb);
+		return EXIT_FAILED;
+	}
+	if (err != -ENOENT || !access(k->dir, F_OK)) {
+		fprintf(stderr, "seam %s: %s is incomplete (%s), or made by another version of seam; "
+				"`seam detach -i %s` removes it\n",
+			verb, k->dir, strerror(-err), instance);
+		return EXIT_FAILED;
+	}
+	return client_no_instance(verb, instance);
+}
+
+int client_connect(const char *instance)
+{
+	struct timeval patience = { .tv_sec = ANSWER_SECONDS };
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd, err;
+
+	client_path(instance, "sock", sun.sun_path, sizeof(sun.sun_path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	if (!connect(fd, (struct sockaddr *)&sun, sizeof(sun)))
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+/* Reads up to the end of a line; the caller frees it. */
+static char *read_line(int fd, size_t *len)
+{
+	size_t room = 65536;
+	char *buf = malloc(room), *more;
+	ssize_t n;
+
+	for (*len = 0; buf; *len += n) {
+		if (*len && buf[*len - 1] == '\n')
+			return buf;
+		if (*len == room) {
+			more = room < ANSWER_MAX ? realloc(buf, room * 2) : NULL;
+			if (!more) {
+				errno = EMSGSIZE;
+				break;
+			}
+			buf = more;
+			room *= 2;
+		}
+		n = recv(fd, buf + *len, room - *len, 0);
+		if (n < 0 && errno == EINTR) {
+			n = 0;
+			continue;
+		}
+		if (n <= 0) {
+			errno = n ? errno : ECONNRESET;
+			break;
+		}
+	}
+	free(buf);
+	return NULL;
+}
+
+json_t *client_ask(int fd, json_t *request)
+{
+	char *line = json_dumps(request, JSON_COMPACT), *answer = NULL;
+	json_t *reply = NULL;
+	size_t len;
+
+	json_decref(request);
+	if (!line)
+		return NULL;
+	len = strlen(line);
+	line[len++] = '\n'; /* in the place of its NUL */
+	if (send(fd, line, len, MSG_NOSIGNAL) == (ssize_t)len)
+		answer = read_line(fd, &len);
+	if (answer) {
+		reply = json_loadb(answer, len, JSON_DISABLE_EOF_CHECK, NULL);
+		if (!reply)
+			errno = EPROTO;
+	}
+	free(line);
+	free(answer);
+	return reply;
+}
+
+json_t *client_request(const char *instance, json_t *request)
+{
+	int fd = client_connect(instance);
+	json_t *reply;
+
+	if (fd < 0) {
+		json_decref(request);
+		errno = -fd;
+		return NULL;
+	}
+	reply = client_ask(fd, request);
+	close(fd);
+	return reply;
+}
+
+json_t *client_status(const char *instance)
+{
+	json_t *status = client_request(instance, json_pack("{s:s}", "cmd", "status"));
+
+	if (json_is_true(json_object_get(status, "ok")))
+		return status;
+	json_decref(status);
+	return NULL;
+}
+
+const char *client_rule_name(const json_t *status, unsigned int number, unsigned int policy)
+{
+	json_t *rules = json_object_get(status, "rules");
+
+	if (!number)
+		return "default";
+	if (!status || (__u16)json_integer_value(json_object_get(status, "generation")) != policy)
+		return NULL;
+	return json_string_value(json_object_get(json_array_get(rules, number - 1), "name"));
+}
+
+int client_each(int map, size_t key_size, size_t value_size,
+		bool (*each)(const void *key, const void *value, void *arg), void *arg)
+{
+	char *keys = NULL, *values = NULL;
+	__u32 in = 0, out = 0, n, i, batch = BATCH;
+	bool first = true, stop = false;
+	int err = 0;
+
+	while (!err && !stop) {
+		if (!keys) {
+			keys = malloc(batch * key_size);
+			values = malloc(batch * value_size);
+			if (!keys || !values) {
+				err = -ENOMEM;
+				break;
+			}
+		}
+		n = batch;
+		err = bpf_map_lookup_batch(map, first ? NULL : &in, &out, keys, values, &n, NULL);
+		if (err == -ENOSPC && batch < BATCH << 10) {
+			/* A bucket with more entries than that. */
+			batch *= 2;
+			free(keys);
+			free(values);
+			keys = values = NULL;
+			err = 0;
+			continue;
+		}
+		if (err && err != -ENOENT)
+			break;
+		for (i = 0; i < n && !stop; i++)
+			stop = each(keys + i * key_size, values + i * value_size, arg);
+		in = out;
+		first = false;
+	}
+	free(keys);
+	free(values);
+	return err == -ENOENT ? 0 : err;
+}
+
+size_t client_count(int map, size_t key_size)
+{
+	unsigned char a[64], b[64];
+	bool first = true;
+	__u32 max = 0;
+	size_t n = 0;
+
+	if (key_size > sizeof(a) || !client_map_size(map, &max, NULL))
+		return 0;
+	/* The walk starts again where a key has vanished: no more than there can be. */
+	while (n < max && !bpf_map_get_next_key(map, first ? NULL : a, b)) {
+		memcpy(a, b, key_size);
+		first = false;
+		n++;
+	}
+	return n;
+}
+
+bool client_map_size(int map, __u32 *max_entries, unsigned long long *bytes)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+	char path[64], line[128];
+	bool found = false;
+	FILE *f;
+
+	if (bpf_obj_get_info_by_fd(map, &info, &len))
+		return false;
+	*max_entries = info.max_entries;
+	if (!bytes)
+		return true;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", map);
+	f = fopen(path, "re");
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "memlock: %llu", bytes) == 1;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+void client_print(json_t *json)
+{
+	json_dumpf(json, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(json);
+}

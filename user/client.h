@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the verbs that look at an instance have in common: its pins, its control
+ * socket, its flows. Messages go to stderr and begin with "seam VERB: ".
+ */
+#ifndef SEAM_CLIENT_H
+#define SEAM_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "kern.h"
+#include "seam/flow.h"
+
+#define CLIENT_INSTANCE "default"
+
+/*
+ * Opens the maps of an instance. Returns EXIT_OK, or the exit code of the verb,
+ * with a message that says what to do.
+ */
+int client_open(const char *verb, const char *instance, struct kern *k);
+
+/* "seam VERB: there is no instance `X`; ..."; returns EXIT_NOT_RUNNING. */
+int client_no_instance(const char *verb, const char *instance);
+
+/* False, with a message, for what cannot be the name of an instance. */
+bool client_is_instance(const char *verb, const char *name);
+
+/* A whole number in [min, max]; false if `s` is anything else. */
+bool client_number(const char *s, unsigned long long min, unsigned long long max,
+		   unsigned long long *n);
+
+/* "KERN_RUN_DIR/INSTANCE.SUFFIX" */
+void client_path(const char *instance, const char *suffix, char *path, size_t len);
+
+/* Connects to the control socket; a descriptor, or -ECONNREFUSED etc. */
+int client_connect(const char *instance);
+
+/*
+ * Sends one request and reads its answer; NULL and errno if the daemon does not
+ * give one within some seconds. Takes over the reference to `request`. Whatever
+ * the daemon sends behind the answer is lost, so events need a stream of their own.
+ */
+json_t *client_ask(int fd, json_t *request);
+
+/* One request over a connection of its own; NULL if there is no daemon. */
+json_t *client_request(const char *instance, json_t *request);
+
+/* The daemon's status; NULL if there is none. */
+json_t *client_status(const char *instance);
+
+/*
+ * The name of rule `number` under policy generation `policy`, by the status of
+ * the daemon; NULL if it is not known.
+ */
+const char *client_rule_name(const json_t *status, unsigned int number, unsigned int policy);
+
+/*
+ * Calls `each` for every entry of a hash map, read in batches; stops when it
+ * returns true. 0 or a negative errno.
+ */
+int client_each(int map, size_t key_size, size_t value_size,
+		bool (*each)(const void *key, const void *value, void *arg), void *arg);
+
+/* Entries of a map that may be walked by its keys only. */
+size_t client_count(int map, size_t key_size);
+
+/* Size of a map, and the bytes it occupies; false if that is not known. */
+bool client_map_size(int map, __u32 *max_entries, unsigned long long *bytes);
+
+/* Writes indented JSON to stdout and drops it. */
+void client_print(json_t *json);
+
+#endif

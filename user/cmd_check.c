@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * seam check: is a policy valid, and what would it do with a flow?
+ */
+#include "policy.h"
+#include "policy_value.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Exit codes, as in usage(). */
+enum {
+	CHECK_OK = 0,
+	CHECK_ERRORS = 1,
+	CHECK_USAGE = 2,
+};
+
+static void usage(FILE *out)
+{
+	fputs("usage: seam check [-j] [--explain FACTS] FILE\n"
+	      "\n"
+	      "Reads a policy as the daemon would and reports every error in it. FILE may be\n"
+	      "\"-\" for standard input.\n"
+	      "\n"
+	      "  -e, --explain FACTS  show which rule decides a flow, and why\n"
+	      "  -j, --json           write JSON\n"
+	      "  -h, --help           this text\n"
+	      "\n"
+	      "FACTS are NAME=VALUE, separated by spaces; what is left out is not known:\n"
+	      "  client=ADDRESS server=ADDRESS client_port=PORT server_port=PORT (or port=PORT)\n"
+	      "  proto=tls|http|other server_first=yes|no\n"
+	      "  sni=NAME alpn=PROTOCOL,... (a TLS client; without sni= it sent none)\n"
+	      "  host=NAME (an HTTP/1 client; without host= it sent none)\n"
+	      "\n"
+	      "Exit status: 0 the policy is valid, 1 it has errors or cannot be read, 2 usage.\n",
+	      out);
+}
+
+/* ---- facts ---- */
+
+struct scenario {
+	struct policy_facts facts;
+	struct flow_record rec;
+};
+
+static bool fact_address(const char *v, __u32 addr[4], struct policy_facts *f, unsigned int bit)
+{
+	struct policy_prefix prefix;
+
+	if (strchr(v, '/') || value_prefix(v, &prefix))
+		return false;
+	memcpy(addr, prefix.addr, sizeof(prefix.addr));
+	f->missing &= ~bit;
+	return true;
+}
+
+static bool fact_port(const char *v, __u16 *port, struct policy_facts *f, unsigned int bit)
+{
+	struct policy_ports ports;
+
+	if (value_ports(v, &ports) || ports.lo != ports.hi)
+		return false;
+	*port = htons(ports.lo);
+	f->missing &= ~bit;
+	return true;
+}
+
+static bool fact_protocol(const char *v, struct policy_facts *f)
+{
+	bool tls = !strcmp(v, "tls"), http = !strcmp(v, "http");
+
+	if (!tls && !http && strcmp(v, "other"))
+		return false;
+	/* a second fact must not say another protocol than the first */
+	if ((f->tls_known && tls != (f->tls == CLASSIFY_YES)) ||
+	    (f->http_known && http != (f->http == CLASSIFY_YES)))
+		return false;
+	f->tls_known = true;
+	f->http_known = true;
+	f->tls = tls ? CLASSIFY_YES : CLASSIFY_NO;
+	f->http = http ? CLASSIFY_YES : CLASSIFY_NO;
+	return true;
+}
+
+static bool fact_server_first(const char *v, struct policy_facts *f)
+{
+	f->server_first_known = true;
+	f->server_first = !strcmp(v, "yes");
+	return f->server_first || !strcmp(v, "no");
+}
+
+static bool set_fact(struct scenario *sc, const char *name, const char *v)
+{
+	struct policy_facts *f = &sc->facts;
+
+	if (!strcmp(name, "client"))
+		return fact_address(v, f->key.client, f, FACT_NO_CLIENT);
+	if (!strcmp(name, "server"))
+		return fact_address(v, f->key.server, f, FACT_NO_SERVER);
+	if (!strcmp(name, "client_port"))
+		return fact_port(v, &f->key.client_port, f, FACT_NO_CLIENT_PORT);
+	if (!strcmp(name, "port") || !strcmp(name, "server_port"))
+		return fact_port(v, &f->key.server_port, f, FACT_NO_SERVER_PORT);
+	if (!strcmp(name, "proto"))
+		return fact_protocol(v, f);
+	if (!strcmp(name, "server_first"))
+		return fact_server_first(v, f);
+	if (!strcmp(name, "sni"))
+		return *v != '*' && !value_host(v, sc->rec.tls.sni) && fact_protocol("tls", f);
+	if (!strcmp(name, "host"))
+		return *v != '*' && !value_http_host(v, sc->rec.http.host) &&
+		       fact_protocol("http", f);
+	if (!strcmp(name, "alpn") && strlen(v) < sizeof(sc->rec.tls.alpn)) {
+		strcpy(sc->rec.tls.alpn, v);
+		return fact_protocol("tls", f);
+	}
+	return false;
+}
+
+static int parse_facts(const char *text, struct scenario *sc)
+{
+	char *copy = strdup(text), *rest = copy, *word;
+	struct policy_facts *f = &sc->facts;
+	int ret = -EINVAL;
+
+	if (!copy)
+		return -ENOMEM;
+	memset(sc, 0, sizeof(*sc));
+	f->rec = &sc->rec;
+	f->missing = FACT_NO_CLIENT | FACT_NO_SERVER | FACT_NO_CLIENT_PORT | FACT_NO_SERVER_PORT;
+	while ((word = strsep(&rest, " \t\n"))) {
+		char *value = strchr(word, '=');
+
+		if (!*word)
+			continue;
+		if (value)
+			*value++ = '\0';
+		if (!value || !set_fact(sc, word, value)) {
+			fprintf(stderr,
+				"seam check: --explain: \"%s%s%s\" is not a fact, or contradicts "
+				"another; see seam check --help\n",
+				word, value ? "=" : "", value ? value : "");
+			goto out;
+		}
+	}
+	if (f->tls_known && !f->server_first_known)
+		f->server_first_known = true; /* then the client's bytes came first */
+	if (f->server_first && (f->tls == CLASSIFY_YES || f->http == CLASSIFY_YES)) {
+		fputs("seam check: --explain: with server_first=yes there is no TLS or HTTP/1: "
+		      "their clients speak first\n", stderr);
+		goto out;
+	}
+	ret = 0;
+out:
+	free(copy);
+	return ret;
+}
+
+/* What the flow has where a condition asks, as part of a sentence. */
+static void describe_fact(enum policy_condition cond, const struct policy_facts *f, char *out,
+			  size_t size)
+{
+	const __u32 *addr = cond == COND_CLIENT ? f->key.client : f->key.server;
+	char text[INET6_ADDRSTRLEN] = "";
+	const char *name = "";
+
+	switch (cond) {
+	case COND_CLIENT:
+	case COND_SERVER:
+		if (!addr[0] && !addr[1] && addr[2] == htonl(0xffff))
+			inet_ntop(AF_INET, &addr[3], text, sizeof(text));
+		else
+			inet_ntop(AF_INET6, addr, text, sizeof(text));
+		snprintf(out, size, "%s is %s", policy_condition_name(cond), text);
+		return;
+	case COND_CLIENT_PORT:
+		snprintf(out, size, "client_port is %u", ntohs(f->key.client_port));
+		return;
+	case COND_SERVER_PORT:
+		snprintf(out, size, "server_port is %u", ntohs(f->key.server_port));
+		return;
+	case COND_SERVER_FIRST:
+		snprintf(out, size, "the %s speaks first", f->server_first ? "server" : "client");
+		return;
+	case COND_UNRECOGNISED:
+		snprintf(out, size, "the protocol is %s",
+			 f->tls == CLASSIFY_YES	 ? "TLS" :
+			 f->http == CLASSIFY_YES ? "HTTP/1" :
+						   "neither TLS nor HTTP/1");
+		return;
+	case COND_SNI:
+		name = f->rec->tls.sni;
+		break;
+	case COND_ALPN:
+		name = f->rec->tls.alpn;
+		break;
+	case COND_HOST:
+		name = f->rec->http.host;
+		break;
+	case COND_NONE:
+		break;
+	}
+	if (*name)
+		snprintf(out, size, "%s is \"%s\"", policy_condition_name(cond), name);
+	else
+		snprintf(out, size, "there is no %s", policy_condition_name(cond));
+}
+
+/* ---- explaining ---- */
+
+static json_t *walk_rules(const struct policy *p, const struct policy_facts *f, bool json)
+{
+	json_t *walk = json_array();
+
+	for (size_t i = 0; i < p->n_rules; i++) {
+		const struct policy_rule *r = &p->rules[i];
+		enum policy_condition why;
+		enum policy_match m = policy_rule_match(r, f, &why);
+		static const char *const results[] = {
+			[MATCH_NO] = "not matched",
+			[MATCH_YES] = "matched",
+			[MATCH_UNKNOWN] = "needs",
+		};
+		char fact[320] = "";
+
+		if (m == MATCH_NO)
+			describe_fact(why, f, fact, sizeof(fact));
+		json_array_append_new(walk, json_pack("{s:i, s:s, s:i, s:s, s:s*, s:s*}", "rule",
+						      r->number, "name", r->name, "line", r->line,
+						      "result", results[m], "condition",
+						      why ? policy_condition_name(why) : NULL,
+						      "because", *fact ? fact : NULL));
+		if (!json)
+			printf("rule %u \"%s\" (%s:%u): %s%s%s\n", r->number, r->name, p->path,
+			       r->line, results[m],
+			       m == MATCH_NO ? " because " : m == MATCH_UNKNOWN ? " " : "",
+			       m == MATCH_NO ? fact : policy_condition_name(why));
+		if (m != MATCH_NO)
+			break;
+	}
+	return walk;
+}
+
+/* The rule whose line of the kernel's table the SYN stops at, as far as can be told. */
+static const struct policy_rule *syn_rule(const struct policy *p, const struct policy_facts *f,
+					  enum policy_condition *unknown)
+{
+	*unknown = COND_NONE;
+	for (size_t i = 0; i < p->n_rules; i++) {
+		if (policy_rule_match_syn(&p->rules[i], f, unknown) != MATCH_NO)
+			return &p->rules[i];
+	}
+	*unknown = COND_NONE;
+	return &p->default_rule;
+}
+
+static json_t *explain(const struct policy *p, const struct policy_facts *f, bool json)
+{
+	json_t *walk = walk_rules(p, f, json), *decision = NULL;
+	enum policy_condition unknown;
+	const struct policy_rule *at_syn = syn_rule(p, f, &unknown);
+	const struct policy_rule *r;
+	const char *when;
+	bool need_more;
+
+	r = policy_decide(p, f, &need_more);
+	if (r)
+		decision = json_pack("{s:i, s:s, s:s}", "rule", r->number, "name", r->name,
+				     "action", policy_action_name(r->action));
+	if (!json && !r)
+		puts("decision: none yet");
+	else if (!json && r->number)
+		printf("decision: %s, by rule %u \"%s\"\n", policy_action_name(r->action), r->number,
+		       r->name);
+	else if (!json)
+		printf("decision: %s, the default\n", policy_action_name(r->action));
+
+	if (unknown) {
+		when = "unknown";
+		if (!json)
+			printf("decided: cannot be told without %s\n",
+			       policy_condition_name(unknown));
+	} else if (policy_rule_asks(at_syn)) {
+		when = "first_payload";
+		if (!json)
+			printf("decided: the first payload is needed, for rule %u \"%s\"\n",
+			       at_syn->number, at_syn->name);
+	} else {
+		when = "syn";
+		if (!json)
+			puts("decided: in the kernel, at the SYN");
+	}
+	return json_pack("{s:o, s:o, s:s}", "walk", walk, "decision",
+			 decision ? decision : json_null(), "decided_at", when);
+}
+
+/* ---- the verb ---- */
+
+static void print_json(json_t *root)
+{
+	json_dumpf(root, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(root);
+}
+
+/* The messages of a failed policy_load(), one string a line. */
+static void print_json_errors(const char *file, char *messages)
+{
+	json_t *list = json_array();
+	char *line;
+
+	while ((line = strsep(&messages, "\n"))) {
+		if (*line)
+			json_array_append_new(list, json_string(line));
+	}
+	print_json(json_pack("{s:s, s:b, s:o}", "file", file, "ok", 0, "errors", list));
+}
+
+static int check(const char *file, const struct scenario *sc, bool json)
+{
+	static struct seam_rule lines[SEAM_RULES_MAX];
+	char *messages = NULL;
+	size_t size;
+	FILE *err = json ? open_memstream(&messages, &size) : stderr;
+	struct policy *p;
+	json_t *explained = NULL;
+	int ret, n;
+
+	if (!err) {
+		fprintf(stderr, "seam check: out of memory\n");
+		return CHECK_ERRORS;
+	}
+	ret = policy_load(file, &p, err);
+	if (json)
+		fclose(err);
+	if (ret) {
+		if (json)
+			print_json_errors(file, messages);
+		free(messages);
+		return CHECK_ERRORS;
+	}
+	free(messages);
+
+	n = policy_compile(p, lines, SEAM_RULES_MAX, 0);
+	if (!json)
+		printf("%s: ok, %zu rules, %d kernel lines\n", p->path, p->n_rules, n);
+	if (sc)
+		explained = explain(p, &sc->facts, json);
+	if (json)
+		print_json(json_pack("{s:s, s:b, s:i, s:i, s:o*}", "file", p->path, "ok", 1, "rules",
+				     (int)p->n_rules, "kernel_lines", n, "explain", explained));
+	else
+		json_decref(explained);
+	policy_put(p);
+	return CHECK_OK;
+}
+
+int cmd_check(int argc, char **argv);
+
+int cmd_check(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "explain", required_argument, NULL, 'e' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *facts = NULL;
+	struct scenario sc;
+	bool json = false;
+	int c;
+
+	optind = 0; /* main has used getopt on the words before */
+	while ((c = getopt_long(argc, argv, "e:jh", options, NULL)) != -1) {
+		switch (c) {
+		case 'e':
+			facts = optarg;
+			break;
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return CHECK_OK;
+		default:
+			usage(stderr);
+			return CHECK_USAGE;
+		}
+	}
+	if (argc - optind != 1) {
+		usage(stderr);
+		return CHECK_USAGE;
+	}
+	if (facts && parse_facts(facts, &sc))
+		return CHECK_USAGE;
+	return check(argv[optind], facts ? &sc : NULL, json);
+}

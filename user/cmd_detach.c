@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * seam detach: removes every trace of an instance at once. A daemon that runs
+ * is asked to stop first; what it leaves for flows that need it is removed too.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <net/if.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "client.h"
+#include "cmd.h"
+#include "log.h"
+
+static const char help[] =
+	"usage: seam detach [-i NAME]\n"
+	"\n"
+	"Stops the daemon if it runs, takes the programs off all interfaces and removes the\n"
+	"pinned maps and files. Flows go on through the host as if Seam had never been there;\n"
+	"those that need something of it (a timestamp delta, or to bypass the host's\n"
+	"connection tracking) are cut loose, and may break. Call it in the network namespace\n"
+	"of the daemon.\n"
+	"\n"
+	"  -i, --instance NAME  the instance (default: default)\n"
+	"  -h, --help           this text\n"
+	"\n"
+	"Exit status: 0 nothing is left, 1 it could not be removed, 2 wrong usage, 3 no such\n"
+	"instance.\n";
+
+/* The daemon's own grace time if it does not tell, and what it may take beyond. */
+#define GRACE_MS 10000
+#define SLACK_MS 3000
+
+struct tally {
+	unsigned long long all, deltas, bypass, split;
+};
+
+static bool tally_flow(const void *key, const void *value, void *arg)
+{
+	const struct flow *f = value;
+	struct tally *t = arg;
+
+	(void)key;
+	if (f->state == FLOW_CLOSING)
+		return false;
+	t->all++;
+	if (f->state >= FLOW_HELD && f->state <= FLOW_MERGING)
+		t->split++;
+	else if (f->flags & FLOW_F_TSDELTA)
+		t->deltas++;
+	else if (f->flags & FLOW_F_BYPASS)
+		t->bypass++;
+	return false;
+}
+
+/* Waits for the end of a process; false if it lives on. */
+static bool ended(int pidfd, int ms)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int n;
+
+	do
+		n = poll(&p, 1, ms);
+	while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
+static int ask_to_stop(int pidfd)
+{
+	return syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) && errno != ESRCH ? -errno : 0;
+}
+
+/* Ends the daemon behind the control socket. EXIT_OK once it is gone. */
+static int stop_daemon(const char *instance)
+{
+	int fd = client_connect(instance), pidfd, err, grace = GRACE_MS, rc = EXIT_FAILED;
+	struct ucred peer = {};
+	socklen_t len = sizeof(peer);
+	json_t *status, *n;
+
+	if (fd < 0) {
+		fprintf(stderr, "seam detach: a daemon holds %s/%s.lock, but its control socket "
+				"does not answer (%s); find it with `fuser %s/%s.lock`, end it, and try "
+				"again\n",
+			KERN_RUN_DIR, instance, strerror(-fd), KERN_RUN_DIR, instance);
+		return EXIT_FAILED;
+	}
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	pidfd = peer.pid > 0 ? (int)syscall(SYS_pidfd_open, peer.pid, 0) : -1;
+	/* It answers still, so that the number has not passed on to another process. */
+	status = client_ask(fd, json_pack("{s:s}", "cmd", "status"));
+	close(fd);
+	n = json_object_get(status, "grace");
+	if (n)
+		grace = json_number_value(n) * 1000;
+	if (pidfd < 0 || !status) {
+		fprintf(stderr, "seam detach: the daemon (pid %d) does not answer; end it with `kill "
+				"-KILL %d`, and try again\n",
+			peer.pid, peer.pid);
+		goto out;
+	}
+	err = ask_to_stop(pidfd);
+	if (err) {
+		fprintf(stderr, "seam detach: stopping the daemon (pid %d): %s\n", peer.pid,
+			strerror(-err));
+		goto out;
+	}
+	/* Asked twice, it does not wait for flows any longer. */
+	if (ended(pidfd, grace + SLACK_MS) || (!ask_to_stop(pidfd) && ended(pidfd, SLACK_MS))) {
+		printf("stopped the daemon, pid %d\n", peer.pid);
+		rc = EXIT_OK;
+	} else {
+		fprintf(stderr, "seam detach: the daemon (pid %d) does not stop; end it with `kill "
+				"-KILL %d`, and try again\n",
+			peer.pid, peer.pid);
+	}
+out:
+	json_decref(status);
+	if (pidfd >= 0)
+		close(pidfd);
+	return rc;
+}
+
+/* The instance's lock, once no daemon holds it; -1 if there is none. An exit code. */
+static int take_lock(const char *instance, int *lock)
+{
+	const struct timespec wait = { .tv_nsec = 100000000 };
+	char path[128];
+	int tries, rc;
+
+	client_path(instance, "lock", path, sizeof(path));
+	*lock = open(path, O_RDWR | O_CLOEXEC);
+	if (*lock < 0)
+		return EXIT_OK;
+	if (!flock(*lock, LOCK_EX | LOCK_NB))
+		return EXIT_OK;
+	rc = stop_daemon(instance);
+	/* The last descriptor may be closed a moment after the process is gone. */
+	for (tries = 0; !rc && tries < 20; tries++) {
+		if (!flock(*lock, LOCK_EX | LOCK_NB))
+			return EXIT_OK;
+		nanosleep(&wait, NULL);
+	}
+	if (!rc)
+		fprintf(stderr, "seam detach: another daemon has taken over `%s`; try again\n",
+			instance);
+	return EXIT_FAILED;
+}
+
+/* The maps as far as they are there: of another version, not all may be. */
+static int open_pin(const char *instance, const char *name)
+{
+	char dir[256], path[320];
+
+	kern_dir(instance, dir, sizeof(dir));
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return bpf_obj_get(path);
+}
+
+static void tell_ports(const char *instance)
+{
+	__u32 key, *prev = NULL;
+	char name[IF_NAMESIZE];
+	int map = open_pin(instance, "ports"), n = 0;
+
+	while (map >= 0 && !bpf_map_get_next_key(map, prev, &key)) {
+		prev = &key;
+		if (if_indextoname(key, name))
+			printf("%s%s", n++ ? ", " : "took the programs off ", name);
+	}
+	if (n)
+		putchar('\n');
+	if (map >= 0)
+		close(map);
+}
+
+static void tally_flows(const char *instance, struct tally *t)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+	int map = open_pin(instance, "flows");
+
+	if (map < 0)
+		return;
+	/* The layout of another version is not ours to read. */
+	if (!bpf_obj_get_info_by_fd(map, &info, &len) && info.value_size == sizeof(struct flow))
+		client_each(map, sizeof(struct flow_key), sizeof(struct flow), tally_flow, t);
+	close(map);
+}
+
+static bool remove_file(const char *instance, const char *suffix)
+{
+	char path[128];
+
+	client_path(instance, suffix, path, sizeof(path));
+	return !unlink(path);
+}
+
+static void tell_flows(const struct tally *t)
+{
+	unsigned long long loose = t->deltas + t->bypass + t->split;
+
+	printf("%llu flows were being forwarded; %llu of them were cut loose", t->all, loose);
+	if (loose)
+		printf(" (%llu split or held, %llu with a timestamp delta, %llu unknown to the host's "
+		       "connection tracking, if it has one)",
+		       t->split, t->deltas, t->bypass);
+	putchar('\n');
+}
+
+static bool exists(const char *instance)
+{
+	char path[256];
+
+	kern_dir(instance, path, sizeof(path));
+	if (!access(path, F_OK))
+		return true;
+	client_path(instance, "sock", path, sizeof(path));
+	if (!access(path, F_OK))
+		return true;
+	client_path(instance, "lock", path, sizeof(path));
+	return !access(path, F_OK);
+}
+
+static int detach(const char *instance)
+{
+	struct tally tally = {};
+	char dir[256];
+	int lock, rc;
+
+	if (!client_is_instance("detach", instance))
+		return EXIT_USAGE;
+	if (geteuid()) {
+		fputs("seam detach: needs root: sudo seam detach ...\n", stderr);
+		return EXIT_FAILED;
+	}
+	if (!exists(instance))
+		return client_no_instance("detach", instance);
+	rc = take_lock(instance, &lock);
+	if (rc) {
+		if (lock >= 0)
+			close(lock);
+		return rc;
+	}
+	kern_dir(instance, dir, sizeof(dir));
+	if (!access(dir, F_OK)) {
+		tally_flows(instance, &tally);
+		tell_ports(instance);
+		kern_detach(instance);
+		if (!access(dir, F_OK)) {
+			fprintf(stderr, "seam detach: %s could not be removed: %s\n", dir,
+				strerror(errno));
+			rc = EXIT_FAILED;
+		} else {
+			printf("removed %s\n", dir);
+			tell_flows(&tally);
+		}
+	} else {
+		puts("no programs or maps were left");
+	}
+	if (!rc && remove_file(instance, "sock"))
+		printf("removed %s/%s.sock\n", KERN_RUN_DIR, instance);
+	if (!rc && remove_file(instance, "lock"))
+		printf("removed %s/%s.lock\n", KERN_RUN_DIR, instance);
+	if (!rc)
+		rmdir(KERN_RUN_DIR); /* if this was the last instance */
+	if (lock >= 0)
+		close(lock);
+	return rc;
+}
+
+int cmd_detach(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "instance", required_argument, NULL, 'i' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	const char *instance = CLIENT_INSTANCE;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "i:h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'i':
+			instance = optarg;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_OK;
+		default:
+			fputs(help, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fputs(help, stderr);
+		return EXIT_USAGE;
+	}
+	log_libraries();
+	return detach(instance);
+}

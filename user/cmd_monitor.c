@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* seam monitor: prints events as they happen. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "cmd.h"
+#include "show.h"
+
+static const char help[] =
+	"usage: seam monitor [-j] [-n MAX] [-i NAME]\n"
+	"\n"
+	"Prints every change of state of every flow as it happens, until interrupted.\n"
+	"While somebody monitors, the kernel side reports flows it decides alone, too.\n"
+	"\n"
+	"  -n, --number MAX     end after so many events\n"
+	"  -i, --instance NAME  the instance (default: default)\n"
+	"  -j, --json           one JSON object per line, with the field names of Suricata's EVE\n"
+	"  -h, --help           this text\n"
+	"\n"
+	"Exit status: 0 that many events, 1 the daemon ended or does not answer, 2 wrong usage,\n"
+	"3 no such daemon.\n";
+
+static const char *text(const json_t *at, const char *key)
+{
+	const char *s = json_string_value(json_object_get(at, key));
+
+	return s ? s : "";
+}
+
+static long long number(const json_t *at, const char *key)
+{
+	return json_integer_value(json_object_get(at, key));
+}
+
+static void print_end(const json_t *ev, const char *ip, const char *port)
+{
+	printf(strchr(text(ev, ip), ':') ? "[%s]:%lld" : "%s:%lld", text(ev, ip), number(ev, port));
+}
+
+static void print_event(const json_t *ev)
+{
+	const json_t *flow = json_object_get(ev, "flow"), *seam = json_object_get(ev, "seam");
+	const json_t *more;
+
+	printf("%.26s ", text(ev, "timestamp"));
+	if (json_object_get(ev, "lost")) {
+		printf("%lld events lost: this monitor did not read fast enough\n",
+		       number(ev, "lost"));
+		return;
+	}
+	printf("%lld ", number(ev, "flow_id"));
+	print_end(ev, "src_ip", "src_port");
+	fputs(" > ", stdout);
+	print_end(ev, "dest_ip", "dest_port");
+	printf(" %s -> %s (%s) rule %lld%s%s, up %lld/%lld, down %lld/%lld", text(seam, "from"),
+	       text(seam, "to"), text(seam, "reason"), number(seam, "rule"),
+	       *text(seam, "rule_name") ? " " : "", text(seam, "rule_name"),
+	       number(flow, "pkts_toserver"), number(flow, "bytes_toserver"),
+	       number(flow, "pkts_toclient"), number(flow, "bytes_toclient"));
+	more = json_object_get(ev, "tls");
+	if (more)
+		printf(", %s sni %s ja4 %s", text(more, "version"),
+		       *text(more, "sni") ? text(more, "sni") : "-", text(more, "ja4"));
+	more = json_object_get(ev, "http");
+	if (more)
+		printf(", http %s %s%s %lld", text(more, "http_method"), text(more, "hostname"),
+		       text(more, "url"), number(more, "status"));
+	more = json_object_get(ev, "alert");
+	if (more)
+		printf(", pattern %s %s at %lld %s", text(more, "signature"), text(more, "action"),
+		       number(more, "offset"), text(more, "direction"));
+	putchar('\n');
+}
+
+static int follow(FILE *f, bool json, unsigned long long max)
+{
+	unsigned long long seen = 0;
+	char *line = NULL;
+	size_t room = 0;
+	bool first = true;
+	json_t *ev;
+	ssize_t n;
+
+	while ((!max || seen < max) && (n = getline(&line, &room, f)) > 0) {
+		/* The first line is the answer to the request. */
+		ev = json && !first ? NULL : json_loadb(line, n, 0, NULL);
+		if (first) {
+			if (!json_is_true(json_object_get(ev, "ok"))) {
+				json_decref(ev);
+				break;
+			}
+			first = false;
+		} else {
+			if (json)
+				fwrite(line, n, 1, stdout);
+			else if (ev)
+				print_event(ev);
+			fflush(stdout);
+			seen++;
+		}
+		json_decref(ev);
+		if (ferror(stdout))
+			break;
+	}
+	free(line);
+	if ((max && seen >= max) || ferror(stdout))
+		return EXIT_OK;
+	fprintf(stderr, "seam monitor: the daemon %s\n",
+		first ? "does not take monitors (too many, or another version)" : "has ended");
+	return EXIT_FAILED;
+}
+
+static int monitor(const char *instance, bool json, unsigned long long max)
+{
+	static const char request[] = "{\"cmd\":\"monitor\"}\n";
+	struct timeval forever = {};
+	int fd, rc;
+	FILE *f;
+
+	if (!client_is_instance("monitor", instance))
+		return EXIT_USAGE;
+	fd = client_connect(instance);
+	if (fd == -ENOENT || fd == -ECONNREFUSED) {
+		fprintf(stderr, "seam monitor: no daemon runs for instance `%s`; `seam status -i %s` "
+				"tells more, `seam run` starts one\n",
+			instance, instance);
+		return EXIT_NOT_RUNNING;
+	}
+	if (fd < 0) {
+		fprintf(stderr, "seam monitor: %s%s\n", strerror(-fd),
+			fd == -EACCES ? "; run it as root" : "");
+		return EXIT_FAILED;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
+	f = fdopen(fd, "r");
+	if (!f || send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0) {
+		fprintf(stderr, "seam monitor: %s\n", strerror(errno));
+		if (f)
+			fclose(f);
+		else
+			close(fd);
+		return EXIT_FAILED;
+	}
+	rc = follow(f, json, max);
+	fclose(f);
+	return rc;
+}
+
+int cmd_monitor(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "number", required_argument, NULL, 'n' },
+		{ "instance", required_argument, NULL, 'i' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	const char *instance = CLIENT_INSTANCE;
+	unsigned long long max = 0;
+	bool json = false;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "n:i:jh", options, NULL)) != -1) {
+		switch (opt) {
+		case 'n':
+			if (client_number(optarg, 1, ~0ULL, &max))
+				break;
+			fprintf(stderr, "seam monitor: -n \"%s\": expected a number from 1\n", optarg);
+			return EXIT_USAGE;
+		case 'i':
+			instance = optarg;
+			break;
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_OK;
+		default:
+			fputs(help, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fputs(help, stderr);
+		return EXIT_USAGE;
+	}
+	return monitor(instance, json, max);
+}

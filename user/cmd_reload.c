@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* seam reload: makes the running daemon read its policy again. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "cmd.h"
+
+static const char help[] =
+	"usage: seam reload [-j] [-i NAME]\n"
+	"\n"
+	"Makes the daemon read its policy file again. A file with any error changes nothing.\n"
+	"Flows that exist keep the policy they were decided by.\n"
+	"\n"
+	"  -i, --instance NAME  the instance (default: default)\n"
+	"  -j, --json           write JSON\n"
+	"  -h, --help           this text\n"
+	"\n"
+	"Exit status: 0 reloaded, 1 the old policy stays in force, 2 wrong usage,\n"
+	"3 no such daemon.\n";
+
+static int reload(const char *instance, bool json)
+{
+	json_t *reply;
+	bool ok;
+
+	if (!client_is_instance("reload", instance))
+		return EXIT_USAGE;
+	reply = client_request(instance, json_pack("{s:s}", "cmd", "reload"));
+	if (!reply) {
+		if (errno == ENOENT || errno == ECONNREFUSED) {
+			fprintf(stderr, "seam reload: no daemon runs for instance `%s`; `seam status "
+					"-i %s` tells more, `seam run` starts one\n",
+				instance, instance);
+			return EXIT_NOT_RUNNING;
+		}
+		fprintf(stderr, "seam reload: the daemon of instance `%s` does not answer: %s%s\n",
+			instance, strerror(errno), errno == EACCES ? "; run it as root" : "");
+		return EXIT_FAILED;
+	}
+	ok = json_is_true(json_object_get(reply, "ok"));
+	if (json) {
+		client_print(reply);
+		return ok ? EXIT_OK : EXIT_FAILED;
+	}
+	if (ok)
+		printf("%s: reloaded, %lld rules, generation %lld\n",
+		       json_string_value(json_object_get(reply, "config")),
+		       (long long)json_integer_value(json_object_get(reply, "rules")),
+		       (long long)json_integer_value(json_object_get(reply, "generation")));
+	else
+		fprintf(stderr, "seam reload: not reloaded, the old policy stays in force:\n%s\n",
+			json_string_value(json_object_get(reply, "error")));
+	json_decref(reply);
+	return ok ? EXIT_OK : EXIT_FAILED;
+}
+
+int cmd_reload(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "instance", required_argument, NULL, 'i' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	const char *instance = CLIENT_INSTANCE;
+	bool json = false;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "i:jh", options, NULL)) != -1) {
+		switch (opt) {
+		case 'i':
+			instance = optarg;
+			break;
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_OK;
+		default:
+			fputs(help, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fputs(help, stderr);
+		return EXIT_USAGE;
+	}
+	return reload(instance, json);
+}

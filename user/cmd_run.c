@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "log.h"
+#include "policy.h"
+
+static const char help[] =
+	"usage: seam run -c FILE [OPTIONS]\n"
+	"       seam run --client IF --server IF [OPTIONS]\n"
+	"\n"
+	"Attaches to the interfaces and runs in the foreground until SIGINT or SIGTERM.\n"
+	"\n"
+	"  -c, --config FILE    policy file, see seam.conf(5)\n"
+	"      --client IF      interface towards clients (may be repeated)\n"
+	"      --server IF      interface towards servers (may be repeated)\n"
+	"      --inspect        without a file: split every flow's first exchange and\n"
+	"                       look for TLS and HTTP; else flows are only watched\n"
+	"      --xdp MODE       auto, native, generic or off\n"
+	"  -i, --instance NAME  name of this instance (default: default)\n"
+	"  -v, --verbose        say more; twice: the libraries' messages too\n"
+	"  -h, --help           this text\n"
+	"\n"
+	"Exit status: 0 ended by a signal, 1 could not start, 2 wrong usage.\n";
+
+#define NAMES_MAX 32
+
+struct names {
+	const char *v[NAMES_MAX];
+	int n;
+};
+
+static void put_list(FILE *f, const char *key, const struct names *names)
+{
+	int i;
+
+	if (!names->n)
+		return;
+	fprintf(f, "%s = (", key);
+	for (i = 0; i < names->n; i++)
+		fprintf(f, "%s\"%s\"", i ? ", " : "", names->v[i]);
+	fputs(");\n", f);
+}
+
+/* A policy for a first try, from the command line alone. */
+static int from_options(const struct names *client, const struct names *server, const char *xdp,
+			const char *instance, bool inspect, struct policy **out)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	int err;
+
+	if (!f)
+		return -ENOMEM;
+	put_list(f, "client", client);
+	put_list(f, "server", server);
+	if (xdp)
+		fprintf(f, "xdp = \"%s\";\n", xdp);
+	if (instance)
+		fprintf(f, "instance = \"%s\";\n", instance);
+	fprintf(f, "default = \"%s\";\n", inspect ? "inspect" : "pass");
+	fclose(f);
+	err = policy_load_text("(command line)", text, len, out, stderr);
+	free(text);
+	return err;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "client", required_argument, NULL, 'C' },
+		{ "server", required_argument, NULL, 'S' },
+		{ "inspect", no_argument, NULL, 'I' },
+		{ "xdp", required_argument, NULL, 'x' },
+		{ "instance", required_argument, NULL, 'i' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	const char *config = NULL, *xdp = NULL, *instance = NULL;
+	struct names client = {}, server = {}, *names;
+	int opt, err, verbose = 0;
+	bool inspect = false;
+	struct policy *p;
+
+	while ((opt = getopt_long(argc, argv, "c:i:vh", options, NULL)) != -1) {
+		switch (opt) {
+		case 'c':
+			config = optarg;
+			break;
+		case 'C':
+		case 'S':
+			names = opt == 'C' ? &client : &server;
+			if (names->n == NAMES_MAX) {
+				fprintf(stderr, "seam run: more than %d interfaces on a side\n",
+					NAMES_MAX);
+				return EXIT_USAGE;
+			}
+			names->v[names->n++] = optarg;
+			break;
+		case 'I':
+			inspect = true;
+			break;
+		case 'x':
+			xdp = optarg;
+			break;
+		case 'i':
+			instance = optarg;
+			break;
+		case 'v':
+			verbose++;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_OK;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc || !config == !(client.n && server.n)) {
+		fputs("seam run: needs either -c FILE, or --client IF and --server IF; see --help\n",
+		      stderr);
+		return EXIT_USAGE;
+	}
+	if (config && (instance || xdp || inspect)) {
+		fputs("seam run: with -c, `instance`, `xdp` and the rules are set in the file\n",
+		      stderr);
+		return EXIT_USAGE;
+	}
+	log_libraries();
+	if (geteuid()) {
+		log_err("not root; attaching BPF programs, TCP_REPAIR and network namespaces need it: sudo seam run ...");
+		return EXIT_FAILED;
+	}
+	err = config ? policy_load(config, &p, stderr) :
+		       from_options(&client, &server, xdp, instance, inspect, &p);
+	if (err) {
+		if (err != -EINVAL)
+			log_err("%s: %s", config ? config : "command line", strerror(-err));
+		return EXIT_FAILED;
+	}
+	log_level(verbose > 1 ? LOG_DEBUG + 1 : verbose ? LOG_DEBUG : p->log);
+	return daemon_run(p, config) ? EXIT_FAILED : EXIT_OK;
+}

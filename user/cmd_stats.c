@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* seam stats: counters by state, rule and reason; sizes of the tables. */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "cmd.h"
+#include "show.h"
+
+static const char help[] =
+	"usage: seam stats [-j] [-i NAME]\n"
+	"\n"
+	"Shows flows by state, flows by the rule that decided at the SYN, transitions and\n"
+	"packets by reason, how full the tables are, and what the daemon has done. Counters\n"
+	"live as long as the instance's maps and survive a new daemon.\n"
+	"\n"
+	"  -i, --instance NAME  the instance (default: default)\n"
+	"  -j, --json           write JSON\n"
+	"  -h, --help           this text\n"
+	"\n"
+	"Exit status: 0 shown, 1 not permitted or broken, 2 wrong usage, 3 no such instance.\n";
+
+static json_t *by_state(const struct kern *k)
+{
+	json_t *out = json_object();
+	int i;
+
+	for (i = FLOW_MONITORED; i < FLOW_STATE_MAX; i++)
+		json_object_set_new(out, show_state(i),
+				    json_integer(kern_counter(k->maps.states, i)));
+	return out;
+}
+
+static json_t *by_rule(const struct kern *k, const json_t *status)
+{
+	json_t *list = json_array();
+	size_t rules = json_array_size(json_object_get(status, "rules"));
+	unsigned int i, policy = (__u16)k->control->policy;
+	json_int_t n;
+
+	for (i = 0; i <= SEAM_POLICY_RULES_MAX; i++) {
+		n = kern_counter(k->maps.rule_hits, i);
+		/* A rule that nothing has met is worth knowing, too. */
+		if (n || !i || (status && i <= rules))
+			json_array_append_new(list, json_pack("{s:i, s:s*, s:I}", "rule", i, "name",
+							      client_rule_name(status, i, policy),
+							      "flows", n));
+	}
+	return list;
+}
+
+static json_t *by_reason(const struct kern *k)
+{
+	json_t *list = json_array();
+	json_int_t n;
+	int i;
+
+	for (i = 0; i < SEAM_R_MAX; i++) {
+		n = kern_counter(k->maps.reasons, i);
+		if (n)
+			json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "reason",
+							      show_reason(i), "count", n, "text",
+							      show_reason_text(i)));
+	}
+	return list;
+}
+
+static bool count_one(const void *key, const void *value, void *arg)
+{
+	(void)key;
+	(void)value;
+	++*(size_t *)arg;
+	return false;
+}
+
+static json_t *tables(const struct kern *k)
+{
+	const struct {
+		const char *name;
+		int map;
+		size_t key, value; /* value 0: not readable in batches */
+	} all[] = {
+		{ "flows", k->maps.flows, sizeof(struct flow_key), sizeof(struct flow) },
+		{ "embryos", k->maps.embryos, sizeof(struct flow_key), sizeof(struct embryo) },
+		{ "holds", k->maps.holds, sizeof(struct flow_key), 0 },
+		{ "legs", k->maps.legs, sizeof(struct flow_key), 0 },
+		{ "history", k->maps.history, sizeof(__u64), sizeof(struct history) },
+		{ "records", k->maps.records, sizeof(__u64), 0 },
+	};
+	json_t *list = json_array();
+	unsigned long long bytes;
+	__u32 size;
+	size_t i, n;
+
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		n = 0;
+		if (!all[i].value ||
+		    client_each(all[i].map, all[i].key, all[i].value, count_one, &n))
+			n = client_count(all[i].map, all[i].key);
+		size = 0;
+		bytes = 0;
+		client_map_size(all[i].map, &size, &bytes);
+		json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I}", "name", all[i].name,
+						      "entries", (json_int_t)n, "size",
+						      (json_int_t)size, "memory",
+						      (json_int_t)bytes));
+	}
+	return list;
+}
+
+static long long number(const json_t *at, const char *key)
+{
+	return json_integer_value(json_object_get(at, key));
+}
+
+static const char *text(const json_t *at, const char *key)
+{
+	const char *s = json_string_value(json_object_get(at, key));
+
+	return s ? s : "";
+}
+
+static void print(json_t *out)
+{
+	json_t *part, *at;
+	char bytes[SHOW_SHORT_LEN];
+	const char *name;
+	size_t i;
+
+	puts("flows by state");
+	part = json_object_get(out, "states");
+	json_object_foreach(part, name, at)
+		printf("  %-20s %12lld\n", name, (long long)json_integer_value(at));
+	puts("flows by rule");
+	json_array_foreach(json_object_get(out, "rules"), i, at)
+		printf("  %-4lld %-15s %12lld\n", number(at, "rule"), text(at, "name"),
+		       number(at, "flows"));
+	puts("transitions and packets by reason");
+	json_array_foreach(json_object_get(out, "reasons"), i, at)
+		printf("  %-20s %12lld  %s\n", text(at, "reason"), number(at, "count"),
+		       text(at, "text"));
+	puts("tables");
+	json_array_foreach(json_object_get(out, "tables"), i, at)
+		printf("  %-20s %12lld  of %lld, %s of memory\n", text(at, "name"),
+		       number(at, "entries"), number(at, "size"),
+		       show_bytes(number(at, "memory"), bytes));
+	part = json_object_get(out, "daemon");
+	if (!json_is_object(part)) {
+		puts("daemon: not running");
+		return;
+	}
+	puts("daemon");
+	json_object_foreach(part, name, at)
+		printf("  %-20s %12lld\n", name, (long long)json_integer_value(at));
+}
+
+static int stats_of(const char *instance, bool json)
+{
+	json_t *status, *daemon, *out;
+	struct kern k;
+	int rc;
+
+	rc = client_open("stats", instance, &k);
+	if (rc)
+		return rc;
+	status = client_status(instance);
+	daemon = json_object_get(status, "stats");
+	out = json_pack("{s:s, s:o, s:o, s:o, s:o, s:O?}", "instance", instance, "states",
+			by_state(&k), "rules", by_rule(&k, status), "reasons", by_reason(&k),
+			"tables", tables(&k), "daemon", daemon);
+	kern_close(&k);
+	json_decref(status);
+	if (!out) {
+		fputs("seam stats: out of memory\n", stderr);
+		return EXIT_FAILED;
+	}
+	if (json) {
+		client_print(out);
+		return EXIT_OK;
+	}
+	print(out);
+	json_decref(out);
+	return EXIT_OK;
+}
+
+int cmd_stats(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "instance", required_argument, NULL, 'i' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	const char *instance = CLIENT_INSTANCE;
+	bool json = false;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "i:jh", options, NULL)) != -1) {
+		switch (opt) {
+		case 'i':
+			instance = optarg;
+			break;
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_OK;
+		default:
+			fputs(help, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fputs(help, stderr);
+		return EXIT_USAGE;
+	}
+	return stats_of(instance, json);
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * seam status: what is attached, and how. The pins alone answer most of it, so
+ * it works as well when the daemon is gone.
+ */
+#include <getopt.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+#include "client.h"
+#include "cmd.h"
+#include "show.h"
+
+static const char help[] =
+	"usage: seam status [-j] [-i NAME]\n"
+	"\n"
+	"Shows the daemon, the interfaces, the policy in force and how many flows there are.\n"
+	"\n"
+	"  -i, --instance NAME  the instance (default: default)\n"
+	"  -j, --json           write JSON\n"
+	"  -h, --help           this text\n"
+	"\n"
+	"Exit status: 0 shown, 1 not permitted or broken, 2 wrong usage, 3 no such instance.\n"
+	"A daemon that is not running is no error; with -j, \"daemon\" is then null.\n";
+
+struct tally {
+	unsigned long long all, state[FLOW_STATE_MAX];
+};
+
+static bool tally_flow(const void *key, const void *value, void *arg)
+{
+	const struct flow *f = value;
+	struct tally *t = arg;
+
+	(void)key;
+	t->all++;
+	if (f->state < FLOW_STATE_MAX)
+		t->state[f->state]++;
+	return false;
+}
+
+/* The entry of the daemon's list for an interface, which knows why. */
+static const json_t *port_of(const json_t *status, __u32 ifindex)
+{
+	json_t *ports = json_object_get(status, "ports"), *port;
+	size_t i;
+
+	json_array_foreach(ports, i, port)
+		if (json_integer_value(json_object_get(port, "ifindex")) == (json_int_t)ifindex)
+			return port;
+	return NULL;
+}
+
+static json_t *ports_from_pins(const struct kern *k, const json_t *status)
+{
+	json_t *list = json_array();
+	__u32 key, *prev = NULL;
+	struct port port;
+	char name[IF_NAMESIZE];
+
+	while (!bpf_map_get_next_key(k->maps.ports, prev, &key)) {
+		const json_t *known = port_of(status, key);
+		const char *why = json_string_value(json_object_get(known, "xdp_why"));
+		const char *told = json_string_value(json_object_get(known, "name"));
+
+		prev = &key;
+		if (bpf_map_lookup_elem(k->maps.ports, &key, &port))
+			continue;
+		/* The daemon may be in another namespace than we are. */
+		if (!told && if_indextoname(key, name))
+			told = name;
+		json_array_append_new(list, json_pack("{s:s?, s:i, s:s, s:s, s:s*}", "name", told,
+						      "ifindex", (int)key, "side",
+						      port.end == SEAM_CLIENT ? "client" : "server",
+						      "xdp", show_xdp(port.xdp), "xdp_why",
+						      why && *why ? why : NULL));
+	}
+	return list;
+}
+
+static json_t *flows_json(const struct tally *t)
+{
+	json_t *out = json_object();
+	int i;
+
+	json_object_set_new(out, "total", json_integer((json_int_t)t->all));
+	for (i = FLOW_MONITORED; i < FLOW_STATE_MAX; i++)
+		json_object_set_new(out, show_state(i), json_integer((json_int_t)t->state[i]));
+	return out;
+}
+
+static void print_ports(const json_t *ports)
+{
+	json_t *port;
+	size_t i;
+
+	json_array_foreach(ports, i, port) {
+		const char *name = json_string_value(json_object_get(port, "name"));
+		const char *why = json_string_value(json_object_get(port, "xdp_why"));
+
+		printf("interface: %s (index %lld), %s side, TC, XDP %s%s%s%s\n",
+		       name ? name : "(not in this namespace)",
+		       (long long)json_integer_value(json_object_get(port, "ifindex")),
+		       json_string_value(json_object_get(port, "side")),
+		       json_string_value(json_object_get(port, "xdp")), why ? " (" : "",
+		       why ? why : "", why ? ")" : "");
+	}
+}
+
+static json_int_t number(const json_t *at, const char *key)
+{
+	return json_integer_value(json_object_get(at, key));
+}
+
+static void print_daemon(const json_t *status)
+{
+	const json_t *conns = json_object_get(status, "conns");
+	const json_t *stats = json_object_get(status, "stats");
+	const json_t *hold = json_object_get(status, "hold_device");
+	const json_t *veth = json_object_get(status, "veth");
+	const char *config = json_string_value(json_object_get(status, "config"));
+	char a[SHOW_SHORT_LEN], b[SHOW_SHORT_LEN];
+
+	printf("daemon: running, pid %lld, version %s, up %s%s\n", (long long)number(status, "pid"),
+	       json_string_value(json_object_get(status, "version")),
+	       show_duration(json_number_value(json_object_get(status, "uptime")) * 1e9, a),
+	       json_is_true(json_object_get(status, "stopping")) ? ", stopping" : "");
+	printf("policy: %s, generation %lld, %zu rules, default %s\n",
+	       config ? config : "(command line)", (long long)number(status, "generation"),
+	       json_array_size(json_object_get(status, "rules")),
+	       json_string_value(json_object_get(status, "default_action")));
+	printf("devices: hold %s (index %lld), veth %s (index %lld)\n",
+	       json_string_value(json_object_get(hold, "name")), (long long)number(hold, "ifindex"),
+	       json_string_value(json_object_get(veth, "name")), (long long)number(veth, "ifindex"));
+	printf("connections: %lld held, %lld split, %lld merging, %lld aborting; inspectors use %s\n",
+	       (long long)number(conns, "held"), (long long)number(conns, "split"),
+	       (long long)number(conns, "merging"), (long long)number(conns, "aborting"),
+	       show_bytes(number(conns, "inspector_memory"), a));
+	printf("so far: %lld splits, %lld merges, %s bytes through legs, %lld packets held\n",
+	       (long long)number(stats, "splits"), (long long)number(stats, "merges"),
+	       show_bytes(number(stats, "bytes"), b), (long long)number(stats, "held_packets"));
+	printf("monitors: %lld\n", (long long)number(status, "monitors"));
+}
+
+static void print_flows(const struct tally *t)
+{
+	const char *sep = ": ";
+	int i;
+
+	printf("flows: %llu", t->all);
+	for (i = FLOW_MONITORED; i < FLOW_STATE_MAX; i++) {
+		if (!t->state[i])
+			continue;
+		printf("%s%llu %s", sep, t->state[i], show_state(i));
+		sep = ", ";
+	}
+	putchar('\n');
+}
+
+static int status_of(const char *instance, bool json)
+{
+	struct tally tally = {};
+	json_t *status, *ports;
+	struct kern k;
+	__u64 beat, now;
+	bool fresh;
+	int rc;
+
+	rc = client_open("status", instance, &k);
+	if (rc)
+		return rc;
+	status = client_status(instance);
+	ports = ports_from_pins(&k, status);
+	rc = client_each(k.maps.flows, sizeof(struct flow_key), sizeof(struct flow), tally_flow,
+			 &tally);
+	if (rc) {
+		fprintf(stderr, "seam status: reading the flows: %s\n", strerror(-rc));
+		json_decref(status);
+		json_decref(ports);
+		kern_close(&k);
+		return EXIT_FAILED;
+	}
+	beat = k.control->heartbeat_ns;
+	now = kern_now();
+	fresh = beat && (now < beat || now - beat < k.control->patience_ms * 1000000ULL);
+	if (json) {
+		json_t *out = json_pack("{s:s, s:s, s:o?, s:b, s:i, s:o, s:o}", "instance", instance,
+					"pins", k.dir, "daemon", status, "heartbeat", fresh,
+					"generation", (int)k.control->policy, "ports", ports, "flows",
+					flows_json(&tally));
+
+		client_print(out);
+		kern_close(&k);
+		return EXIT_OK;
+	}
+	printf("instance: %s, pinned in %s\n", instance, k.dir);
+	if (status)
+		print_daemon(status);
+	else if (fresh)
+		puts("daemon: running, but its control socket does not answer");
+	else
+		printf("daemon: not running (%llu flows still forwarded)\n", tally.all);
+	print_ports(ports);
+	print_flows(&tally);
+	json_decref(status);
+	json_decref(ports);
+	kern_close(&k);
+	return EXIT_OK;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "instance", required_argument, NULL, 'i' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	const char *instance = CLIENT_INSTANCE;
+	bool json = false;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "i:jh", options, NULL)) != -1) {
+		switch (opt) {
+		case 'i':
+			instance = optarg;
+			break;
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_OK;
+		default:
+			fputs(help, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fputs(help, stderr);
+		return EXIT_USAGE;
+	}
+	return status_of(instance, json);
+}

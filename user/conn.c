@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon.h"
+#include "log.h"
+
+struct conn *conn_find(struct daemon *d, const struct flow_key *key)
+{
+	struct conn *c;
+
+	HASH_FIND(hh, d->conns, key, sizeof(*key), c);
+	return c;
+}
+
+struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct flow *f)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+	int i;
+
+	if (!c)
+		return NULL;
+	c->key = *key;
+	c->id = f->id;
+	c->flow_flags = f->flags;
+	c->base = f->end[SEAM_CLIENT].nxt;
+	c->policy = policy_get(d->policy);
+	c->facts.key = *key;
+	c->facts.rec = &c->rec;
+	c->held_tail = &c->held;
+	c->began_ns = kern_now();
+	c->deadline_ns = c->began_ns + c->policy->hold.time_ns;
+	for (i = 0; i < 2; i++) {
+		c->leg[i].watch.fd = -1;
+		c->leg[i].watch.ready = relay_ready;
+		c->leg[i].conn = c;
+	}
+	HASH_ADD(hh, d->conns, key, sizeof(c->key), c);
+	return c;
+}
+
+void conn_close_inspectors(struct conn *c)
+{
+	int i;
+
+	for (i = 0; c->rule && c->rule->inspectors[i]; i++) {
+		if (!c->inspect[i])
+			continue;
+		c->rule->inspectors[i]->close(c->inspect[i]);
+		free(c->inspect[i]);
+		c->inspect[i] = NULL;
+	}
+	c->memory = 0;
+}
+
+void conn_free(struct daemon *d, struct conn *c)
+{
+	HASH_DEL(d->conns, c);
+	split_vanish(d, c);
+	hold_drop(c);
+	conn_close_inspectors(c);
+	free(c->head);
+	policy_put(c->policy);
+	/* Other events of the same turn may point here. */
+	c->next_dead = d->dead;
+	d->dead = c;
+}
+
+void conn_bury(struct daemon *d)
+{
+	struct conn *c;
+
+	while ((c = d->dead)) {
+		d->dead = c->next_dead;
+		free(c);
+	}
+}
+
+int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason, __u64 arg,
+	     struct flow *out)
+{
+	struct seam_ctl ctl = {
+		.op = op,
+		.key = c->key,
+		.id = c->id,
+		.reason = reason,
+		.arg = arg,
+		.rule = c->rule ? c->rule->number : CTL_KEEP_RULE,
+	};
+	int err;
+
+	if (c->rule && op == CTL_BLOCK && c->rule->block_rst)
+		ctl.flags = FLOW_F_BLOCK_RST | FLOW_F_RST_BOTH;
+	err = kern_ctl(&d->kern, &ctl);
+	if (out)
+		*out = ctl.flow;
+	return err;
+}
+
+const struct policy_rule *conn_decide(struct daemon *d, struct conn *c)
+{
+	bool more = false;
+
+	(void)d;
+	if (c->rule)
+		return c->rule;
+	if (!c->facts.server_first_known && c->head_len) {
+		c->facts.server_first_known = true;
+		c->facts.server_first = false;
+	}
+	if (!c->facts.tls_known && c->head_len) {
+		c->facts.tls = tls_classify(c->head, c->head_len, &c->rec);
+		c->facts.tls_known = c->facts.tls != CLASSIFY_MORE;
+	}
+	if (!c->facts.http_known && c->head_len) {
+		c->facts.http = http_classify(c->head, c->head_len, &c->rec);
+		c->facts.http_known = c->facts.http != CLASSIFY_MORE;
+	}
+	return policy_decide(c->policy, &c->facts, &more);
+}
+
+int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rule)
+{
+	int i, err;
+	size_t n;
+
+	(void)d;
+	c->rule = rule;
+	free(c->head);
+	c->head = NULL;
+	c->head_len = 0;
+	c->let_go = rule->action != RULE_INSPECT;
+	c->deadline_ns = 0;
+	if (c->let_go)
+		return 0;
+	if (rule->until.time_ns)
+		c->deadline_ns = kern_now() + rule->until.time_ns;
+	for (i = 0; rule->inspectors[i]; i++) {
+		n = rule->inspectors[i]->size(rule->pattern_db);
+		c->inspect[i] = calloc(1, n ? n : 1);
+		err = c->inspect[i] ? rule->inspectors[i]->open(c->inspect[i], &c->rec,
+								rule->pattern_db) :
+				      -ENOMEM;
+		if (err) {
+			free(c->inspect[i]);
+			c->inspect[i] = NULL;
+			conn_close_inspectors(c);
+			return err;
+		}
+		c->memory += n;
+	}
+	return 0;
+}
+
+void conn_block(struct daemon *d, struct conn *c, const struct policy_rule *rule, __u8 reason)
+{
+	bool split = c->phase != CONN_HELD;
+	int err;
+
+	if (c->rule != rule) {
+		conn_close_inspectors(c);
+		c->rule = rule;
+	}
+	if (split && rule->block_rst) {
+		/* The legs know the right sequence numbers for a RST. */
+		conn_ctl(d, c, CTL_ABORT, reason, 3, NULL);
+		split_reset(d, c);
+	}
+	err = conn_ctl(d, c, CTL_BLOCK, reason, 0, NULL);
+	if (err && err != -ENOENT)
+		log_debug("flow %llu: block: %s", (unsigned long long)c->id, strerror(-err));
+	/* The first held packet comes back as a RST to each end; one is enough. */
+	if (!split && rule->block_rst && c->held) {
+		struct held *rest = c->held->next;
+
+		c->held->next = NULL;
+		hold_release(d, c);
+		c->held = rest;
+	}
+	conn_free(d, c);
+}
+
+/* Nothing more is to be expected of the flow: its legs are not needed. */
+static void conn_over(struct daemon *d, struct conn *c, const struct seam_event *ev)
+{
+	if (ev->to == FLOW_BLOCKED && ev->reason != SEAM_R_RULE)
+		split_reset(d, c);
+	conn_free(d, c);
+}
+
+void conn_event(struct daemon *d, const struct seam_event *ev)
+{
+	struct conn *c = conn_find(d, &ev->key);
+	struct flow f;
+
+	if (c && c->id != ev->id)
+		c = NULL;
+	if (ev->type == EVENT_KEEPALIVE)
+		return;
+	switch (ev->to) {
+	case FLOW_SPLITTING:
+		if (kern_flow(&d->kern, &ev->key, &f) || f.id != ev->id ||
+		    f.state != FLOW_SPLITTING)
+			return;
+		if (!c)
+			c = conn_new(d, &ev->key, &f);
+		if (c && c->phase == CONN_HELD)
+			split_build(d, c, &f);
+		return;
+	case FLOW_MERGED:
+		d->stats.merges++;
+		if (c)
+			conn_free(d, c);
+		return;
+	case FLOW_NONE:
+	case FLOW_BLOCKED:
+	case FLOW_CLOSING:
+		if (c && c->phase != CONN_HELD)
+			conn_over(d, c, ev);
+		return;
+	case FLOW_PASSED:
+		/* Without the daemon's doing: what is held is let out as it is. */
+		if (c && c->phase == CONN_HELD) {
+			hold_release(d, c);
+			conn_free(d, c);
+		}
+		return;
+	case FLOW_MONITORED:
+	case FLOW_HELD:
+	case FLOW_SPLIT:
+	case FLOW_MERGING:
+		return;
+	}
+}
+
+static void conn_deadline(struct daemon *d, struct conn *c)
+{
+	c->deadline_ns = 0;
+	if (c->phase == CONN_ABORTING) {
+		split_reset(d, c);
+		conn_free(d, c);
+	} else if (!c->rule) {
+		const struct policy_rule *rule = &c->policy->default_rule;
+
+		if (c->policy->hold.block) {
+			conn_block(d, c, rule, SEAM_R_UNDECIDED);
+		} else if (c->phase == CONN_HELD) {
+			conn_ctl(d, c, CTL_PASS, SEAM_R_UNDECIDED, 0, NULL);
+			hold_release(d, c);
+			conn_free(d, c);
+		} else {
+			conn_decided(d, c, rule);
+			c->let_go = true;
+			conn_close_inspectors(c);
+			relay_run(d, c);
+		}
+	} else if (!c->let_go) {
+		c->let_go = true;
+		conn_close_inspectors(c);
+		split_try_merge(d, c, SEAM_R_UNTIL);
+	}
+}
+
+void conn_tick(struct daemon *d, uint64_t now)
+{
+	struct conn *c, *next;
+
+	HASH_ITER(hh, d->conns, c, next) {
+		if (c->deadline_ns && now >= c->deadline_ns)
+			conn_deadline(d, c);
+		else if (c->phase == CONN_ABORTING)
+			relay_run(d, c);
+	}
+}

@@ -1,0 +1,571 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The control socket: one JSON object per line each way. Requests are answered
+ * in order; {"cmd":"monitor"} turns a connection into a stream of events. A
+ * client that does not read costs a bounded buffer and never stops the daemon:
+ * it loses events, and is told how many.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <jansson.h>
+
+#include "daemon.h"
+#include "log.h"
+#include "record.h"
+#include "show.h"
+
+#define CLIENTS_MAX 64
+#define REQUEST_MAX 4096
+#define ANSWERS_MAX (1 << 20)	/* unread answers; beyond, the client is dropped */
+#define EVENTS_MAX (256 << 10)	/* unread events; beyond, they are lost */
+
+/* A client of the control socket. */
+struct monitor {
+	struct watch watch;
+	struct monitor *next;
+	bool monitors;		/* wants events */
+	bool finished;		/* drop it; freed by its own next epoll event */
+	bool writable_wanted;
+	uint64_t lost;		/* events since the last one it got */
+	size_t in_len, out_len, out_room;
+	char *out;
+	char in[REQUEST_MAX];
+};
+
+static uint64_t started_ns;
+
+static struct monitor *monitor_of(struct watch *w)
+{
+	return (struct monitor *)((char *)w - offsetof(struct monitor, watch));
+}
+
+/* The kernel reports flows that it decides alone only while someone listens. */
+static void update_verbose(struct daemon *d)
+{
+	struct monitor *m;
+	__u32 verbose = 0;
+
+	for (m = d->monitors; m; m = m->next)
+		verbose |= m->monitors && !m->finished;
+	if (d->kern.control)
+		d->kern.control->verbose = verbose;
+}
+
+static void client_free(struct daemon *d, struct monitor *m)
+{
+	struct monitor **at;
+
+	for (at = &d->monitors; *at && *at != m; at = &(*at)->next)
+		;
+	if (*at)
+		*at = m->next;
+	daemon_unwatch(d, &m->watch);
+	close(m->watch.fd);
+	free(m->out);
+	free(m);
+	update_verbose(d);
+}
+
+/*
+ * Gives up on a client. It may be in the batch of events that is being handled,
+ * so it goes with its own next event, which this causes.
+ */
+static void client_finish(struct daemon *d, struct monitor *m)
+{
+	m->finished = true;
+	m->out_len = 0;
+	shutdown(m->watch.fd, SHUT_RDWR);
+	update_verbose(d);
+}
+
+static void client_flush(struct daemon *d, struct monitor *m)
+{
+	size_t done = 0;
+	bool wanted;
+	ssize_t n;
+
+	while (done < m->out_len) {
+		n = send(m->watch.fd, m->out + done, m->out_len - done,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN) {
+			client_finish(d, m);
+			return;
+		}
+		if (n < 0)
+			break;
+		done += n;
+	}
+	memmove(m->out, m->out + done, m->out_len - done);
+	m->out_len -= done;
+	wanted = m->out_len > 0;
+	if (wanted != m->writable_wanted) {
+		daemon_rewatch(d, &m->watch, EPOLLIN | (wanted ? EPOLLOUT : 0));
+		m->writable_wanted = wanted;
+	}
+}
+
+/* Queues one line; -ENOBUFS if `max` bytes would be passed. */
+static int client_queue(struct monitor *m, const char *line, size_t len, size_t max)
+{
+	size_t room = m->out_len + len + 1;
+	char *out;
+
+	if (room > max)
+		return -ENOBUFS;
+	if (room > m->out_room) {
+		room = room < 4096 ? 4096 : room * 2;
+		out = realloc(m->out, room);
+		if (!out)
+			return -ENOMEM;
+		m->out = out;
+		m->out_room = room;
+	}
+	memcpy(m->out + m->out_len, line, len);
+	m->out_len += len;
+	m->out[m->out_len++] = '\n';
+	return 0;
+}
+
+/* Tells a monitor that has caught up how many events it has missed. */
+static void monitor_lost(struct monitor *m)
+{
+	char line[160], when[SHOW_TIME_LEN];
+	int n;
+
+	n = snprintf(line, sizeof(line),
+		     "{\"timestamp\":\"%s\",\"event_type\":\"lost\",\"lost\":%llu}",
+		     show_time(kern_now(), when), (unsigned long long)m->lost);
+	if (!client_queue(m, line, n, EVENTS_MAX))
+		m->lost = 0;
+}
+
+/* Takes over the reference to `reply`. */
+static void client_reply(struct daemon *d, struct monitor *m, json_t *reply)
+{
+	char *line = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+
+	json_decref(reply);
+	if (!line || client_queue(m, line, strlen(line), ANSWERS_MAX))
+		client_finish(d, m);
+	free(line);
+}
+
+static json_t *failure(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static json_t *failure(const char *fmt, ...)
+{
+	char text[1200];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	return json_pack("{s:b, s:s}", "ok", 0, "error", text);
+}
+
+/* ---- requests ---- */
+
+static json_t *reply_reload(struct daemon *d)
+{
+	char err[1024] = "";
+	int rc = daemon_reload(d, err, sizeof(err));
+
+	if (rc)
+		return failure("%s", *err ? err : strerror(-rc));
+	return json_pack("{s:b, s:s, s:I, s:i}", "ok", 1, "config", d->config, "rules",
+			 (json_int_t)d->policy->n_rules, "generation", d->generation);
+}
+
+/* The names of our own devices, which are in the host's namespace. */
+static void device_names(struct daemon *d, char hold[IF_NAMESIZE], char veth[IF_NAMESIZE])
+{
+	int here = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	*hold = *veth = '\0';
+	if (here < 0)
+		return;
+	if (!setns(d->host_ns, CLONE_NEWNET)) {
+		if (!if_indextoname(d->hold_ifindex, hold))
+			*hold = '\0';
+		if (!if_indextoname(d->veth_ifindex, veth))
+			*veth = '\0';
+		if (setns(here, CLONE_NEWNET))
+			log_err("returning to the inner namespace: %s", strerror(errno));
+	}
+	close(here);
+}
+
+static json_t *rules_json(const struct policy *p)
+{
+	json_t *list = json_array();
+	size_t i;
+
+	for (i = 0; i < p->n_rules; i++)
+		json_array_append_new(list, json_pack("{s:i, s:s, s:s}", "rule", p->rules[i].number,
+						      "name", p->rules[i].name, "action",
+						      policy_action_name(p->rules[i].action)));
+	return list;
+}
+
+static json_t *ports_json(const struct kern *k)
+{
+	json_t *list = json_array();
+	int i;
+
+	for (i = 0; i < k->n_ports; i++) {
+		const struct kern_port *p = &k->ports[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s, s:s, s:i}", "name",
+						      p->name, "ifindex", p->ifindex, "side",
+						      p->end == SEAM_CLIENT ? "client" : "server",
+						      "xdp", show_xdp(p->xdp), "xdp_why", p->xdp_why,
+						      "mtu", p->mtu));
+	}
+	return list;
+}
+
+static json_t *conns_json(struct daemon *d)
+{
+	static const char *const names[] = {
+		[CONN_HELD] = "held", [CONN_SPLIT] = "split",
+		[CONN_MERGING] = "merging", [CONN_ABORTING] = "aborting",
+	};
+	json_int_t n[sizeof(names) / sizeof(names[0])] = {}, memory = 0;
+	json_t *out = json_object();
+	struct conn *c, *next;
+	size_t i;
+
+	HASH_ITER(hh, d->conns, c, next) {
+		if (c->phase < sizeof(names) / sizeof(names[0]))
+			n[c->phase]++;
+		memory += c->memory;
+	}
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		json_object_set_new(out, names[i], json_integer(n[i]));
+	json_object_set_new(out, "inspector_memory", json_integer(memory));
+	return out;
+}
+
+static json_t *reply_status(struct daemon *d)
+{
+	char hold[IF_NAMESIZE], veth[IF_NAMESIZE];
+	json_int_t monitors = 0;
+	struct monitor *m;
+	json_t *reply;
+
+	for (m = d->monitors; m; m = m->next)
+		monitors += m->monitors;
+	device_names(d, hold, veth);
+	reply = json_pack("{s:b, s:s, s:s, s:i, s:f, s:s?, s:i, s:b, s:f}", "ok", 1, "version",
+			  SEAM_VERSION, "instance", d->policy->instance, "pid", (int)getpid(),
+			  "uptime", (double)(kern_now() - started_ns) / 1e9, "config", d->config,
+			  "generation", d->generation, "stopping", d->stopping, "grace",
+			  (double)d->policy->grace_ns / 1e9);
+	if (!reply)
+		return failure("out of memory");
+	json_object_set_new(reply, "rules", rules_json(d->policy));
+	json_object_set_new(reply, "default_action",
+			    json_string(policy_action_name(d->policy->default_rule.action)));
+	json_object_set_new(reply, "ports", ports_json(&d->kern));
+	json_object_set_new(reply, "hold_device",
+			    json_pack("{s:s, s:i}", "name", hold, "ifindex", d->hold_ifindex));
+	json_object_set_new(reply, "veth",
+			    json_pack("{s:s, s:i}", "name", veth, "ifindex", d->veth_ifindex));
+	json_object_set_new(reply, "conns", conns_json(d));
+	json_object_set_new(reply, "stats",
+			    json_pack("{s:I, s:I, s:I, s:I}", "splits",
+				      (json_int_t)d->stats.splits, "merges",
+				      (json_int_t)d->stats.merges, "bytes",
+				      (json_int_t)d->stats.bytes, "held_packets",
+				      (json_int_t)d->stats.held_packets));
+	json_object_set_new(reply, "monitors", json_integer(monitors));
+	return reply;
+}
+
+static json_t *reply_record(struct daemon *d, const json_t *request)
+{
+	json_int_t id = json_integer_value(json_object_get(request, "id"));
+	struct seam_record rec;
+	struct conn *c, *next;
+	json_t *reply, *record;
+
+	if (id <= 0)
+		return failure("`record` needs \"id\", the number of a flow");
+	HASH_ITER(hh, d->conns, c, next) {
+		if (c->id != (uint64_t)id)
+			continue;
+		record_from(&c->rec, &rec);
+		record = json_object();
+		record_json(&rec, false, record);
+		reply = json_pack("{s:b, s:o, s:[I,I], s:I, s:b}", "ok", 1, "record", record,
+				  "bytes_inspected", (json_int_t)rec.bytes[SEAM_UP],
+				  (json_int_t)rec.bytes[SEAM_DOWN], "inspector_memory",
+				  (json_int_t)c->memory, "let_go", c->let_go);
+		if (reply && c->rule)
+			json_object_set_new(reply, "rule_name", json_string(c->rule->name));
+		return reply;
+	}
+	return failure("flow %lld is neither held nor split", (long long)id);
+}
+
+static void client_request(struct daemon *d, struct monitor *m, const char *line, size_t len)
+{
+	json_error_t error;
+	json_t *request = json_loadb(line, len, 0, &error);
+	const char *cmd = json_string_value(json_object_get(request, "cmd"));
+	json_t *reply;
+
+	if (!request) {
+		reply = failure("not JSON: %s", error.text);
+	} else if (!cmd) {
+		reply = failure("a request is {\"cmd\":\"status\"} or the like");
+	} else if (!strcmp(cmd, "reload")) {
+		reply = reply_reload(d);
+	} else if (!strcmp(cmd, "status")) {
+		reply = reply_status(d);
+	} else if (!strcmp(cmd, "record")) {
+		reply = reply_record(d, request);
+	} else if (!strcmp(cmd, "monitor")) {
+		m->monitors = true;
+		update_verbose(d);
+		reply = json_pack("{s:b}", "ok", 1);
+	} else {
+		reply = failure("no request `%s`; there are reload, status, record, monitor", cmd);
+	}
+	client_reply(d, m, reply);
+	json_decref(request);
+}
+
+/* Answers every whole line there is. */
+static void client_lines(struct daemon *d, struct monitor *m)
+{
+	char *line = m->in, *end;
+
+	while (!m->finished && (end = memchr(line, '\n', m->in + m->in_len - line))) {
+		if (end > line)
+			client_request(d, m, line, end - line);
+		line = end + 1;
+	}
+	m->in_len -= line - m->in;
+	memmove(m->in, line, m->in_len);
+	if (m->in_len == sizeof(m->in))
+		client_finish(d, m);
+}
+
+static void client_ready(struct daemon *d, struct watch *w, uint32_t events)
+{
+	struct monitor *m = monitor_of(w);
+	bool gone = m->finished || (events & EPOLLERR);
+	ssize_t n;
+
+	if (!gone && (events & EPOLLIN)) {
+		n = recv(w->fd, m->in + m->in_len, sizeof(m->in) - m->in_len, MSG_DONTWAIT);
+		if (n > 0) {
+			m->in_len += n;
+			client_lines(d, m);
+		} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+			gone = true;
+		}
+	} else if (events & EPOLLHUP) {
+		gone = true;
+	}
+	if (!m->finished)
+		client_flush(d, m);
+	if (!m->finished && m->lost && !m->out_len) {
+		monitor_lost(m);
+		client_flush(d, m);
+	}
+	if (gone || m->finished)
+		client_free(d, m);
+}
+
+static void listener_ready(struct daemon *d, struct watch *w, uint32_t events)
+{
+	struct monitor *m;
+	int fd, n;
+
+	(void)events;
+	/* Edge-triggered: out of descriptors, the rest waits for the next one. */
+	while ((fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+		for (n = 0, m = d->monitors; m; m = m->next)
+			n++;
+		m = n < CLIENTS_MAX ? calloc(1, sizeof(*m)) : NULL;
+		if (!m) {
+			close(fd);
+			continue;
+		}
+		m->watch.fd = fd;
+		m->watch.ready = client_ready;
+		if (daemon_watch(d, &m->watch, EPOLLIN)) {
+			close(fd);
+			free(m);
+			continue;
+		}
+		m->next = d->monitors;
+		d->monitors = m;
+	}
+}
+
+/* ---- events ---- */
+
+static const char *rule_name(struct daemon *d, const struct conn *c, const struct seam_event *ev)
+{
+	if (!ev->rule)
+		return "default";
+	if (c && c->rule && c->rule->number == ev->rule)
+		return c->rule->name;
+	/* Numbers of an older policy say nothing about this one. */
+	if (ev->policy == d->generation && ev->rule <= d->policy->n_rules)
+		return d->policy->rules[ev->rule - 1].name;
+	return NULL;
+}
+
+static void add_record(struct daemon *d, const struct conn *c, const struct seam_event *ev,
+		       json_t *to)
+{
+	struct seam_record rec;
+	__u64 id = ev->id;
+
+	if (c)
+		record_from(&c->rec, &rec);
+	else if (d->kern.maps.records < 0 ||
+		 bpf_map_lookup_elem(d->kern.maps.records, &id, &rec))
+		return;
+	record_json(&rec, ev->to == FLOW_BLOCKED, to);
+}
+
+static json_t *event_json(struct daemon *d, const struct seam_event *ev)
+{
+	struct conn *c = conn_find(d, &ev->key);
+	char when[SHOW_TIME_LEN];
+	struct flow f;
+	json_t *flow, *seam, *out;
+	int i;
+
+	if (c && c->id != ev->id)
+		c = NULL;
+	out = json_pack("{s:s}", "timestamp", show_time(ev->time_ns, when));
+	if (!out)
+		return NULL;
+	flow = json_pack("{s:I, s:I, s:I, s:I, s:s, s:s}", "pkts_toserver",
+			 (json_int_t)ev->packets[SEAM_CLIENT], "pkts_toclient",
+			 (json_int_t)ev->packets[SEAM_SERVER], "bytes_toserver",
+			 (json_int_t)ev->bytes[SEAM_CLIENT], "bytes_toclient",
+			 (json_int_t)ev->bytes[SEAM_SERVER], "state", show_state(ev->to), "reason",
+			 show_reason(ev->reason));
+	if (!kern_flow(&d->kern, &ev->key, &f) && f.id == ev->id) {
+		json_object_set_new(flow, "start", json_string(show_time(f.created_ns, when)));
+		for (i = 0; i < d->kern.n_ports; i++)
+			if ((__u32)d->kern.ports[i].ifindex == f.end[SEAM_CLIENT].ifindex)
+				json_object_set_new(out, "in_iface",
+						    json_string(d->kern.ports[i].name));
+	}
+	json_object_set_new(out, "event_type", json_string("flow"));
+	show_tuple_json(out, ev->id, &ev->key);
+	json_object_set_new(out, "flow", flow);
+	seam = json_pack("{s:s, s:s, s:s, s:s, s:i, s:s*, s:i, s:{s:I, s:I}, s:{s:I, s:I}}",
+			 "instance", d->policy->instance, "from", show_state(ev->from), "to",
+			 show_state(ev->to), "reason", show_reason(ev->reason), "rule", ev->rule,
+			 "rule_name", rule_name(d, c, ev), "policy", ev->policy, "seq", "client",
+			 (json_int_t)ev->nxt[SEAM_CLIENT], "server",
+			 (json_int_t)ev->nxt[SEAM_SERVER], "ack", "client",
+			 (json_int_t)ev->ack[SEAM_CLIENT], "server",
+			 (json_int_t)ev->ack[SEAM_SERVER]);
+	json_object_set_new(out, "seam", seam);
+	add_record(d, c, ev, out);
+	return out;
+}
+
+/* Queues an event for one monitor, or counts it as lost: the count goes where the gap is. */
+static void monitor_send(struct daemon *d, struct monitor *m, const char *line, size_t len)
+{
+	if (m->lost || client_queue(m, line, len, EVENTS_MAX))
+		m->lost++;
+	client_flush(d, m);
+}
+
+void control_event(struct daemon *d, const struct seam_event *ev)
+{
+	struct monitor *m;
+	char *line = NULL;
+	json_t *json;
+
+	if (ev->type != EVENT_STATE)
+		return;
+	for (m = d->monitors; m; m = m->next) {
+		if (!m->monitors || m->finished)
+			continue;
+		if (!line) {
+			json = event_json(d, ev);
+			line = json ? json_dumps(json, JSON_COMPACT) : NULL;
+			json_decref(json);
+			if (!line)
+				return;
+		}
+		monitor_send(d, m, line, strlen(line));
+	}
+	free(line);
+}
+
+/* ---- life ---- */
+
+int control_open(struct daemon *d)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	mode_t mask;
+	int err;
+
+	started_ns = kern_now();
+	snprintf(d->socket_path, sizeof(d->socket_path), "%s/%s.sock", KERN_RUN_DIR,
+		 d->policy->instance);
+	if (strlen(d->socket_path) >= sizeof(sun.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(sun.sun_path, d->socket_path);
+	d->listener.ready = listener_ready;
+	d->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (d->listener.fd < 0)
+		return -errno;
+	/* Whoever left it there is dead: the lock is ours. */
+	unlink(d->socket_path);
+	mask = umask(0177);
+	err = bind(d->listener.fd, (struct sockaddr *)&sun, sizeof(sun)) ? -errno : 0;
+	umask(mask);
+	if (!err && listen(d->listener.fd, 16))
+		err = -errno;
+	if (!err)
+		err = daemon_watch(d, &d->listener, EPOLLIN | EPOLLET);
+	if (err) {
+		log_err("opening the control socket %s: %s", d->socket_path, strerror(-err));
+		control_close(d);
+	}
+	return err;
+}
+
+void control_close(struct daemon *d)
+{
+	while (d->monitors) {
+		client_flush(d, d->monitors);
+		client_free(d, d->monitors);
+	}
+	if (d->listener.fd < 0)
+		return;
+	daemon_unwatch(d, &d->listener);
+	close(d->listener.fd);
+	d->listener.fd = -1;
+	unlink(d->socket_path);
+}

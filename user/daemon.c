@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "daemon.h"
+#include "log.h"
+#include "net.h"
+
+#define HEARTBEAT_MS 50
+#define PATIENCE_MS 1000
+#define HOLD_QUEUE 16384
+#define HOLD_BYTES (256 * 1024)
+#define HOLD_MAX_US 50000
+
+int daemon_watch(struct daemon *d, struct watch *w, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = w };
+
+	return epoll_ctl(d->epoll, EPOLL_CTL_ADD, w->fd, &ev) ? -errno : 0;
+}
+
+int daemon_rewatch(struct daemon *d, struct watch *w, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = w };
+
+	return epoll_ctl(d->epoll, EPOLL_CTL_MOD, w->fd, &ev) ? -errno : 0;
+}
+
+void daemon_unwatch(struct daemon *d, struct watch *w)
+{
+	epoll_ctl(d->epoll, EPOLL_CTL_DEL, w->fd, NULL);
+}
+
+static int take_lock(struct daemon *d, const char *instance)
+{
+	char path[128];
+
+	if (mkdir(KERN_RUN_DIR, 0755) && errno != EEXIST) {
+		log_err("making %s: %s", KERN_RUN_DIR, strerror(errno));
+		return -errno;
+	}
+	snprintf(path, sizeof(path), "%s/%s.lock", KERN_RUN_DIR, instance);
+	d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (d->lock < 0) {
+		log_err("opening %s: %s", path, strerror(errno));
+		return -errno;
+	}
+	if (flock(d->lock, LOCK_EX | LOCK_NB)) {
+		log_err("instance `%s` is running already (%s is locked); `seam status` shows it, "
+			"another `instance` name starts a second one", instance, path);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+static int policy_in_force(struct daemon *d, struct policy *p)
+{
+	static struct seam_rule lines[SEAM_RULES_MAX];
+	int n = policy_compile(p, lines, SEAM_RULES_MAX, d->generation + 1);
+
+	if (n < 0)
+		return n;
+	n = kern_policy(&d->kern, lines, n, d->generation + 1);
+	if (!n)
+		d->generation++;
+	return n;
+}
+
+int daemon_reload(struct daemon *d, char *err, size_t len)
+{
+	struct policy *p;
+	FILE *f = fmemopen(err, len, "w");
+	int rc;
+
+	if (!d->config) {
+		snprintf(err, len, "started without a policy file; there is nothing to read again");
+		if (f)
+			fclose(f);
+		return -EINVAL;
+	}
+	rc = policy_load(d->config, &p, f);
+	if (f)
+		fclose(f);
+	if (rc)
+		return rc;
+	rc = policy_in_force(d, p);
+	if (rc) {
+		snprintf(err, len, "putting the policy in force: %s", strerror(-rc));
+		policy_put(p);
+		return rc;
+	}
+	policy_put(d->policy);
+	d->policy = p;
+	log_info("policy %s reloaded: %zu rules", d->config, p->n_rules);
+	return 0;
+}
+
+static int on_event(void *ctx, void *data, size_t len)
+{
+	struct daemon *d = ctx;
+
+	if (len < sizeof(struct seam_event))
+		return 0;
+	conn_event(d, data);
+	control_event(d, data);
+	return 0;
+}
+
+static void events_ready(struct daemon *d, struct watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	ring_buffer__consume(d->ring);
+}
+
+static void stop(struct daemon *d)
+{
+	struct conn *c, *next;
+
+	if (d->stopping) {
+		d->stop_now = true;
+		return;
+	}
+	d->stopping = true;
+	d->stop_ns = kern_now() + d->policy->grace_ns;
+	d->kern.control->draining = 1;
+	HASH_ITER(hh, d->conns, c, next) {
+		if (c->phase == CONN_HELD) {
+			conn_ctl(d, c, CTL_PASS, SEAM_R_SHUTDOWN, 0, NULL);
+			hold_release(d, c);
+			conn_free(d, c);
+		} else if (c->phase == CONN_SPLIT) {
+			if (!c->rule)
+				conn_decided(d, c, &c->policy->default_rule);
+			conn_close_inspectors(c);
+			c->let_go = true;
+			split_try_merge(d, c, SEAM_R_SHUTDOWN);
+			relay_run(d, c);
+		}
+	}
+}
+
+static void signals_ready(struct daemon *d, struct watch *w, uint32_t events)
+{
+	struct signalfd_siginfo si;
+	char err[1024];
+
+	(void)events;
+	while (read(w->fd, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo != SIGHUP) {
+			stop(d);
+			continue;
+		}
+		if (daemon_reload(d, err, sizeof(err)))
+			log_err("policy not reloaded, the old one stays in force:\n%s", err);
+	}
+}
+
+static void timer_ready(struct daemon *d, struct watch *w, uint32_t events)
+{
+	uint64_t n;
+
+	(void)events;
+	if (read(w->fd, &n, sizeof(n)) < 0)
+		return;
+	conn_tick(d, kern_now());
+	sweep_run(d);
+}
+
+static int watches_open(struct daemon *d)
+{
+	struct itimerspec every = {
+		.it_interval.tv_nsec = HEARTBEAT_MS * 1000000L,
+		.it_value.tv_nsec = HEARTBEAT_MS * 1000000L,
+	};
+	sigset_t set;
+	int err;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	d->signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	d->signals.ready = signals_ready;
+	d->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	d->timer.ready = timer_ready;
+	if (d->signals.fd < 0 || d->timer.fd < 0 || timerfd_settime(d->timer.fd, 0, &every, NULL))
+		return -errno;
+	d->ring = ring_buffer__new(d->kern.maps.events, on_event, d, NULL);
+	if (!d->ring)
+		return -errno;
+	d->events.fd = ring_buffer__epoll_fd(d->ring);
+	d->events.ready = events_ready;
+	d->hold.ready = hold_ready;
+	if ((err = daemon_watch(d, &d->signals, EPOLLIN)) ||
+	    (err = daemon_watch(d, &d->timer, EPOLLIN)) ||
+	    (err = daemon_watch(d, &d->events, EPOLLIN)) ||
+	    (err = daemon_watch(d, &d->hold, EPOLLIN)))
+		return err;
+	return control_open(d);
+}
+
+/* Links that a daemon which was killed has left behind. */
+static void links_clean(struct daemon *d)
+{
+	struct control *c = d->kern.control;
+
+	if (c->veth_ifindex)
+		net_link_delete(c->veth_ifindex, "seam");
+	if (c->tap_ifindex)
+		net_link_delete(c->tap_ifindex, "seam");
+	c->veth_ifindex = c->tap_ifindex = 0;
+}
+
+static int start(struct daemon *d)
+{
+	struct control *c;
+	unsigned int n;
+	int err;
+
+	err = kern_load(&d->kern, d->policy, d->policy->instance);
+	if (err)
+		return err;
+	c = d->kern.control;
+	links_clean(d);
+	c->draining = 0;
+	c->verbose = 0;
+	c->heartbeat_ns = 0;
+	c->patience_ms = PATIENCE_MS;
+	c->hold_bytes = HOLD_BYTES;
+	c->hold_max_us = HOLD_MAX_US;
+	d->generation = c->policy;
+	if (d->kern.recovered) {
+		n = sweep_recover(d);
+		log_info("took over %u flows of the run before", n);
+	}
+	d->hold.fd = net_hold_open(HOLD_QUEUE, &d->hold_ifindex);
+	if (d->hold.fd < 0) {
+		log_err("opening the hold device (a TAP): %s%s", strerror(-d->hold.fd),
+			d->hold.fd == -ENOENT ? "; the kernel needs CONFIG_TUN, or: modprobe tun" : "");
+		return d->hold.fd;
+	}
+	err = kern_attach_hold(&d->kern, d->hold_ifindex);
+	if (err) {
+		log_err("attaching to the hold device: %s", strerror(-err));
+		return err;
+	}
+	err = net_inner_open(&d->host_ns, &d->inner_ns, &d->veth_ifindex, &d->inner_ifindex);
+	if (err) {
+		log_err("making the inner namespace: %s", strerror(-err));
+		return err;
+	}
+	err = kern_attach_veth(&d->kern, d->veth_ifindex);
+	if (!err) {
+		if (setns(d->inner_ns, CLONE_NEWNET))
+			return -errno;
+		err = kern_attach_inner(&d->kern, d->inner_ifindex);
+		if (setns(d->host_ns, CLONE_NEWNET))
+			return -errno;
+	}
+	if (err) {
+		log_err("attaching to the veth pair: %s", strerror(-err));
+		return err;
+	}
+	c->tap_ifindex = d->hold_ifindex;
+	c->veth_ifindex = d->veth_ifindex;
+	return 0;
+}
+
+static int attach_all(struct daemon *d)
+{
+	const struct policy *p = d->policy;
+	size_t i;
+	int err;
+
+	for (i = 0; i < p->client.n; i++) {
+		err = kern_attach(&d->kern, p->client.v[i], SEAM_CLIENT, p->xdp);
+		if (err)
+			return err;
+	}
+	for (i = 0; i < p->server.n; i++) {
+		err = kern_attach(&d->kern, p->server.v[i], SEAM_SERVER, p->xdp);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static void loop(struct daemon *d)
+{
+	struct epoll_event ev[64];
+	struct watch *w;
+	int n, i;
+
+	while (!d->stop_now) {
+		d->kern.control->heartbeat_ns = kern_now();
+		n = epoll_wait(d->epoll, ev, 64, -1);
+		d->kern.control->heartbeat_ns = kern_now();
+		for (i = 0; i < n; i++) {
+			w = ev[i].data.ptr;
+			if (w->fd >= 0)
+				w->ready(d, w, ev[i].events);
+		}
+		conn_bury(d);
+		if (d->stopping && (!HASH_COUNT(d->conns) || kern_now() >= d->stop_ns))
+			break;
+	}
+}
+
+/* Whether the host tracks connections, and would not know the ones that bypassed it. */
+static bool host_is_stateful(void)
+{
+	FILE *f = fopen("/proc/sys/net/netfilter/nf_conntrack_count", "re");
+	int n = 0;
+
+	if (f && fscanf(f, "%d", &n) != 1)
+		n = 0;
+	if (f)
+		fclose(f);
+	return n > 0;
+}
+
+/* Ends what cannot be merged, and takes away what nobody needs any more. */
+static void finish(struct daemon *d)
+{
+	struct sweep_census census;
+	struct conn *c, *next;
+	unsigned int lost = 0;
+	bool stateful;
+
+	HASH_ITER(hh, d->conns, c, next) {
+		lost++;
+		conn_ctl(d, c, CTL_ABORT, SEAM_R_SHUTDOWN, 3, NULL);
+		split_reset(d, c);
+		conn_free(d, c);
+	}
+	if (lost)
+		log_warn("%u split flows could not be merged within the grace time and were reset",
+			 lost);
+	/* What was released a moment ago may still be on its way through the device. */
+	hold_ready(d, &d->hold, EPOLLIN);
+	setns(d->host_ns, CLONE_NEWNET);
+	stateful = host_is_stateful();
+	sweep_census(d, &census);
+	d->kern.control->heartbeat_ns = 0;
+	d->kern.control->tap_ifindex = 0;
+	d->kern.control->veth_ifindex = 0;
+	net_link_delete(d->veth_ifindex, "seam");
+	if (census.deltas || (stateful && census.bypass)) {
+		log_info("left in place to forward %u flows: %u need a timestamp delta, %u are "
+			 "unknown to the connection tracking of this host; `seam detach` removes "
+			 "it and cuts them, `seam run` takes it over",
+			 census.deltas + (stateful ? census.bypass : 0), census.deltas,
+			 stateful ? census.bypass : 0);
+		return;
+	}
+	kern_detach(d->policy->instance);
+	log_info("detached; nothing is left");
+}
+
+int daemon_run(struct policy *policy, const char *config)
+{
+	struct rlimit files;
+	struct daemon *d = calloc(1, sizeof(*d));
+	int err;
+
+	if (!d)
+		return -ENOMEM;
+	d->policy = policy;
+	d->config = config ? strdup(config) : NULL;
+	d->lock = d->host_ns = d->inner_ns = d->hold.fd = d->listener.fd = -1;
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	d->buf = malloc(FRAME_MAX);
+	d->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (!d->buf || d->epoll < 0) {
+		err = -errno;
+		goto out;
+	}
+	err = take_lock(d, policy->instance);
+	if (err)
+		goto out;
+	err = start(d);
+	if (err)
+		goto undo;
+	err = policy_in_force(d, d->policy);
+	if (err) {
+		log_err("putting the policy in force: %s", strerror(-err));
+		goto undo;
+	}
+	err = watches_open(d);
+	if (err) {
+		log_err("setting up: %s", strerror(-err));
+		goto undo;
+	}
+	d->kern.control->heartbeat_ns = kern_now();
+	err = attach_all(d);
+	if (err)
+		goto undo;
+	log_info("ready: %zu client and %zu server interfaces, %zu rules, instance %s",
+		 d->policy->client.n, d->policy->server.n, d->policy->n_rules,
+		 d->policy->instance);
+	/* The legs are made where the thread is. */
+	if (setns(d->inner_ns, CLONE_NEWNET)) {
+		err = -errno;
+		log_err("entering the inner namespace: %s", strerror(-err));
+		goto undo;
+	}
+	loop(d);
+	finish(d);
+	goto close;
+undo:
+	if (d->host_ns >= 0)
+		setns(d->host_ns, CLONE_NEWNET);
+	if (d->kern.control) {
+		links_clean(d);
+		if (!d->kern.recovered)
+			kern_detach(d->policy->instance);
+	}
+close:
+	conn_bury(d);
+	control_close(d);
+	ring_buffer__free(d->ring);
+	kern_close(&d->kern);
+out:
+	if (d->hold.fd >= 0)
+		close(d->hold.fd);
+	if (d->inner_ns >= 0)
+		close(d->inner_ns);
+	if (d->host_ns >= 0)
+		close(d->host_ns);
+	if (d->epoll >= 0)
+		close(d->epoll);
+	if (d->lock >= 0)
+		close(d->lock);
+	policy_put(d->policy);
+	free(d->config);
+	free(d->buf);
+	free(d);
+	return err;
+}

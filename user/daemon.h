@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The daemon: one event loop in the inner namespace over the hold device, the
+ * kernel's events, the legs and the control socket. What it knows of a flow
+ * beyond the kernel's entry is a struct conn, which exists only while the flow
+ * is held or split.
+ */
+#ifndef SEAM_DAEMON_H
+#define SEAM_DAEMON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <bpf/libbpf.h>
+#include <uthash.h>
+
+#include "frame.h"
+#include "inspect.h"
+#include "kern.h"
+#include "policy.h"
+
+struct daemon;
+
+/* What an epoll event is for; embedded in whatever handles it. */
+struct watch {
+	int fd;
+	void (*ready)(struct daemon *d, struct watch *w, uint32_t events);
+};
+
+/* A packet in the hold queue's userspace part. */
+struct held {
+	struct held *next;
+	size_t len;
+	uint8_t data[];
+};
+
+/* One of the two legs of a split flow. */
+struct conn_leg {
+	struct watch watch;
+	struct conn *conn;
+	uint32_t wanted;	/* epoll events asked for */
+	size_t ahead;		/* bytes in its queue that the inspectors have seen */
+	uint64_t moved;		/* bytes handed on to the other leg */
+	bool eof;		/* its end sent FIN, and all before it was read */
+	bool shut;		/* FIN handed on to the other leg */
+	bool dead;		/* error; its end is gone */
+	bool urgent;		/* may have urgent data to hand on */
+};
+
+enum conn_phase {
+	CONN_HELD,		/* packets held, no legs */
+	CONN_SPLIT,		/* legs stand */
+	CONN_MERGING,		/* asked to merge */
+	CONN_ABORTING,		/* one end reset; the other gets what is left, then a RST */
+};
+
+struct conn {
+	UT_hash_handle hh;	/* by key */
+	struct conn *next_dead;	/* freed in this turn of the loop */
+	struct flow_key key;
+	uint64_t id;
+	enum conn_phase phase;
+	uint32_t flow_flags;	/* FLOW_F_* when it was first seen */
+	uint32_t base;		/* sequence number of the client's first payload byte */
+	struct policy *policy;
+	const struct policy_rule *rule; /* NULL: undecided */
+	bool let_go;		/* decided, and nobody inspects any more */
+	struct policy_facts facts;
+	struct flow_record rec;
+	struct held *held, **held_tail;
+	uint8_t *head;		/* the client's first bytes, while undecided */
+	size_t head_len;
+	struct conn_leg leg[2];	/* by enum seam_end that it faces */
+	void *inspect[POLICY_INSPECTORS_MAX]; /* NULL: has let go */
+	size_t memory;		/* bytes of inspector memory */
+	uint64_t began_ns;	/* when it was held */
+	uint64_t split_ns;
+	uint64_t deadline_ns;	/* of the phase, 0: none */
+};
+
+struct monitor;
+
+struct daemon {
+	struct kern kern;
+	struct policy *policy;
+	char *config;		/* path for a reload, NULL: command line */
+	uint16_t generation;
+	int epoll;
+	int host_ns, inner_ns;
+	int hold_ifindex, veth_ifindex, inner_ifindex;
+	struct watch hold, events, signals, timer, listener;
+	struct ring_buffer *ring;
+	struct conn *conns;	/* hash */
+	struct conn *dead;	/* freed in this turn of the loop */
+	struct monitor *monitors;
+	int lock;		/* descriptor of the lock file */
+	char socket_path[128];
+	uint64_t sweep_ns;	/* next sweep of the tables */
+	uint64_t stop_ns;	/* stopping: when patience with merges ends */
+	bool stopping, stop_now;
+	bool ignore_config_changes;
+	uint8_t *buf;		/* FRAME_MAX bytes for whoever runs */
+	struct {
+		uint64_t splits, merges, bytes, held_packets;
+	} stats;
+};
+
+/* daemon.c */
+int daemon_watch(struct daemon *d, struct watch *w, uint32_t events);
+int daemon_rewatch(struct daemon *d, struct watch *w, uint32_t events);
+void daemon_unwatch(struct daemon *d, struct watch *w);
+
+/* conn.c: a flow from its first held packet to the end of its split */
+struct conn *conn_find(struct daemon *d, const struct flow_key *key);
+struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct flow *f);
+void conn_free(struct daemon *d, struct conn *c);
+/* Gives back the memory of conns freed in this turn of the loop. */
+void conn_bury(struct daemon *d);
+/* Whether the flow's rule is known by now; walks the policy with what is seen. */
+const struct policy_rule *conn_decide(struct daemon *d, struct conn *c);
+/* Takes the rule as decided and opens its inspectors. Negative errno: no memory. */
+int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rule);
+void conn_close_inspectors(struct conn *c);
+/* Blocks the flow as `rule` says; frees the conn. */
+void conn_block(struct daemon *d, struct conn *c, const struct policy_rule *rule, __u8 reason);
+/* Asks the kernel for a transition of this flow; fills in `out` if not NULL. */
+int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason, __u64 arg,
+	     struct flow *out);
+/* A transition that the kernel reports. */
+void conn_event(struct daemon *d, const struct seam_event *ev);
+/* Deadlines of all conns. */
+void conn_tick(struct daemon *d, uint64_t now);
+
+/* hold.c: the hold device */
+void hold_ready(struct daemon *d, struct watch *w, uint32_t events);
+/* Puts all held packets of a flow back, in order, for the kernel to judge. */
+void hold_release(struct daemon *d, struct conn *c);
+void hold_drop(struct conn *c);
+/* Decides on a held flow if that is possible by now, and acts on it. */
+void hold_decide(struct daemon *d, struct conn *c);
+
+/* split.c: from held to split, and from split to merged */
+/* Builds the legs of a flow that is `splitting`. On failure the flow is let go. */
+void split_build(struct daemon *d, struct conn *c, const struct flow *f);
+void split_try_merge(struct daemon *d, struct conn *c, __u8 reason);
+/* Closes both legs without a sound. */
+void split_vanish(struct daemon *d, struct conn *c);
+/* Ends both with RST. */
+void split_reset(struct daemon *d, struct conn *c);
+
+/* relay.c: the bytes of a split flow */
+void relay_ready(struct daemon *d, struct watch *w, uint32_t events);
+void relay_run(struct daemon *d, struct conn *c);
+/* Bytes written to a leg that its end has not acknowledged. */
+int relay_unacked(const struct conn_leg *leg);
+
+/* sweep.c: idle flows, by the timeouts of their states */
+void sweep_run(struct daemon *d);
+/* What a dead daemon left half done. */
+unsigned int sweep_recover(struct daemon *d);
+/* Flows that still need the kernel side, by why. */
+struct sweep_census {
+	unsigned int deltas, bypass, split, total;
+};
+void sweep_census(struct daemon *d, struct sweep_census *out);
+
+/* control.c: the control socket */
+int control_open(struct daemon *d);
+void control_close(struct daemon *d);
+void control_event(struct daemon *d, const struct seam_event *ev);
+int daemon_reload(struct daemon *d, char *err, size_t len);
+
+#endif

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/virtio_net.h>
+#include <net/ethernet.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "frame.h"
+
+#define VNET_HDR sizeof(struct virtio_net_hdr)
+
+static void map4(__u32 addr[4], uint32_t v4)
+{
+	addr[0] = addr[1] = 0;
+	addr[2] = htonl(0xffff);
+	addr[3] = v4;
+}
+
+static int parse_tcp(const uint8_t *p, size_t len, struct frame *out)
+{
+	struct tcphdr th;
+	size_t doff;
+
+	if (len < sizeof(th))
+		return -EINVAL;
+	memcpy(&th, p, sizeof(th));
+	doff = th.doff * 4;
+	if (doff < sizeof(th) || doff > len)
+		return -EINVAL;
+	out->key.client_port = th.source;
+	out->key.server_port = th.dest;
+	out->seq = ntohl(th.seq);
+	out->ack = ntohl(th.ack_seq);
+	out->flags = p[13];
+	out->payload = p + doff;
+	out->len = len - doff;
+	return 0;
+}
+
+int frame_parse(const uint8_t *buf, size_t len, struct frame *out)
+{
+	const uint8_t *p = buf + VNET_HDR + ETHER_HDR_LEN;
+	struct ip6_hdr i6;
+	uint16_t proto;
+	struct iphdr i4;
+	size_t n, total, hops;
+	uint8_t next;
+
+	if (len < VNET_HDR + ETHER_HDR_LEN)
+		return -EINVAL;
+	len -= VNET_HDR + ETHER_HDR_LEN;
+	memcpy(&proto, p - 2, 2);
+	if (proto == htons(ETHERTYPE_IP)) {
+		if (len < sizeof(i4))
+			return -EINVAL;
+		memcpy(&i4, p, sizeof(i4));
+		n = i4.ihl * 4;
+		total = ntohs(i4.tot_len) ? ntohs(i4.tot_len) : len;
+		if (i4.version != 4 || n < sizeof(i4) || total < n || total > len ||
+		    i4.protocol != IPPROTO_TCP || (i4.frag_off & htons(0x3fff)))
+			return -EINVAL;
+		map4(out->key.client, i4.saddr);
+		map4(out->key.server, i4.daddr);
+		return parse_tcp(p + n, total - n, out);
+	}
+	if (proto != htons(ETHERTYPE_IPV6) || len < sizeof(i6))
+		return -EINVAL;
+	memcpy(&i6, p, sizeof(i6));
+	n = sizeof(i6);
+	total = ntohs(i6.ip6_plen) ? ntohs(i6.ip6_plen) + n : len;
+	if ((i6.ip6_vfc >> 4) != 6 || total > len)
+		return -EINVAL;
+	memcpy(out->key.client, &i6.ip6_src, 16);
+	memcpy(out->key.server, &i6.ip6_dst, 16);
+	next = i6.ip6_nxt;
+	for (hops = 0; next != IPPROTO_TCP; hops++) {
+		if (hops == 4 || n + 8 > total ||
+		    (next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS && next != IPPROTO_ROUTING))
+			return -EINVAL;
+		next = p[n];
+		n += 8 + p[n + 1] * 8;
+	}
+	if (n > total)
+		return -EINVAL;
+	return parse_tcp(p + n, total - n, out);
+}
+
+void frame_reverse(const struct flow_key *key, struct flow_key *out)
+{
+	memcpy(out->client, key->server, sizeof(out->client));
+	memcpy(out->server, key->client, sizeof(out->server));
+	out->client_port = key->server_port;
+	out->server_port = key->client_port;
+}

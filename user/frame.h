@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A frame from the hold device: a virtio-net header, then Ethernet. */
+#ifndef SEAM_FRAME_H
+#define SEAM_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "seam/flow.h"
+
+/* Largest frame: 64 KiB of GSO payload with all its headers, and room. */
+#define FRAME_MAX (65536 + 512)
+
+struct frame {
+	struct flow_key key;	/* as the packet has it: its sender as client */
+	uint32_t seq, ack;
+	uint32_t len;		/* payload */
+	uint8_t flags;		/* TCP flags */
+	const uint8_t *payload;	/* points into the buffer */
+};
+
+/*
+ * Parses `len` bytes as read from the hold device. 0, or -EINVAL for anything
+ * but a whole TCP segment.
+ */
+int frame_parse(const uint8_t *buf, size_t len, struct frame *out);
+
+/* The key of the other direction. */
+void frame_reverse(const struct flow_key *key, struct flow_key *out);
+
+#endif

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon.h"
+#include "frame.h"
+#include "log.h"
+
+/* Frames read before other work gets its turn. */
+#define HOLD_BATCH 256
+
+static void put_back(struct daemon *d, const uint8_t *data, size_t len)
+{
+	/* A full device drops, as any link does; the sender will send it again. */
+	if (write(d->hold.fd, data, len) < 0)
+		log_debug("putting a held packet back: %s", strerror(errno));
+}
+
+void hold_release(struct daemon *d, struct conn *c)
+{
+	struct held *h;
+
+	while ((h = c->held)) {
+		c->held = h->next;
+		put_back(d, h->data, h->len);
+		free(h);
+	}
+	c->held_tail = &c->held;
+}
+
+void hold_drop(struct conn *c)
+{
+	struct held *h;
+
+	while ((h = c->held)) {
+		c->held = h->next;
+		free(h);
+	}
+	c->held_tail = &c->held;
+}
+
+/* Takes what continues the client's first bytes; the rest comes through a leg. */
+static void head_add(struct conn *c, const struct frame *f)
+{
+	uint32_t off = f->seq - c->base, skip;
+	uint8_t *head;
+
+	if (c->rule || !f->len || off > c->head_len)
+		return; /* decided, empty, or a gap: the timer will make a split of it */
+	skip = c->head_len - off;
+	if (skip >= f->len || c->head_len + f->len > c->policy->hold.bytes)
+		return;
+	head = realloc(c->head, c->head_len + f->len - skip);
+	if (!head)
+		return;
+	memcpy(head + c->head_len, f->payload + skip, f->len - skip);
+	c->head = head;
+	c->head_len += f->len - skip;
+}
+
+void hold_decide(struct daemon *d, struct conn *c)
+{
+	const struct policy_rule *rule = conn_decide(d, c);
+	struct flow f;
+	int err;
+
+	if (!rule)
+		return;
+	switch (rule->action) {
+	case RULE_BLOCK:
+		conn_block(d, c, rule, SEAM_R_RULE);
+		return;
+	case RULE_INSPECT:
+		err = conn_decided(d, c, rule);
+		if (err) {
+			/* No memory to inspect with: the rule's fail answer. */
+			if (rule->fail_block) {
+				conn_block(d, c, rule, SEAM_R_NO_MEMORY);
+				return;
+			}
+			break;
+		}
+		err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_RULE, 0, &f);
+		if (!err) {
+			split_build(d, c, &f);
+			return;
+		}
+		log_debug("flow %llu: split: %s", (unsigned long long)c->id, strerror(-err));
+		if (err == -EAGAIN)
+			return; /* something is in flight yet; the next packet asks again */
+		break;
+	default:
+		conn_decided(d, c, rule);
+	}
+	err = conn_ctl(d, c, CTL_PASS, rule->number ? SEAM_R_RULE : SEAM_R_DEFAULT, 0, &f);
+	if (err == -EBUSY) {
+		/* The timer was faster: a split it is, to be merged at once. */
+		c->let_go = true;
+		conn_close_inspectors(c);
+		split_build(d, c, &f);
+		return;
+	}
+	hold_release(d, c);
+	conn_free(d, c);
+}
+
+static struct conn *conn_for(struct daemon *d, const struct frame *f, enum seam_end *end)
+{
+	struct flow_key key = f->key;
+	struct flow flow;
+	struct conn *c;
+
+	*end = SEAM_CLIENT;
+	c = conn_find(d, &key);
+	if (c)
+		return c;
+	frame_reverse(&f->key, &key);
+	*end = SEAM_SERVER;
+	c = conn_find(d, &key);
+	if (c)
+		return c;
+	if (kern_flow(&d->kern, &key, &flow)) {
+		key = f->key;
+		*end = SEAM_CLIENT;
+		if (kern_flow(&d->kern, &key, &flow))
+			return NULL;
+	}
+	if ((flow.state != FLOW_HELD && flow.state != FLOW_SPLITTING) ||
+	    (flow.flags & FLOW_F_RELEASE))
+		return NULL;
+	c = conn_new(d, &key, &flow);
+	if (!c)
+		return NULL;
+	if (*end == SEAM_SERVER) {
+		c->facts.server_first_known = true;
+		c->facts.server_first = true;
+	}
+	return c;
+}
+
+static void one_frame(struct daemon *d, size_t len)
+{
+	struct frame f;
+	enum seam_end end;
+	struct conn *c;
+	struct held *h;
+
+	d->stats.held_packets++;
+	if (frame_parse(d->buf, len, &f))
+		return; /* not one of ours: the host's own chatter */
+	c = conn_for(d, &f, &end);
+	if (!c || c->phase != CONN_HELD) {
+		/* On its way elsewhere already; it only kept its place in the queue. */
+		put_back(d, d->buf, len);
+		return;
+	}
+	h = malloc(sizeof(*h) + len);
+	if (!h)
+		return;
+	h->next = NULL;
+	h->len = len;
+	memcpy(h->data, d->buf, len);
+	*c->held_tail = h;
+	c->held_tail = &h->next;
+	if (end == SEAM_CLIENT)
+		head_add(c, &f);
+	if (f.flags & (TH_FIN | TH_RST)) {
+		/* It ends here: what is not known by now will not be. */
+		c->facts.tls_known = c->facts.http_known = c->facts.server_first_known = true;
+		if (c->facts.tls == CLASSIFY_MORE)
+			c->facts.tls = CLASSIFY_NO;
+		if (c->facts.http == CLASSIFY_MORE)
+			c->facts.http = CLASSIFY_NO;
+	}
+	hold_decide(d, c);
+}
+
+void hold_ready(struct daemon *d, struct watch *w, uint32_t events)
+{
+	ssize_t n;
+	int i;
+
+	(void)events;
+	for (i = 0; i < HOLD_BATCH; i++) {
+		n = read(w->fd, d->buf, FRAME_MAX);
+		if (n <= 0)
+			return;
+		one_frame(d, n);
+	}
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Inspectors: what looks at the bytes of a flow while it is split. An
+ * inspector is a table of functions over a block of memory of fixed size that
+ * the caller allocates and accounts; it never allocates on its own.
+ */
+#ifndef SEAM_INSPECT_H
+#define SEAM_INSPECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "seam/flow.h"
+
+enum inspect_answer {
+	INSPECT_MORE = 0, /* wants to see more */
+	INSPECT_LET_GO,	  /* has seen enough */
+	INSPECT_BLOCK,	  /* this flow must not go on */
+};
+
+/* What inspectors and classification found out about a flow. Strings are
+ * NUL-terminated, printable (anything else is replaced by '.') and cut to fit. */
+struct flow_record {
+	struct {
+		bool seen;		/* a complete ClientHello was parsed */
+		bool ech;		/* encrypted_client_hello present */
+		uint16_t version;	/* highest version offered, GREASE ignored */
+		char sni[256];		/* lower case, without trailing dot */
+		char alpn[64];		/* protocols offered, comma-separated */
+		char ja4[40];
+	} tls;
+	struct {
+		bool seen;		/* a request line and its headers */
+		char method[16];
+		char target[256];
+		char host[256];		/* lower case, without port */
+		uint16_t status;	/* of the first response, 0 if none */
+		uint32_t requests;	/* messages complete, up */
+		uint32_t responses;	/* messages complete, down */
+		bool malformed;		/* not HTTP/1, or a head over 64 KiB: let go */
+	} http;
+	struct {
+		uint32_t matches;
+		char name[64];		/* the pattern that matched last */
+		uint64_t offset;	/* end of that match in its direction */
+		uint8_t dir;		/* enum seam_dir */
+	} pattern;
+	uint64_t bytes[2];		/* seen by the inspectors, by direction */
+};
+
+/* Compiled once per policy for rules that use the `pattern` inspector. */
+struct pattern_db;
+
+struct inspector {
+	const char *name;
+	const char *help;		/* one line */
+	/*
+	 * Bytes of per-flow memory it needs with this pattern_db (NULL for
+	 * rules without patterns).
+	 */
+	size_t (*size)(const struct pattern_db *db);
+	/* Prepares `state` (zeroed, size() bytes). 0 or negative errno. */
+	int (*open)(void *state, struct flow_record *rec, const struct pattern_db *db);
+	/*
+	 * The next `len` bytes of direction `dir`, in order, each byte once;
+	 * `end` when the direction ended after them (len may then be 0).
+	 * Once it has answered anything but INSPECT_MORE it is not called again.
+	 */
+	enum inspect_answer (*data)(void *state, enum seam_dir dir, const uint8_t *data,
+				    size_t len, bool end);
+	void (*close)(void *state);
+};
+
+extern const struct inspector inspector_tls;
+extern const struct inspector inspector_http;
+extern const struct inspector inspector_pattern;
+extern const struct inspector inspector_count;
+
+/* All built-in inspectors, ended by NULL. */
+extern const struct inspector *const inspectors[];
+
+/* The inspector of that name, or NULL. */
+const struct inspector *inspector_find(const char *name);
+
+/* One pattern of a rule. */
+struct pattern {
+	const char *name;
+	const char *regex;		/* Perl-compatible, as vectorscan takes it */
+	bool block;			/* a match blocks the flow; else it lets go */
+};
+
+/*
+ * Compiles patterns for streaming. On error returns NULL and writes a message
+ * (which pattern, what is wrong) into err. The strings are copied.
+ */
+struct pattern_db *pattern_db_new(const struct pattern *patterns, size_t n, char *err,
+				  size_t errlen);
+void pattern_db_free(struct pattern_db *db);
+
+/*
+ * Classification of a flow's first client bytes, for the rules. Both parse the
+ * whole prefix [data, data + len) seen so far, from its first byte, however it
+ * was segmented; both are pure and allocation-free.
+ */
+enum classify {
+	CLASSIFY_MORE = 0,	/* may become it */
+	CLASSIFY_YES,		/* it is: the record is filled in */
+	CLASSIFY_NO,		/* it is not */
+};
+
+/* A TLS ClientHello, over as many records and segments as it takes. */
+enum classify tls_classify(const uint8_t *data, size_t len, struct flow_record *rec);
+/* An HTTP/1 request head, to the empty line. */
+enum classify http_classify(const uint8_t *data, size_t len, struct flow_record *rec);
+
+#endif

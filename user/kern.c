@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <dirent.h>
+#include <errno.h>
+#include <linux/magic.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "ctl.skel.h"
+#include "hold.skel.h"
+#include "kern.h"
+#include "leg.skel.h"
+#include "log.h"
+#include "net.h"
+#include "port.skel.h"
+#include "xdp.h"
+
+/* Where our filters are in a clsact qdisc. */
+#define TC_HANDLE 0x5ea
+#define TC_PRIORITY 0x5ea
+
+struct kern_objects {
+	struct port_bpf *port;
+	struct hold_bpf *hold;
+	struct leg_bpf *leg;
+	struct ctl_bpf *ctl;
+	struct xdp xdp;
+};
+
+/* The maps of struct kern_maps, by their names. */
+static const struct {
+	const char *name;
+	size_t at;
+} map_names[] = {
+#define MAP(name) { #name, offsetof(struct kern_maps, name) }
+	MAP(flows), MAP(embryos), MAP(history), MAP(records), MAP(holds), MAP(legs), MAP(ports),
+	MAP(policy), MAP(control), MAP(reasons), MAP(rule_hits), MAP(states),
+	MAP(events),
+#undef MAP
+};
+
+#define N_MAPS (sizeof(map_names) / sizeof(map_names[0]))
+
+static int *map_slot(struct kern_maps *m, size_t i)
+{
+	return (int *)((char *)m + map_names[i].at);
+}
+
+uint64_t kern_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+void kern_dir(const char *instance, char *dir, size_t len)
+{
+	snprintf(dir, len, "%s/seam/%s", KERN_BPFFS, instance);
+}
+
+/* Mounts bpffs where every tool expects it, as iproute2 does, if nobody has. */
+static int bpffs_ready(void)
+{
+	struct statfs st;
+
+	if (!statfs(KERN_BPFFS, &st) && (unsigned long)st.f_type == BPF_FS_MAGIC)
+		return 0;
+	if (mount("bpf", KERN_BPFFS, "bpf", 0, "mode=0700")) {
+		log_err("no BPF file system at %s, and mounting one failed: %s; as root: mount -t bpf bpf %s",
+			KERN_BPFFS, strerror(errno), KERN_BPFFS);
+		return -errno;
+	}
+	log_info("mounted a BPF file system at %s", KERN_BPFFS);
+	return 0;
+}
+
+static void pins_remove(const char *dir)
+{
+	struct dirent *de;
+	char path[600];
+	DIR *d = opendir(dir);
+
+	if (!d)
+		return;
+	while ((de = readdir(d))) {
+		if (de->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, de->d_name);
+		unlink(path);
+	}
+	closedir(d);
+	rmdir(dir);
+	/* The parent, if this was the last instance. */
+	snprintf(path, sizeof(path), "%s/seam", KERN_BPFFS);
+	rmdir(path);
+}
+
+static int maps_open(struct kern *k, bool all)
+{
+	char path[320];
+	size_t i;
+	int fd;
+
+	for (i = 0; i < N_MAPS; i++) {
+		snprintf(path, sizeof(path), "%s/%s", k->dir, map_names[i].name);
+		fd = bpf_obj_get(path);
+		if (fd < 0 && all)
+			return fd;
+		*map_slot(&k->maps, i) = fd;
+	}
+	return 0;
+}
+
+static void maps_close(struct kern *k)
+{
+	size_t i;
+
+	for (i = 0; i < N_MAPS; i++)
+		if (*map_slot(&k->maps, i) > 0)
+			close(*map_slot(&k->maps, i));
+	memset(&k->maps, 0xff, sizeof(k->maps));
+}
+
+/* A size from the configuration, or that of the map that is pinned already. */
+static uint32_t map_size(struct kern *k, const char *name, uint32_t wanted)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+	char path[320];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", k->dir, name);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return wanted;
+	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.max_entries != wanted) {
+		log_warn("map %s keeps its size of %u from the run before; `seam detach` first to change it to %u",
+			 name, info.max_entries, wanted);
+		wanted = info.max_entries;
+	}
+	close(fd);
+	return wanted;
+}
+
+static int load_one(struct kern *k, const struct policy *p, const char *what,
+		    struct bpf_object *obj)
+{
+	int err;
+
+	if (!obj) {
+		log_err("opening the BPF object `%s`: %s", what, strerror(errno));
+		return -errno;
+	}
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows"),
+				 map_size(k, "flows", p->max_flows));
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "embryos"),
+				 map_size(k, "embryos", p->max_embryos));
+	err = bpf_object__load(obj);
+	if (err)
+		log_err("loading the BPF programs of `%s`: %s%s", what, strerror(-err),
+			err == -EPERM ? "; Seam needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN" :
+					"; run with -vv for the verifier's log, `seam features` for what is missing");
+	return err;
+}
+
+/* What a directory of pins was made by. -ENOENT: nobody. */
+static int abi_check(struct kern *k)
+{
+	struct control c;
+	__u32 zero = 0;
+	char path[320];
+	int fd, err;
+
+	snprintf(path, sizeof(path), "%s/control", k->dir);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -ENOENT;
+	err = bpf_map_lookup_elem(fd, &zero, &c);
+	close(fd);
+	if (err || c.abi != SEAM_ABI) {
+		log_err("%s holds the state of another version of Seam (layout %u, this is %u); "
+			"`seam detach` removes it, and flows that depend on it with it",
+			k->dir, err ? 0 : c.abi, SEAM_ABI);
+		return -EEXIST;
+	}
+	return 0;
+}
+
+int kern_load(struct kern *k, const struct policy *p, const char *instance)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts);
+	struct kern_objects *o;
+	char parent[64];
+	int err;
+
+	memset(k, 0, sizeof(*k));
+	memset(&k->maps, 0xff, sizeof(k->maps));
+	kern_dir(instance, k->dir, sizeof(k->dir));
+	err = bpffs_ready();
+	if (err)
+		return err;
+	snprintf(parent, sizeof(parent), "%s/seam", KERN_BPFFS);
+	if ((mkdir(parent, 0700) && errno != EEXIST) || (mkdir(k->dir, 0700) && errno != EEXIST)) {
+		err = -errno;
+		log_err("making %s: %s", k->dir, strerror(errno));
+		return err;
+	}
+	err = abi_check(k);
+	if (err && err != -ENOENT)
+		return err;
+	k->recovered = !err;
+
+	k->objects = o = calloc(1, sizeof(*o));
+	if (!o)
+		return -ENOMEM;
+	opts.pin_root_path = k->dir;
+	o->port = port_bpf__open_opts(&opts);
+	o->hold = hold_bpf__open_opts(&opts);
+	o->leg = leg_bpf__open_opts(&opts);
+	o->ctl = ctl_bpf__open_opts(&opts);
+	if ((err = load_one(k, p, "port", o->port ? o->port->obj : NULL)) ||
+	    (err = load_one(k, p, "hold", o->hold ? o->hold->obj : NULL)) ||
+	    (err = load_one(k, p, "leg", o->leg ? o->leg->obj : NULL)) ||
+	    (err = load_one(k, p, "ctl", o->ctl ? o->ctl->obj : NULL)))
+		goto fail;
+	k->ctl_fd = bpf_program__fd(o->ctl->progs.seam_ctl);
+	err = maps_open(k, true);
+	if (err) {
+		log_err("opening the maps pinned in %s: %s", k->dir, strerror(-err));
+		goto fail;
+	}
+	k->control = mmap(NULL, sizeof(*k->control), PROT_READ | PROT_WRITE, MAP_SHARED,
+			  k->maps.control, 0);
+	if (k->control == MAP_FAILED) {
+		err = -errno;
+		k->control = NULL;
+		log_err("mapping the control map: %s", strerror(errno));
+		goto fail;
+	}
+	err = xdp_open(&o->xdp, &k->maps);
+	if (err) {
+		log_err("making the map of XDP ports: %s", strerror(-err));
+		goto fail;
+	}
+	k->control->abi = SEAM_ABI;
+	return 0;
+fail:
+	if (!k->recovered)
+		pins_remove(k->dir);
+	kern_close(k);
+	return err;
+}
+
+/* Replaces our filter on an interface's ingress, atomically if it is there. */
+static int tc_attach(int ifindex, int prog_fd, bool *new_qdisc)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY,
+		    .prog_fd = prog_fd, .flags = BPF_TC_F_REPLACE);
+	int err;
+
+	err = bpf_tc_hook_create(&hook);
+	*new_qdisc = !err;
+	if (err && err != -EEXIST)
+		return err;
+	return bpf_tc_attach(&hook, &opts);
+}
+
+static int tc_detach(int ifindex, bool our_qdisc)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	int err = bpf_tc_detach(&hook, &opts);
+
+	if (our_qdisc) {
+		hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
+		bpf_tc_hook_destroy(&hook);
+	}
+	return err;
+}
+
+int kern_attach(struct kern *k, const char *ifname, enum seam_end end, enum policy_xdp xdp)
+{
+	struct bpf_program *prog = end == SEAM_CLIENT ? k->objects->port->progs.seam_client :
+							k->objects->port->progs.seam_server;
+	struct kern_port *port = &k->ports[k->n_ports];
+	struct port entry = {}, old;
+	bool new_qdisc;
+	__u32 key;
+	int err;
+
+	if (k->n_ports == KERN_PORTS_MAX) {
+		log_err("more than %d interfaces", KERN_PORTS_MAX);
+		return -E2BIG;
+	}
+	memset(port, 0, sizeof(*port));
+	snprintf(port->name, sizeof(port->name), "%s", ifname);
+	port->ifindex = if_nametoindex(ifname);
+	if (!port->ifindex) {
+		log_err("there is no interface `%s`; `ip link` lists what there is", ifname);
+		return -ENODEV;
+	}
+	err = net_port(ifname, port->mac, &port->mtu);
+	if (err) {
+		log_err("%s: %s", ifname,
+			err == -EINVAL ? "not an Ethernet interface, and Seam needs one" : strerror(-err));
+		return err;
+	}
+	port->end = end;
+	key = port->ifindex;
+	err = tc_attach(port->ifindex, bpf_program__fd(prog), &new_qdisc);
+	if (err) {
+		log_err("attaching to TC ingress of %s: %s", ifname, strerror(-err));
+		return err;
+	}
+	entry.end = end;
+	memcpy(entry.mac, port->mac, 6);
+	entry.our_qdisc = new_qdisc ||
+			  (!bpf_map_lookup_elem(k->maps.ports, &key, &old) && old.our_qdisc);
+	/* Written down before XDP is attached, so that kern_detach() looks there. */
+	err = bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_ANY) ? -errno : 0;
+	if (!err) {
+		xdp_attach(&k->objects->xdp, k->dir, port, xdp);
+		entry.xdp = port->xdp;
+		err = bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_ANY) ? -errno : 0;
+	}
+	if (err) {
+		log_err("%s: noting it in the map `ports`: %s", ifname, strerror(-err));
+		xdp_detach(k->dir, port->ifindex);
+		tc_detach(port->ifindex, new_qdisc);
+		return err;
+	}
+	k->n_ports++;
+	return 0;
+}
+
+int kern_attach_hold(struct kern *k, int ifindex)
+{
+	bool qdisc;
+
+	return tc_attach(ifindex, bpf_program__fd(k->objects->hold->progs.seam_hold), &qdisc);
+}
+
+int kern_attach_veth(struct kern *k, int ifindex)
+{
+	bool qdisc;
+
+	return tc_attach(ifindex, bpf_program__fd(k->objects->leg->progs.seam_leg_out), &qdisc);
+}
+
+int kern_attach_inner(struct kern *k, int ifindex)
+{
+	bool qdisc;
+
+	return tc_attach(ifindex, bpf_program__fd(k->objects->leg->progs.seam_leg_in), &qdisc);
+}
+
+int kern_detach(const char *instance)
+{
+	struct kern k = {};
+	__u32 key, *prev = NULL;
+	struct control c;
+	struct port port;
+	__u32 zero = 0;
+	int err;
+
+	memset(&k.maps, 0xff, sizeof(k.maps));
+	kern_dir(instance, k.dir, sizeof(k.dir));
+	if (access(k.dir, F_OK))
+		return -ENOENT;
+	maps_open(&k, false);
+	while (k.maps.ports >= 0 && !bpf_map_get_next_key(k.maps.ports, prev, &key)) {
+		prev = &key;
+		if (bpf_map_lookup_elem(k.maps.ports, &key, &port))
+			continue;
+		xdp_detach(k.dir, key);
+		err = tc_detach(key, port.our_qdisc);
+		if (err && err != -ENOENT && err != -ENODEV && err != -EINVAL)
+			log_warn("detaching from interface %u: %s", key, strerror(-err));
+	}
+	if (k.maps.control >= 0 && !bpf_map_lookup_elem(k.maps.control, &zero, &c)) {
+		if (c.veth_ifindex)
+			net_link_delete(c.veth_ifindex, "seam");
+		if (c.tap_ifindex)
+			net_link_delete(c.tap_ifindex, "seam");
+	}
+	maps_close(&k);
+	pins_remove(k.dir);
+	return 0;
+}
+
+void kern_close(struct kern *k)
+{
+	if (k->control)
+		munmap(k->control, sizeof(*k->control));
+	k->control = NULL;
+	maps_close(k);
+	if (k->objects) {
+		port_bpf__destroy(k->objects->port);
+		hold_bpf__destroy(k->objects->hold);
+		leg_bpf__destroy(k->objects->leg);
+		ctl_bpf__destroy(k->objects->ctl);
+		xdp_close(&k->objects->xdp);
+		free(k->objects);
+		k->objects = NULL;
+	}
+}
+
+int kern_open(struct kern *k, const char *instance)
+{
+	int err;
+
+	memset(k, 0, sizeof(*k));
+	memset(&k->maps, 0xff, sizeof(k->maps));
+	kern_dir(instance, k->dir, sizeof(k->dir));
+	err = maps_open(k, true);
+	if (err) {
+		maps_close(k);
+		return err == -ENOENT || err == -EACCES || err == -EPERM ? err : -ENOENT;
+	}
+	k->control = mmap(NULL, sizeof(*k->control), PROT_READ, MAP_SHARED, k->maps.control, 0);
+	if (k->control == MAP_FAILED) {
+		err = -errno;
+		k->control = NULL;
+		maps_close(k);
+		return err;
+	}
+	return 0;
+}
+
+int kern_policy(struct kern *k, const struct seam_rule *lines, int n, uint32_t generation)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts);
+	struct bpf_map_info info = {};
+	__u32 i, zero = 0, len = sizeof(info);
+	int fd, err = 0;
+
+	if (bpf_obj_get_info_by_fd(bpf_map__fd(k->objects->port->maps.rules), &info, &len))
+		return -errno;
+	opts.btf_fd = bpf_object__btf_fd(k->objects->port->obj);
+	opts.btf_key_type_id = info.btf_key_type_id;
+	opts.btf_value_type_id = info.btf_value_type_id;
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "rules", sizeof(__u32), sizeof(*lines),
+			    SEAM_RULES_MAX, &opts);
+	if (fd < 0)
+		return fd;
+	for (i = 0; i < (__u32)n && !err; i++)
+		err = bpf_map_update_elem(fd, &i, &lines[i], BPF_ANY);
+	if (!err)
+		err = bpf_map_update_elem(k->maps.policy, &zero, &fd, BPF_ANY);
+	if (!err)
+		k->control->policy = generation;
+	close(fd);
+	return err;
+}
+
+int kern_ctl(struct kern *k, struct seam_ctl *c)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = c, .data_size_in = sizeof(*c),
+		    .data_out = c, .data_size_out = sizeof(*c));
+	int err;
+
+	c->result = -EIO;
+	err = bpf_prog_test_run_opts(k->ctl_fd, &opts);
+	return err ? err : c->result;
+}
+
+int kern_flow(const struct kern *k, const struct flow_key *key, struct flow *f)
+{
+	return bpf_map_lookup_elem_flags(k->maps.flows, key, f, BPF_F_LOCK);
+}
+
+int64_t kern_counter(int map, uint32_t key)
+{
+	int cpus = libbpf_num_possible_cpus(), i;
+	int64_t values[cpus > 0 ? cpus : 1], sum = 0;
+
+	if (cpus < 1 || bpf_map_lookup_elem(map, &key, values))
+		return 0;
+	for (i = 0; i < cpus; i++)
+		sum += values[i];
+	return sum;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The kernel side as the daemon and the command line see it: where an instance
+ * keeps its pins, how its programs are loaded and attached, and how a transition
+ * is asked for.
+ */
+#ifndef SEAM_KERN_H
+#define SEAM_KERN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "policy.h"
+#include "seam/ctl.h"
+#include "seam/event.h"
+
+#define KERN_BPFFS "/sys/fs/bpf"
+#define KERN_RUN_DIR "/run/seam"
+#define KERN_PORTS_MAX 64
+
+/* A port: an interface on the client or the server side. */
+struct kern_port {
+	char name[32];
+	int ifindex;
+	int mtu;
+	unsigned char mac[6];
+	enum seam_end end;
+	enum port_xdp xdp;
+	char xdp_why[80];	/* why it has the XDP mode it has */
+};
+
+/* Maps of an instance, opened by their pins. A descriptor is -1 if not there. */
+struct kern_maps {
+	int flows, embryos, history, records, holds, legs, ports, policy, control;
+	int reasons, rule_hits, states, events;
+};
+
+struct kern {
+	char dir[256];		/* where the pins are */
+	struct kern_maps maps;
+	struct control *control; /* mapped; writable only in the daemon */
+	int ctl_fd;		/* seam_ctl, for test_run */
+	struct kern_port ports[KERN_PORTS_MAX];
+	int n_ports;
+	bool recovered;		/* pins of an earlier run were taken over */
+	struct kern_objects *objects;
+};
+
+/* The pin directory of an instance, "/sys/fs/bpf/seam/NAME". */
+void kern_dir(const char *instance, char *dir, size_t len);
+
+/* Microseconds, nanoseconds of CLOCK_MONOTONIC, the clock of all flow times. */
+uint64_t kern_now(void);
+
+/*
+ * Loads every program, sharing the pinned maps that are there, and makes the
+ * ones that are not. Fails with a message logged, leaving nothing new behind.
+ */
+int kern_load(struct kern *k, const struct policy *p, const char *instance);
+
+/* Attaches to one port; the entry in `ports` says what was done. */
+int kern_attach(struct kern *k, const char *ifname, enum seam_end end, enum policy_xdp xdp);
+
+/* Attaches the programs of the hold device and the veth pair. Called with the
+ * thread in the namespace that `ifindex` is in. */
+int kern_attach_hold(struct kern *k, int ifindex);
+int kern_attach_veth(struct kern *k, int ifindex);
+int kern_attach_inner(struct kern *k, int ifindex);
+
+/* Takes the programs off every port of the `ports` map and removes all pins. */
+int kern_detach(const char *instance);
+
+/* Frees what the process holds; what is pinned and attached stays. */
+void kern_close(struct kern *k);
+
+/* Opens the maps of a running or lingering instance, read-only use. -ENOENT. */
+int kern_open(struct kern *k, const char *instance);
+
+/* Puts a compiled policy in force, whole. */
+int kern_policy(struct kern *k, const struct seam_rule *lines, int n, uint32_t generation);
+
+/*
+ * Asks for a transition: runs seam_ctl on `c`. Returns c->result, or the error
+ * of running it.
+ */
+int kern_ctl(struct kern *k, struct seam_ctl *c);
+
+/* Copies a flow's entry; 0, or -ENOENT. */
+int kern_flow(const struct kern *k, const struct flow_key *key, struct flow *f);
+
+/* Sum over CPUs of entry `key` of a per-CPU counter map. */
+int64_t kern_counter(int map, uint32_t key);
+
+#endif

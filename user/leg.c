@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The order of the steps is CRIU's, with two additions for what a repaired
+ * socket gets wrong by itself: its MSS stays at the default until something
+ * makes it look again, and its clock must go on where the end's own was.
+ */
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kern.h"
+#include "leg.h"
+#include "seam/tsval.h"
+
+#ifndef IPV6_TRANSPARENT
+#define IPV6_TRANSPARENT 75
+#endif
+#define TCPOPT_MSS 2
+#define TCPOPT_WSCALE 3
+#define TCPOPT_SACK_PERM 4
+#define TCPOPT_TIMESTAMP 8
+
+static int set_int(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
+}
+
+static socklen_t address(struct sockaddr_storage *ss, const __u32 addr[4], __u16 port, int v4)
+{
+	struct sockaddr_in *sin = (void *)ss;
+	struct sockaddr_in6 *sin6 = (void *)ss;
+
+	memset(ss, 0, sizeof(*ss));
+	if (v4) {
+		sin->sin_family = AF_INET;
+		sin->sin_port = port;
+		sin->sin_addr.s_addr = addr[3];
+		return sizeof(*sin);
+	}
+	sin6->sin6_family = AF_INET6;
+	sin6->sin6_port = port;
+	memcpy(&sin6->sin6_addr, addr, 16);
+	return sizeof(*sin6);
+}
+
+static int queue_seq(int fd, int queue, __u32 seq)
+{
+	int err = set_int(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue);
+
+	return err ? err : set_int(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, seq);
+}
+
+/* What the leg may send in one segment: announced, seen, and what the port takes. */
+static __u16 leg_mss(const struct flow *f, const struct flow_end *to, int mtu)
+{
+	int v4 = f->flags & FLOW_F_IPV4, mss = to->mss ? to->mss : v4 ? 536 : 1220;
+	int room = mtu - 20 - (v4 ? 20 : 40);
+
+	return mtu && room < mss ? room : mss;
+}
+
+static int set_options(int fd, const struct flow *f, const struct flow_end *to,
+		       const struct flow_end *as, int mtu)
+{
+	struct tcp_repair_opt opts[4];
+	int n = 0;
+
+	opts[n++] = (struct tcp_repair_opt){ TCPOPT_MSS, leg_mss(f, to, mtu) };
+	if (f->flags & FLOW_F_WSCALE)
+		opts[n++] = (struct tcp_repair_opt){ TCPOPT_WSCALE,
+						     to->wscale | (__u32)as->wscale << 16 };
+	if (f->flags & FLOW_F_SACK)
+		opts[n++] = (struct tcp_repair_opt){ TCPOPT_SACK_PERM, 0 };
+	if (f->flags & FLOW_F_TSTAMP)
+		opts[n++] = (struct tcp_repair_opt){ TCPOPT_TIMESTAMP, 0 };
+	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, opts, n * sizeof(opts[0])))
+		return -errno;
+	/* mss_cache was computed by connect(), before there was an MSS. */
+	return setsockopt(fd, IPPROTO_IP, 4 /* IP_OPTIONS */, "", 0) ? -errno : 0;
+}
+
+/*
+ * The clock goes on where the end's own would be now, but not behind what it
+ * has shown. Since Linux 6.7 the lowest bit switches to microseconds.
+ */
+static int set_clock(int fd, const struct flow *f, const struct flow_end *to,
+		     const struct flow_end *as)
+{
+	__u32 ts = tsval_now(as, kern_now());
+
+	if (!(f->flags & FLOW_F_TSTAMP))
+		return 0;
+	if ((__s32)((ts & ~1U) - to->told_tsval) >= 0)
+		ts &= ~1U;
+	else
+		ts = (ts + 1) & ~1U;
+	return set_int(fd, IPPROTO_TCP, TCP_TIMESTAMP, ts);
+}
+
+int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end end,
+	      const struct leg_options *opt)
+{
+	const struct flow_end *to = &f->end[end], *as = &f->end[!end];
+	int v4 = !!(f->flags & FLOW_F_IPV4), fd, err;
+	struct sockaddr_storage local, remote;
+	struct tcp_repair_window win = {};
+	socklen_t llen, rlen;
+
+	if (end == SEAM_CLIENT) {
+		llen = address(&local, key->server, key->server_port, v4);
+		rlen = address(&remote, key->client, key->client_port, v4);
+	} else {
+		llen = address(&local, key->client, key->client_port, v4);
+		rlen = address(&remote, key->server, key->server_port, v4);
+	}
+	fd = socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if ((err = v4 ? set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1) :
+			set_int(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1)) ||
+	    (err = set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON)) ||
+	    (err = set_int(fd, SOL_SOCKET, SO_OOBINLINE, 1)) ||
+	    (err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1)) ||
+	    (err = set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, opt->lowat)))
+		goto fail;
+	if (opt->congestion[0] &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, opt->congestion, strlen(opt->congestion))) {
+		err = -errno;
+		goto fail;
+	}
+	/* Packets leave as the end's own would, one hop further on. */
+	if (as->ttl &&
+	    (err = v4 ? set_int(fd, IPPROTO_IP, IP_TTL, as->ttl) :
+			set_int(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, as->ttl)))
+		goto fail;
+	if (as->tos &&
+	    (err = v4 ? set_int(fd, IPPROTO_IP, IP_TOS, as->tos) :
+			set_int(fd, IPPROTO_IPV6, IPV6_TCLASS, as->tos)))
+		goto fail;
+	if (bind(fd, (void *)&local, llen)) {
+		err = -errno;
+		goto fail;
+	}
+	if ((err = queue_seq(fd, TCP_SEND_QUEUE, as->nxt)) ||
+	    (err = queue_seq(fd, TCP_RECV_QUEUE, to->nxt)))
+		goto fail;
+	if (connect(fd, (void *)&remote, rlen)) {
+		err = -errno;
+		goto fail;
+	}
+	if ((err = set_options(fd, f, to, as, opt->mtu)) || (err = set_clock(fd, f, to, as)))
+		goto fail;
+	win.snd_wl1 = to->nxt;
+	win.snd_wnd = to->edge - as->nxt;
+	win.max_window = win.snd_wnd;
+	win.rcv_wnd = as->edge - to->nxt;
+	win.rcv_wup = to->nxt;
+	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &win, sizeof(win))) {
+		err = -errno;
+		goto fail;
+	}
+	err = set_int(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+	if (!err)
+		return fd;
+fail:
+	leg_vanish(fd);
+	return err;
+}
+
+int leg_start(int fd)
+{
+	return set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+}
+
+void leg_vanish(int fd)
+{
+	set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+	close(fd);
+}
+
+void leg_reset(int fd)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+}

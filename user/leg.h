@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A leg: a kernel socket that stands in for the far end of a connection that
+ * was established without it. Called from within the inner namespace.
+ */
+#ifndef SEAM_LEG_H
+#define SEAM_LEG_H
+
+#include "seam/flow.h"
+
+struct leg_options {
+	const char *congestion;	/* TCP_CONGESTION, "" for the system's */
+	int mtu;		/* of the port it sends through; 0 unknown */
+	unsigned int lowat;	/* bytes that may wait unsent in it */
+};
+
+/*
+ * Builds the leg that faces `end` of the flow and speaks for the other one,
+ * from the flow's state at the boundary. It is established, silent until
+ * leg_start(), and sends nothing but what is written to it. Returns its
+ * descriptor, or a negative errno.
+ */
+int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end end,
+	      const struct leg_options *opt);
+
+/* Lets it speak. */
+int leg_start(int fd);
+
+/* Makes it vanish: no FIN, no RST, whatever is queued in it. Closes fd. */
+void leg_vanish(int fd);
+
+/* Ends it with a RST. Closes fd. */
+void leg_reset(int fd);
+
+#endif

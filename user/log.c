@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/libbpf.h>
+#include <xdp/libxdp.h>
+
+#include "log.h"
+
+static int level = LOG_INFO;
+
+void log_level(int priority)
+{
+	level = priority;
+}
+
+int log_level_get(void)
+{
+	return level;
+}
+
+static void write_line(int priority, const char *fmt, va_list args)
+{
+	static const char *const names[] = {
+		[LOG_ERR] = "error: ", [LOG_WARNING] = "warning: ",
+		[LOG_INFO] = "",
+		[LOG_DEBUG] = "debug: ", [LOG_DEBUG + 1] = "trace: ",
+	};
+	char line[1024];
+	size_t n;
+
+	if (priority > level)
+		return;
+	vsnprintf(line, sizeof(line), fmt, args);
+	n = strlen(line);
+	while (n && line[n - 1] == '\n')
+		line[--n] = '\0';
+	fprintf(stderr, "seam: %s%s\n", names[priority], line);
+}
+
+void log_write(int priority, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	write_line(priority, fmt, args);
+	va_end(args);
+}
+
+static int from_libbpf(enum libbpf_print_level from, const char *fmt, va_list args)
+{
+	/* libbpf's warnings are about attempts too that Seam expects to fail. */
+	if (from == LIBBPF_DEBUG)
+		write_line(LOG_DEBUG + 1, fmt, args);
+	else
+		write_line(LOG_DEBUG, fmt, args);
+	return 0;
+}
+
+static int from_libxdp(enum libxdp_print_level from, const char *fmt, va_list args)
+{
+	return from_libbpf(from == LIBXDP_DEBUG ? LIBBPF_DEBUG : LIBBPF_WARN, fmt, args);
+}
+
+void log_libraries(void)
+{
+	libxdp_set_print(from_libxdp);
+	libbpf_set_print(from_libbpf);
+}

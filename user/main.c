@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd.h"
+
+static const struct verb {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} verbs[] = {
+	{ "run", cmd_run, "attach to interfaces and run in the foreground" },
+	{ "check", cmd_check, "test a policy file, or explain a decision" },
+	{ "reload", cmd_reload, "make the running instance read its policy again" },
+	{ "status", cmd_status, "what is attached, and how" },
+	{ "flows", cmd_flows, "list flows" },
+	{ "flow", cmd_flow, "everything about one flow" },
+	{ "stats", cmd_stats, "counters by state, rule and reason" },
+	{ "monitor", cmd_monitor, "print events as they happen" },
+	{ "features", cmd_features, "what this kernel offers, and what Seam makes of it" },
+	{ "detach", cmd_detach, "remove every trace of an instance" },
+};
+
+#define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+static void usage(FILE *out)
+{
+	size_t i;
+
+	fputs("usage: seam VERB [OPTIONS]\n\n", out);
+	for (i = 0; i < N_VERBS; i++)
+		fprintf(out, "  %-10s %s\n", verbs[i].name, verbs[i].help);
+	fputs("\n`seam VERB --help` tells more; so do seam(8) and seam.conf(5).\n", out);
+}
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		usage(stdout);
+		return EXIT_OK;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		puts("seam " SEAM_VERSION);
+		return EXIT_OK;
+	}
+	for (i = 0; i < N_VERBS; i++)
+		if (!strcmp(argv[1], verbs[i].name))
+			return verbs[i].run(argc - 1, argv + 1);
+	fprintf(stderr, "seam: there is no verb `%s`; `seam --help` lists them\n", argv[1]);
+	return EXIT_USAGE;
+}

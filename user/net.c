@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/fib_rules.h>
+#include <linux/if_link.h>
+#include <linux/if_tun.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <linux/veth.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <libmnl/libmnl.h>
+
+#include "log.h"
+#include "net.h"
+
+/* The table that makes every packet from the veth pair local. */
+#define LOCAL_TABLE 100
+#define NEXT_HOP4 "169.254.1.1"
+#define NEXT_HOP6 "fe80::1"
+
+int net_sysctl(const char *path, const char *value)
+{
+	char file[160];
+	int fd, err = 0;
+
+	snprintf(file, sizeof(file), "/proc/sys/%s", path);
+	fd = open(file, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, value, strlen(value)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int with_ifreq(unsigned long request, struct ifreq *ifr)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, request, ifr))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int set_up(const char *name)
+{
+	struct ifreq ifr = {};
+	int err;
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	err = with_ifreq(SIOCGIFFLAGS, &ifr);
+	if (err)
+		return err;
+	ifr.ifr_flags |= IFF_UP;
+	return with_ifreq(SIOCSIFFLAGS, &ifr);
+}
+
+static void no_ipv6(const char *name)
+{
+	char path[80];
+
+	/* Or it sends neighbour discovery of its own as soon as it is up. */
+	snprintf(path, sizeof(path), "net/ipv6/conf/%s/disable_ipv6", name);
+	net_sysctl(path, "1");
+}
+
+int net_hold_open(unsigned int queue, int *ifindex)
+{
+	unsigned int offload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+	struct ifreq ifr = { .ifr_name = NET_HOLD_NAME };
+	int fd, err;
+
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	if (ioctl(fd, TUNSETIFF, &ifr) || ioctl(fd, TUNSETOFFLOAD, offload)) {
+		err = -errno;
+		goto fail;
+	}
+	no_ipv6(ifr.ifr_name);
+	ifr.ifr_qlen = queue;
+	err = with_ifreq(SIOCSIFTXQLEN, &ifr);
+	if (err)
+		goto fail;
+	err = set_up(ifr.ifr_name);
+	if (err)
+		goto fail;
+	*ifindex = if_nametoindex(ifr.ifr_name);
+	return fd;
+fail:
+	close(fd);
+	return err;
+}
+
+/* Sends one rtnetlink request and waits for its acknowledgement. */
+static int transact(struct nlmsghdr *nlh)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	int n, err = 0;
+
+	if (!nl)
+		return -errno;
+	nlh->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+	nlh->nlmsg_seq = 1;
+	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0) {
+		err = -errno;
+		goto out;
+	}
+	n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
+	if (n < 0 || mnl_cb_run(buf, n, 1, mnl_socket_get_portid(nl), NULL, NULL) < 0)
+		err = -errno;
+out:
+	mnl_socket_close(nl);
+	return err;
+}
+
+/* Creates the pair: the host end here, the other in the namespace `inner_ns`. */
+static int veth_create(const char *name, int inner_ns, unsigned int mtu)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nlattr *info, *data, *peer;
+	struct ifinfomsg *ifi;
+
+	nlh->nlmsg_type = RTM_NEWLINK;
+	nlh->nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL;
+	mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+	mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "veth");
+	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	peer = mnl_attr_nest_start(nlh, VETH_INFO_PEER);
+	mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, NET_INNER_NAME);
+	mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
+	mnl_attr_put_u32(nlh, IFLA_NET_NS_FD, inner_ns);
+	mnl_attr_nest_end(nlh, peer);
+	mnl_attr_nest_end(nlh, data);
+	mnl_attr_nest_end(nlh, info);
+	return transact(nlh);
+}
+
+int net_link_delete(int ifindex, const char *prefix)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE], name[IF_NAMESIZE];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *ifi;
+
+	if (!if_indextoname(ifindex, name))
+		return -errno;
+	if (strncmp(name, prefix, strlen(prefix)))
+		return -EEXIST;
+	nlh->nlmsg_type = RTM_DELLINK;
+	ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	ifi->ifi_index = ifindex;
+	return transact(nlh);
+}
+
+/*
+ * One on-link next hop with a fixed address, instead of a route to the device:
+ * that would make a neighbour of every destination, and their number is limited
+ * over all namespaces together.
+ */
+static int neigh_add(int family, const void *addr, size_t len, int ifindex)
+{
+	static const unsigned char mac[6] = { 0x02, 0x5e, 0xa3, 0, 0, 1 };
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ndmsg *nd;
+
+	nlh->nlmsg_type = RTM_NEWNEIGH;
+	nlh->nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
+	nd = mnl_nlmsg_put_extra_header(nlh, sizeof(*nd));
+	nd->ndm_family = family;
+	nd->ndm_ifindex = ifindex;
+	nd->ndm_state = NUD_PERMANENT;
+	mnl_attr_put(nlh, NDA_DST, len, addr);
+	mnl_attr_put(nlh, NDA_LLADDR, sizeof(mac), mac);
+	return transact(nlh);
+}
+
+static int route_add(int family, int table, int type, int oif, const void *gw, size_t len)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct rtmsg *rtm;
+
+	nlh->nlmsg_type = RTM_NEWROUTE;
+	nlh->nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL;
+	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+	rtm->rtm_family = family;
+	rtm->rtm_table = table;
+	rtm->rtm_protocol = RTPROT_STATIC;
+	rtm->rtm_scope = type == RTN_LOCAL ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
+	rtm->rtm_type = type;
+	if (gw) {
+		rtm->rtm_flags = RTNH_F_ONLINK;
+		mnl_attr_put(nlh, RTA_GATEWAY, len, gw);
+	}
+	mnl_attr_put_u32(nlh, RTA_OIF, oif);
+	return transact(nlh);
+}
+
+static int rule_add(int family, const char *iif, int table)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct fib_rule_hdr *frh;
+
+	nlh->nlmsg_type = RTM_NEWRULE;
+	nlh->nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL;
+	frh = mnl_nlmsg_put_extra_header(nlh, sizeof(*frh));
+	frh->family = family;
+	frh->table = table;
+	frh->action = FR_ACT_TO_TBL;
+	mnl_attr_put_u32(nlh, FRA_PRIORITY, 10);
+	mnl_attr_put_strz(nlh, FRA_IIFNAME, iif);
+	return transact(nlh);
+}
+
+/* Routes and settings inside; the thread is there already. */
+static int inner_configure(int inner)
+{
+	static const struct {
+		const char *path, *value;
+	} sysctls[] = {
+		{ "net/ipv4/conf/all/rp_filter", "0" },
+		{ "net/ipv4/conf/" NET_INNER_NAME "/rp_filter", "0" },
+		{ "net/ipv4/conf/" NET_INNER_NAME "/accept_local", "1" },
+		{ "net/ipv6/conf/" NET_INNER_NAME "/addr_gen_mode", "1" },
+		{ "net/ipv6/conf/" NET_INNER_NAME "/accept_ra", "0" },
+		{ "net/ipv6/conf/" NET_INNER_NAME "/dad_transmits", "0" },
+		/* The ends close end to end; nothing of a connection stays here. */
+		{ "net/ipv4/tcp_max_tw_buckets", "0" },
+		{ "net/ipv4/tcp_orphan_retries", "1" },
+		{ "net/ipv4/tcp_no_metrics_save", "1" },
+		/* A leg's window is bounded by the real receiver's, told by BPF. */
+		{ "net/ipv4/tcp_rmem", "4096 4194304 33554432" },
+		{ "net/ipv4/tcp_wmem", "4096 262144 33554432" },
+		{ "net/ipv4/tcp_window_scaling", "1" },
+		{ "net/ipv4/tcp_timestamps", "1" },
+		{ "net/ipv4/tcp_sack", "1" },
+		{ "net/ipv4/tcp_slow_start_after_idle", "0" },
+	};
+	struct in6_addr hop6;
+	struct in_addr hop4;
+	size_t i;
+	int err;
+
+	for (i = 0; i < sizeof(sysctls) / sizeof(sysctls[0]); i++) {
+		err = net_sysctl(sysctls[i].path, sysctls[i].value);
+		if (err)
+			log_debug("%s: %s", sysctls[i].path, strerror(-err));
+	}
+	inet_pton(AF_INET, NEXT_HOP4, &hop4);
+	inet_pton(AF_INET6, NEXT_HOP6, &hop6);
+	if ((err = set_up("lo")) || (err = set_up(NET_INNER_NAME)) ||
+	    (err = neigh_add(AF_INET, &hop4, sizeof(hop4), inner)) ||
+	    (err = route_add(AF_INET, RT_TABLE_MAIN, RTN_UNICAST, inner, &hop4, sizeof(hop4))) ||
+	    (err = route_add(AF_INET, LOCAL_TABLE, RTN_LOCAL, 1, NULL, 0)) ||
+	    (err = rule_add(AF_INET, NET_INNER_NAME, LOCAL_TABLE)))
+		return err;
+	/* A kernel without IPv6 has no IPv6 flows either. */
+	if (access("/proc/sys/net/ipv6", F_OK))
+		return 0;
+	if ((err = neigh_add(AF_INET6, &hop6, sizeof(hop6), inner)) ||
+	    (err = route_add(AF_INET6, RT_TABLE_MAIN, RTN_UNICAST, inner, &hop6, sizeof(hop6))) ||
+	    (err = route_add(AF_INET6, LOCAL_TABLE, RTN_LOCAL, 1, NULL, 0)) ||
+	    (err = rule_add(AF_INET6, NET_INNER_NAME, LOCAL_TABLE)))
+		return err;
+	return 0;
+}
+
+int net_inner_open(int *host_ns, int *inner_ns, int *veth, int *inner)
+{
+	char name[IF_NAMESIZE];
+	int err, n;
+
+	*inner_ns = -1;
+	*host_ns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (*host_ns < 0)
+		return -errno;
+	if (unshare(CLONE_NEWNET)) {
+		err = -errno;
+		goto fail;
+	}
+	*inner_ns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (*inner_ns < 0 || setns(*host_ns, CLONE_NEWNET)) {
+		err = -errno;
+		goto fail;
+	}
+	for (n = 0, err = -EEXIST; err == -EEXIST && n < 64; n++) {
+		snprintf(name, sizeof(name), NET_VETH_NAME, n);
+		err = veth_create(name, *inner_ns, 65535);
+	}
+	if (err)
+		goto fail;
+	*veth = if_nametoindex(name);
+	no_ipv6(name);
+	err = set_up(name);
+	if (err)
+		goto fail;
+	if (setns(*inner_ns, CLONE_NEWNET)) {
+		err = -errno;
+		goto fail;
+	}
+	*inner = if_nametoindex(NET_INNER_NAME);
+	err = inner_configure(*inner);
+	if (err)
+		goto fail;
+	return setns(*host_ns, CLONE_NEWNET) ? -errno : 0;
+fail:
+	setns(*host_ns, CLONE_NEWNET);
+	return err;
+}
+
+bool net_driver(const char *ifname, char *driver, size_t len)
+{
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	struct ifreq ifr = {};
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
+	ifr.ifr_data = (void *)&info;
+	if (with_ifreq(SIOCETHTOOL, &ifr))
+		memset(&info, 0, sizeof(info));
+	snprintf(driver, len, "%s", info.driver);
+	/* What some virtual devices put where others have nothing. */
+	return info.bus_info[0] && strcmp(info.bus_info, "N/A") && strcmp(info.bus_info, "tap") &&
+	       strcmp(info.bus_info, "tun");
+}
+
+int net_port(const char *ifname, unsigned char mac[6], int *mtu)
+{
+	struct ifreq ifr = {};
+	int err;
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
+	err = with_ifreq(SIOCGIFHWADDR, &ifr);
+	if (err)
+		return err;
+	if (ifr.ifr_hwaddr.sa_family != ARPHRD_ETHER)
+		return -EINVAL;
+	memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
+	err = with_ifreq(SIOCGIFMTU, &ifr);
+	*mtu = ifr.ifr_mtu;
+	return err;
+}
+
+int net_mtu(int ifindex)
+{
+	struct ifreq ifr = {};
+	int err;
+
+	if (!if_indextoname(ifindex, ifr.ifr_name))
+		return -errno;
+	err = with_ifreq(SIOCGIFMTU, &ifr);
+	return err ? err : ifr.ifr_mtu;
+}

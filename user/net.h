@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Devices and namespaces Seam makes for itself: the hold device on the host,
+ * and the inner namespace with its veth pair (docs/architecture.md).
+ */
+#ifndef SEAM_NET_H
+#define SEAM_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define NET_VETH_NAME "seam%d"	/* host end: the first number that is free */
+#define NET_HOLD_NAME "seamh%d"
+#define NET_INNER_NAME "inner"	/* the other end, in the inner namespace */
+
+/*
+ * Opens the hold device: a TAP that keeps offload state (virtio-net header),
+ * with room for `queue` packets. Returns its descriptor, non-blocking, and its
+ * ifindex; the device lives as long as the descriptor. Negative errno.
+ */
+int net_hold_open(unsigned int queue, int *ifindex);
+
+/*
+ * Makes the inner namespace and the veth pair into it. The calling thread stays
+ * where it is; `host_ns` and `inner_ns` become descriptors of the two namespaces,
+ * `veth` and `inner` the ifindexes of the two ends. Everything vanishes with the
+ * last descriptor and task of the namespace. Negative errno.
+ */
+int net_inner_open(int *host_ns, int *inner_ns, int *veth, int *inner);
+
+/* Deletes a link by ifindex, if its name begins with `prefix`. */
+int net_link_delete(int ifindex, const char *prefix);
+
+/* Writes a sysctl of the current namespace, "net/ipv4/...". Negative errno. */
+int net_sysctl(const char *path, const char *value);
+
+/*
+ * The driver of an interface as ethtool -i tells it, "" if it has none. Returns
+ * whether the interface is a device on a bus, and not a virtual one.
+ */
+bool net_driver(const char *ifname, char *driver, size_t len);
+
+/* MAC address and MTU of an interface; -EINVAL unless it is Ethernet. */
+int net_port(const char *ifname, unsigned char mac[6], int *mtu);
+
+/* MTU of an interface by index, in the current namespace; negative errno. */
+int net_mtu(int ifindex);
+
+#endif

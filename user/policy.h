@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The policy: settings and rules of one configuration file (seam.conf(5)),
+ * read as a whole, never changed afterwards and counted by reference, so that
+ * flows decided by an old policy outlive a reload.
+ */
+#ifndef SEAM_POLICY_H
+#define SEAM_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "inspect.h"
+#include "seam/flow.h"
+#include "seam/rule.h"
+
+#define POLICY_INSPECTORS_MAX 8
+#define POLICY_NAME_MAX 64	/* of a rule, pattern or instance, with its NUL */
+
+/* Addresses in network order, IPv4 as ::ffff:0:0/96. */
+struct policy_prefix {
+	__u32 addr[4];
+	__u32 mask[4];
+};
+
+/* Host order, inclusive. */
+struct policy_ports {
+	__u16 lo, hi;
+};
+
+/* The values of one condition; n = 0: the rule does not have it. */
+struct policy_prefixes {
+	struct policy_prefix *v;
+	size_t n;
+};
+
+struct policy_port_ranges {
+	struct policy_ports *v;
+	size_t n;
+};
+
+struct policy_strings {
+	char **v;
+	size_t n;
+};
+
+enum policy_want {
+	WANT_ANY = 0,
+	WANT_TRUE,
+	WANT_FALSE,
+};
+
+/* When an inspected flow is let go; a limit of 0 is no limit. */
+struct policy_until {
+	__u64 bytes;	  /* payload, both directions together */
+	__u64 time_ns;	  /* since the split */
+	__u32 messages;	  /* HTTP/1 messages complete, both directions together */
+	bool verdict;	  /* as soon as every inspector has let go */
+};
+
+struct policy_rule {
+	char *name;
+	unsigned int line;		 /* in the policy's file; 0: not written there */
+	__u16 number;			 /* from 1; 0: the default */
+	enum rule_action action;	 /* never RULE_ASK */
+	bool block_rst;			 /* block answers with RST, else silence */
+	bool fail_block;		 /* the fail answer is block, else pass */
+
+	struct policy_prefixes client, server;
+	struct policy_port_ranges client_port, server_port;
+	enum policy_want server_first, unrecognised;
+	struct policy_strings sni, alpn, host; /* sni, host: lower case, may be "*.suffix" */
+
+	const struct inspector *inspectors[POLICY_INSPECTORS_MAX + 1]; /* NULL-ended */
+	struct pattern_db *pattern_db;	 /* NULL: no patterns */
+	struct policy_until until;
+};
+
+enum policy_xdp {
+	POLICY_XDP_AUTO = 0,
+	POLICY_XDP_NATIVE,
+	POLICY_XDP_GENERIC,
+	POLICY_XDP_OFF,
+};
+
+struct policy {
+	unsigned int refs;
+	char *path;
+	struct policy_strings client, server; /* interface names */
+	char instance[POLICY_NAME_MAX];
+	char congestion[16];		 /* TCP_CONGESTION of legs; "": system default */
+	enum policy_xdp xdp;
+	int log;			 /* highest priority number logged, syslog(3) */
+	bool fail_block;
+	struct {
+		__u64 time_ns;
+		__u64 bytes;
+		bool block;
+	} hold;				 /* limits of an undecided flow, then the answer */
+	__u32 max_flows;
+	__u32 max_embryos;
+	__u64 timeout_ns[FLOW_STATE_MAX]; /* idle, by enum flow_state */
+	__u64 grace_ns;			 /* shutdown waits that long for merges */
+	struct policy_rule default_rule; /* number 0, no conditions */
+	struct policy_rule *rules;
+	size_t n_rules;
+};
+
+/* Parts of policy_facts.key that are not known; 0 for a real flow. */
+#define FACT_NO_CLIENT	    (1U << 0)
+#define FACT_NO_SERVER	    (1U << 1)
+#define FACT_NO_CLIENT_PORT (1U << 2)
+#define FACT_NO_SERVER_PORT (1U << 3)
+
+/*
+ * What is known of a flow. A classification of CLASSIFY_MORE counts as not
+ * known. `rec` is read only where tls or http is CLASSIFY_YES; NULL there
+ * means no names.
+ */
+struct policy_facts {
+	struct flow_key key;
+	unsigned int missing;		 /* FACT_NO_* */
+	bool tls_known, http_known, server_first_known, server_first;
+	enum classify tls, http;
+	const struct flow_record *rec;
+};
+
+enum policy_match {
+	MATCH_NO = 0,
+	MATCH_YES,
+	MATCH_UNKNOWN,
+};
+
+enum policy_condition {
+	COND_NONE = 0,
+	COND_CLIENT,
+	COND_SERVER,
+	COND_CLIENT_PORT,
+	COND_SERVER_PORT,
+	COND_SERVER_FIRST,		 /* from here on: not decided by the SYN */
+	COND_UNRECOGNISED,
+	COND_SNI,
+	COND_ALPN,
+	COND_HOST,
+};
+
+/*
+ * Reads a policy, all of it or nothing. `path` may be "-" for standard input.
+ * Returns 0 and a policy with one reference, -EINVAL if the file has errors,
+ * or why it could not be read. Every error of the file is written to `err`
+ * (which may be NULL) as "FILE:LINE: what is wrong; expected what".
+ */
+int policy_load(const char *path, struct policy **out, FILE *err);
+
+/* The same from memory: `text` need not end in NUL, `name` stands for the file. */
+int policy_load_text(const char *name, const char *text, size_t len, struct policy **out,
+		     FILE *err);
+
+struct policy *policy_get(struct policy *p);
+/* Drops a reference; the last one frees. NULL is allowed. */
+void policy_put(struct policy *p);
+
+/*
+ * The rule that decides: the first that matches, else the default. If that
+ * depends on something not yet known returns NULL and sets `need_more`.
+ */
+const struct policy_rule *policy_decide(const struct policy *p, const struct policy_facts *facts,
+					bool *need_more);
+
+/*
+ * Whether one rule matches. `why` (may be NULL) becomes the condition that
+ * decided: the first that is false, else the first that is not known.
+ */
+enum policy_match policy_rule_match(const struct policy_rule *rule,
+				    const struct policy_facts *facts, enum policy_condition *why);
+
+/* The same for the conditions on addresses and ports only, which the SYN decides. */
+enum policy_match policy_rule_match_syn(const struct policy_rule *rule,
+					const struct policy_facts *facts,
+					enum policy_condition *why);
+
+/* Whether the rule has a condition that the SYN does not decide. */
+bool policy_rule_asks(const struct policy_rule *rule);
+
+/* The setting that a condition is, as in seam.conf(5). */
+const char *policy_condition_name(enum policy_condition cond);
+
+/* "pass", "inspect", "block" or "ask". */
+const char *policy_action_name(enum rule_action action);
+
+/* Lines of the kernel's table that a rule needs, capped far above any limit. */
+size_t policy_rule_lines(const struct policy_rule *rule);
+
+/*
+ * Writes the kernel's table: in order, each rule's prefixes times its ports,
+ * then one line RULE_F_LAST. A rule with a condition that the SYN does not
+ * decide becomes RULE_ASK. Returns the lines written, or -E2BIG if they are
+ * more than `max` (a loaded policy never needs more than SEAM_RULES_MAX).
+ */
+int policy_compile(const struct policy *p, struct seam_rule *lines, size_t max,
+		   __u16 generation);
+
+#endif

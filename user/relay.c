@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Moves the bytes of a split flow from leg to leg, past its inspectors. Custody
+ * stays in the kernel: bytes are peeked at, written to the other leg, and only
+ * then taken out of the first one's queue, so that whatever becomes of the
+ * daemon, the legs say exactly what was handed on.
+ */
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "daemon.h"
+#include "frame.h"
+
+/* Bytes moved at a time, and turns of one direction before others get theirs. */
+#define RELAY_CHUNK 65536
+#define RELAY_TURNS 8
+/* A RST waits this long for what was sent before it. */
+#define ABORT_PATIENCE 1000000000ULL
+
+enum step {
+	STEP_AGAIN,	/* something moved */
+	STEP_WAIT,	/* nothing to do until the next event */
+	STEP_GONE,	/* the conn was freed */
+};
+
+int relay_unacked(const struct conn_leg *leg)
+{
+	int n = 0;
+
+	return ioctl(leg->watch.fd, SIOCOUTQ, &n) ? 0 : n;
+}
+
+static bool at_mark(int fd)
+{
+	int mark = 0;
+
+	return !ioctl(fd, SIOCATMARK, &mark) && mark;
+}
+
+static void let_go(struct daemon *d, struct conn *c, __u8 reason)
+{
+	c->let_go = true;
+	c->deadline_ns = 0;
+	conn_close_inspectors(c);
+	split_try_merge(d, c, reason);
+}
+
+/* The rule's limits; true once one of them is reached. */
+static bool until_reached(const struct conn *c)
+{
+	const struct policy_until *u = &c->rule->until;
+
+	return (u->bytes && c->rec.bytes[0] + c->rec.bytes[1] >= u->bytes) ||
+	       (u->messages && c->rec.http.requests + c->rec.http.responses >= u->messages);
+}
+
+/* Shows new bytes of direction `dir` to whoever still inspects. */
+static enum inspect_answer inspect(struct conn *c, enum seam_dir dir, const uint8_t *data,
+				   size_t len, bool end)
+{
+	enum inspect_answer answer;
+	bool more = false;
+	int i;
+
+	c->rec.bytes[dir] += len;
+	for (i = 0; c->rule->inspectors[i]; i++) {
+		if (!c->inspect[i])
+			continue;
+		answer = c->rule->inspectors[i]->data(c->inspect[i], dir, data, len, end);
+		if (answer == INSPECT_BLOCK)
+			return INSPECT_BLOCK;
+		if (answer == INSPECT_LET_GO) {
+			c->rule->inspectors[i]->close(c->inspect[i]);
+			free(c->inspect[i]);
+			c->inspect[i] = NULL;
+		} else {
+			more = true;
+		}
+	}
+	if (until_reached(c))
+		return INSPECT_LET_GO;
+	return more || !c->rule->until.verdict ? INSPECT_MORE : INSPECT_LET_GO;
+}
+
+/*
+ * A flow that was split before its verdict: everything its client has sent so
+ * far is in the queue of its leg.
+ */
+static enum step undecided(struct daemon *d, struct conn *c)
+{
+	const struct policy_rule *rule;
+	uint8_t *head;
+	ssize_t n;
+
+	n = recv(c->leg[SEAM_CLIENT].watch.fd, d->buf, FRAME_MAX, MSG_PEEK | MSG_DONTWAIT);
+	if (n > 0 && (size_t)n > c->head_len) {
+		head = realloc(c->head, n);
+		if (!head)
+			return STEP_WAIT;
+		memcpy(head, d->buf, n);
+		c->head = head;
+		c->head_len = n;
+	} else if (n == 0) {
+		/* The client has nothing more to say. */
+		c->facts.tls_known = c->facts.http_known = c->facts.server_first_known = true;
+		if (c->facts.tls != CLASSIFY_YES)
+			c->facts.tls = CLASSIFY_NO;
+		if (c->facts.http != CLASSIFY_YES)
+			c->facts.http = CLASSIFY_NO;
+	}
+	if (!c->head_len && !c->facts.server_first_known &&
+	    recv(c->leg[SEAM_SERVER].watch.fd, d->buf, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+		c->facts.server_first_known = c->facts.server_first = true;
+	rule = conn_decide(d, c);
+	if (!rule && c->head_len >= c->policy->hold.bytes) {
+		rule = &c->policy->default_rule;
+		if (c->policy->hold.block) {
+			conn_block(d, c, rule, SEAM_R_UNDECIDED);
+			return STEP_GONE;
+		}
+		conn_decided(d, c, rule);
+		conn_close_inspectors(c);
+		let_go(d, c, SEAM_R_UNDECIDED);
+		return STEP_AGAIN;
+	}
+	if (!rule)
+		return STEP_WAIT;
+	if (rule->action == RULE_BLOCK) {
+		conn_block(d, c, rule, SEAM_R_RULE);
+		return STEP_GONE;
+	}
+	if (conn_decided(d, c, rule) && rule->fail_block) {
+		conn_block(d, c, rule, SEAM_R_NO_MEMORY);
+		return STEP_GONE;
+	}
+	if (c->let_go)
+		let_go(d, c, rule->number ? SEAM_R_RULE : SEAM_R_DEFAULT);
+	return STEP_AGAIN;
+}
+
+/* One end has reset: the other one gets what is left, and then a RST. */
+static enum step aborting(struct daemon *d, struct conn *c)
+{
+	struct conn_leg *other;
+	int end, left = 0;
+
+	if (c->phase != CONN_ABORTING) {
+		c->phase = CONN_ABORTING;
+		c->deadline_ns = kern_now() + ABORT_PATIENCE;
+		conn_ctl(d, c, CTL_ABORT, SEAM_R_RST, 3, NULL);
+	}
+	for (end = 0; end < 2; end++) {
+		other = &c->leg[!end];
+		if (c->leg[end].dead && !other->dead)
+			left += relay_unacked(other);
+	}
+	if (left)
+		return STEP_WAIT;
+	split_reset(d, c);
+	conn_ctl(d, c, CTL_CLOSED, SEAM_R_RST, 0, NULL);
+	conn_free(d, c);
+	return STEP_GONE;
+}
+
+static enum step relay_end(struct daemon *d, struct conn *c, enum seam_dir dir)
+{
+	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
+
+	from->eof = true;
+	if (!c->let_go && inspect(c, dir, d->buf, 0, true) == INSPECT_BLOCK) {
+		conn_block(d, c, c->rule, SEAM_R_INSPECTOR);
+		return STEP_GONE;
+	}
+	if (!from->shut && !to->dead) {
+		shutdown(to->watch.fd, SHUT_WR);
+		from->shut = true;
+	}
+	return STEP_WAIT;
+}
+
+/* Moves what there is of one direction, one chunk. */
+static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
+{
+	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
+	bool urgent = from->urgent && at_mark(from->watch.fd);
+	enum inspect_answer answer;
+	ssize_t n, w;
+
+	if (from->eof)
+		return STEP_WAIT;
+	n = recv(from->watch.fd, d->buf, urgent ? 1 : RELAY_CHUNK, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0) {
+		if ((errno == EAGAIN || errno == EINTR) && !from->dead)
+			return STEP_WAIT;
+		from->dead = true;
+		return aborting(d, c);
+	}
+	if (n == 0)
+		return relay_end(d, c, dir);
+	if (!c->let_go && (size_t)n > from->ahead) {
+		answer = inspect(c, dir, d->buf + from->ahead, n - from->ahead, false);
+		if (answer == INSPECT_BLOCK) {
+			conn_block(d, c, c->rule, SEAM_R_INSPECTOR);
+			return STEP_GONE;
+		}
+		from->ahead = n;
+		if (answer == INSPECT_LET_GO) {
+			c->let_go = true;
+			c->deadline_ns = 0;
+			conn_close_inspectors(c);
+		}
+	}
+	w = send(to->watch.fd, d->buf, n, MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0));
+	if (w < 0) {
+		if (errno == EAGAIN || errno == EINTR)
+			return STEP_WAIT;
+		to->dead = true;
+		return aborting(d, c);
+	}
+	/* Handed on: now, and only now, it leaves the first leg. */
+	recv(from->watch.fd, NULL, w, MSG_TRUNC | MSG_DONTWAIT);
+	from->ahead = from->ahead > (size_t)w ? from->ahead - w : 0;
+	from->moved += w;
+	d->stats.bytes += w;
+	return STEP_AGAIN;
+}
+
+void relay_run(struct daemon *d, struct conn *c)
+{
+	enum step up = STEP_AGAIN, down = STEP_AGAIN;
+	int turn;
+
+	while (!c->rule) {
+		up = undecided(d, c);
+		if (up != STEP_AGAIN)
+			return;
+	}
+	for (turn = 0; up == STEP_AGAIN || down == STEP_AGAIN; turn++) {
+		up = relay_dir(d, c, SEAM_UP);
+		if (up == STEP_GONE)
+			return;
+		down = relay_dir(d, c, SEAM_DOWN);
+		if (down == STEP_GONE)
+			return;
+		if (turn == RELAY_TURNS) {
+			/* Edge-triggered: asking again brings the event again. */
+			daemon_rewatch(d, &c->leg[SEAM_CLIENT].watch, c->leg[SEAM_CLIENT].wanted);
+			daemon_rewatch(d, &c->leg[SEAM_SERVER].watch, c->leg[SEAM_SERVER].wanted);
+			break;
+		}
+	}
+	if (c->phase == CONN_ABORTING)
+		aborting(d, c);
+	else if (c->let_go)
+		split_try_merge(d, c, SEAM_R_LET_GO);
+}
+
+void relay_ready(struct daemon *d, struct watch *w, uint32_t events)
+{
+	struct conn_leg *leg = (void *)((char *)w - offsetof(struct conn_leg, watch));
+	struct conn *c = leg->conn;
+
+	if (events & EPOLLPRI)
+		leg->urgent = true;
+	if (events & (EPOLLERR | EPOLLHUP)) {
+		int err = 0;
+		socklen_t len = sizeof(err);
+
+		/* A socket in a sockmap does not report its error by recv(). */
+		if (!getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &err, &len) && err)
+			leg->dead = true;
+	}
+	relay_run(d, c);
+}

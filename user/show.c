@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "show.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define USEC 1000ULL
+#define MSEC 1000000ULL
+#define SEC 1000000000ULL
+
+static const char *const states[FLOW_STATE_MAX] = {
+	[FLOW_NONE] = "none",
+	[FLOW_HANDSHAKE] = "handshake",
+	[FLOW_MONITORED] = "monitored",
+	[FLOW_HELD] = "held",
+	[FLOW_SPLITTING] = "splitting",
+	[FLOW_SPLIT] = "split",
+	[FLOW_RELAYED] = "relayed",
+	[FLOW_MERGING] = "merging",
+	[FLOW_MERGED] = "merged",
+	[FLOW_PASSED] = "passed",
+	[FLOW_BLOCKED] = "blocked",
+	[FLOW_CLOSING] = "closing",
+};
+
+static const struct {
+	const char *name, *text;
+} reasons[SEAM_R_MAX] = {
+#define X(sym, num, name, text) [num] = { name, text },
+	SEAM_REASONS(X)
+#undef X
+};
+
+const char *show_state(unsigned int state)
+{
+	return state < FLOW_STATE_MAX && states[state] ? states[state] : "?";
+}
+
+int show_state_find(const char *name)
+{
+	for (int i = FLOW_NONE + 1; i < FLOW_STATE_MAX; i++)
+		if (states[i] && !strcmp(states[i], name))
+			return i;
+	return -1;
+}
+
+const char *show_states(void)
+{
+	static char list[256];
+	size_t n = 0;
+
+	for (int i = FLOW_NONE + 1; i < FLOW_STATE_MAX && n < sizeof(list); i++)
+		n += snprintf(list + n, sizeof(list) - n, "%s%s", n ? " " : "", states[i]);
+	return list;
+}
+
+const char *show_reason(unsigned int reason)
+{
+	return reason < SEAM_R_MAX && reasons[reason].name ? reasons[reason].name : "?";
+}
+
+const char *show_reason_text(unsigned int reason)
+{
+	return reason < SEAM_R_MAX && reasons[reason].text ? reasons[reason].text :
+							     "unknown to this version of seam";
+}
+
+const char *show_xdp(unsigned int mode)
+{
+	return mode == PORT_XDP_NATIVE ? "native" : mode == PORT_XDP_GENERIC ? "generic" : "off";
+}
+
+bool show_is_v4(const __u32 addr[4])
+{
+	return !addr[0] && !addr[1] && addr[2] == htonl(0xffff);
+}
+
+const char *show_addr(const __u32 addr[4], char buf[SHOW_ADDR_LEN])
+{
+	bool v4 = show_is_v4(addr);
+
+	return inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &addr[3] : addr, buf, SHOW_ADDR_LEN);
+}
+
+const char *show_endpoint(const __u32 addr[4], __u16 port, char buf[SHOW_ENDPOINT_LEN])
+{
+	bool v4 = show_is_v4(addr);
+	char text[SHOW_ADDR_LEN];
+
+	snprintf(buf, SHOW_ENDPOINT_LEN, v4 ? "%s:%u" : "[%s]:%u", show_addr(addr, text),
+		 ntohs(port));
+	return buf;
+}
+
+const char *show_duration(uint64_t ns, char buf[SHOW_SHORT_LEN])
+{
+	unsigned long long s = ns / SEC;
+
+	if (ns < MSEC)
+		snprintf(buf, SHOW_SHORT_LEN, "%lluus", (unsigned long long)(ns / USEC));
+	else if (ns < SEC)
+		snprintf(buf, SHOW_SHORT_LEN, "%llums", (unsigned long long)(ns / MSEC));
+	else if (s < 60)
+		snprintf(buf, SHOW_SHORT_LEN, "%llu.%llus", s,
+			 (unsigned long long)(ns % SEC / (SEC / 10)));
+	else if (s < 3600)
+		snprintf(buf, SHOW_SHORT_LEN, "%llum%02llus", s / 60, s % 60);
+	else if (s < 86400)
+		snprintf(buf, SHOW_SHORT_LEN, "%lluh%02llum", s / 3600, s % 3600 / 60);
+	else
+		snprintf(buf, SHOW_SHORT_LEN, "%llud%02lluh", s / 86400, s % 86400 / 3600);
+	return buf;
+}
+
+const char *show_bytes(uint64_t n, char buf[SHOW_SHORT_LEN])
+{
+	static const char units[] = "kMGTPE";
+	int unit = -1;
+	uint64_t tenths;
+
+	if (n < 1024) {
+		snprintf(buf, SHOW_SHORT_LEN, "%u", (unsigned int)n);
+		return buf;
+	}
+	for (; n >= 1024 * 1024; n /= 1024)
+		unit++;
+	unit++;
+	tenths = n * 10 / 1024;
+	if (tenths < 100)
+		snprintf(buf, SHOW_SHORT_LEN, "%u.%u%c", (unsigned int)(tenths / 10),
+			 (unsigned int)(tenths % 10), units[unit]);
+	else
+		snprintf(buf, SHOW_SHORT_LEN, "%u%c", (unsigned int)(tenths / 10), units[unit]);
+	return buf;
+}
+
+const char *show_time(uint64_t ns, char buf[SHOW_TIME_LEN])
+{
+	struct timespec mono, real;
+	char offset[8];
+	struct tm tm;
+	int64_t wall;
+	time_t s;
+	size_t n;
+
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	clock_gettime(CLOCK_REALTIME, &real);
+	wall = ((int64_t)real.tv_sec - mono.tv_sec) * (int64_t)SEC + real.tv_nsec - mono.tv_nsec +
+	       (int64_t)ns;
+	s = wall / (int64_t)SEC;
+	localtime_r(&s, &tm);
+	n = strftime(buf, SHOW_TIME_LEN, "%Y-%m-%dT%H:%M:%S", &tm);
+	strftime(offset, sizeof(offset), "%z", &tm);
+	snprintf(buf + n, SHOW_TIME_LEN - n, ".%06u%s",
+		 (unsigned int)(wall % (int64_t)SEC / (int64_t)USEC), offset);
+	return buf;
+}
+
+struct bit_name {
+	__u32 bit;
+	const char *name;
+};
+
+static const char *bit_names(const struct bit_name *names, size_t count, __u32 flags, char *buf,
+			     size_t len)
+{
+	size_t n = 0;
+
+	*buf = '\0';
+	for (size_t i = 0; i < count && n < len; i++)
+		if (flags & names[i].bit)
+			n += snprintf(buf + n, len - n, "%s%s", n ? " " : "", names[i].name);
+	return buf;
+}
+
+const char *show_flow_flags(__u32 flags, char *buf, size_t len)
+{
+	static const struct bit_name names[] = {
+		{ FLOW_F_BYPASS, "bypass" },	     { FLOW_F_WANT_UP, "want_up" },
+		{ FLOW_F_WANT_DOWN, "want_down" },   { FLOW_F_RELEASE, "release" },
+		{ FLOW_F_TSTAMP, "tstamp" },	     { FLOW_F_SACK, "sack" },
+		{ FLOW_F_WSCALE, "wscale" },	     { FLOW_F_ECN, "ecn" },
+		{ FLOW_F_IPV4, "ipv4" },	     { FLOW_F_NO_SPLIT, "no_split" },
+		{ FLOW_F_BLOCK_RST, "block_rst" },   { FLOW_F_INSPECT, "inspect" },
+		{ FLOW_F_FAIL_BLOCK, "fail_block" }, { FLOW_F_RST_BOTH, "rst_both" },
+		{ FLOW_F_TSDELTA, "tsdelta" },	     { FLOW_F_HISTORY, "history" },
+		{ FLOW_F_ABORTED, "aborted" },
+	};
+
+	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf, len);
+}
+
+const char *show_end_flags(__u16 flags, char *buf, size_t len)
+{
+	static const struct bit_name names[] = {
+		{ END_F_FIN, "fin" },	      { END_F_FIN_ACKED, "fin_acked" },
+		{ END_F_RST, "rst" },	      { END_F_RST_OK, "rst_ok" },
+		{ END_F_KEEPALIVE, "keepalive" }, { END_F_CE, "ce" },
+		{ END_F_CWR, "cwr" },	      { END_F_DATA, "data" },
+		{ END_F_URG, "urg" },	      { END_F_CLAMPED, "clamped" },
+		{ END_F_RST_SENT, "rst_sent" },
+	};
+
+	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf, len);
+}
+
+void show_tuple_json(json_t *to, uint64_t id, const struct flow_key *key)
+{
+	char addr[SHOW_ADDR_LEN];
+
+	if (id)
+		json_object_set_new(to, "flow_id", json_integer((json_int_t)id));
+	json_object_set_new(to, "src_ip", json_string(show_addr(key->client, addr)));
+	json_object_set_new(to, "src_port", json_integer(ntohs(key->client_port)));
+	json_object_set_new(to, "dest_ip", json_string(show_addr(key->server, addr)));
+	json_object_set_new(to, "dest_port", json_integer(ntohs(key->server_port)));
+	json_object_set_new(to, "proto", json_string("TCP"));
+	json_object_set_new(to, "ip_v", json_integer(show_is_v4(key->client) ? 4 : 6));
+}
+
+json_t *show_transition_json(const struct transition *t)
+{
+	char when[SHOW_TIME_LEN];
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:{s:I, s:I}, s:{s:I, s:I}}", "timestamp",
+			 show_time(t->time_ns, when), "from", show_state(t->from), "to",
+			 show_state(t->to), "reason", show_reason(t->reason), "seq", "client",
+			 (json_int_t)t->nxt[SEAM_CLIENT], "server", (json_int_t)t->nxt[SEAM_SERVER],
+			 "ack", "client", (json_int_t)t->ack[SEAM_CLIENT], "server",
+			 (json_int_t)t->ack[SEAM_SERVER]);
+}

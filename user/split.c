@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "daemon.h"
+#include "frame.h"
+#include "leg.h"
+#include "log.h"
+
+/* Bytes that may wait unsent in a leg before the other one is left alone. */
+#define SPLIT_LOWAT (256 * 1024)
+
+static int port_mtu(struct daemon *d, int ifindex)
+{
+	int i;
+
+	for (i = 0; i < d->kern.n_ports; i++)
+		if (d->kern.ports[i].ifindex == ifindex)
+			return d->kern.ports[i].mtu;
+	return 0;
+}
+
+/* Makes the leg known to steering: the key is that of the packets for it. */
+static int leg_insert(struct daemon *d, struct conn *c, enum seam_end end)
+{
+	struct flow_key key = c->key;
+	__u64 fd = c->leg[end].watch.fd;
+
+	if (end == SEAM_SERVER)
+		frame_reverse(&c->key, &key);
+	return bpf_map_update_elem(d->kern.maps.legs, &key, &fd, BPF_ANY) ? -errno : 0;
+}
+
+/* A split that could not be: the rule's fail answer. */
+static void split_failed(struct daemon *d, struct conn *c, int err)
+{
+	const struct policy_rule *rule = c->rule ? c->rule : &c->policy->default_rule;
+	__u8 reason = err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS ?
+			      SEAM_R_NO_MEMORY : SEAM_R_LEG_FAILED;
+
+	log_warn("flow %llu: building its legs: %s", (unsigned long long)c->id, strerror(-err));
+	split_vanish(d, c);
+	if (rule->fail_block) {
+		conn_block(d, c, rule, reason);
+		return;
+	}
+	conn_ctl(d, c, CTL_UNSPLIT, reason, 0, NULL);
+	hold_release(d, c);
+	conn_free(d, c);
+}
+
+void split_build(struct daemon *d, struct conn *c, const struct flow *f)
+{
+	struct leg_options opt = { .congestion = c->policy->congestion, .lowat = SPLIT_LOWAT };
+	int err, end, fd;
+
+	for (end = 0; end < 2; end++) {
+		opt.mtu = port_mtu(d, f->end[end].ifindex);
+		fd = leg_build(&c->key, f, end, &opt);
+		if (fd < 0) {
+			split_failed(d, c, fd);
+			return;
+		}
+		c->leg[end].watch.fd = fd;
+		c->leg[end].urgent = f->end[end].flags & END_F_URG;
+		err = leg_insert(d, c, end);
+		if (!err)
+			err = daemon_watch(d, &c->leg[end].watch,
+					   EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET | EPOLLOUT);
+		if (err) {
+			split_failed(d, c, err);
+			return;
+		}
+	}
+	for (end = 0; end < 2; end++) {
+		err = leg_start(c->leg[end].watch.fd);
+		if (err) {
+			split_failed(d, c, err);
+			return;
+		}
+	}
+	err = conn_ctl(d, c, CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, NULL);
+	if (err) {
+		/* Ended meanwhile: nobody is there to speak to. */
+		log_debug("flow %llu: split: %s", (unsigned long long)c->id, strerror(-err));
+		conn_free(d, c);
+		return;
+	}
+	c->phase = CONN_SPLIT;
+	c->split_ns = kern_now();
+	d->stats.splits++;
+	hold_release(d, c);
+	if (c->rule && c->let_go)
+		split_try_merge(d, c, SEAM_R_LET_GO);
+}
+
+void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)
+{
+	int end, one = 1, err;
+
+	if (c->leg[0].eof || c->leg[1].eof || c->phase == CONN_ABORTING)
+		return; /* it ends split: the legs close with their ends */
+	/* Acknowledgements that a leg is only delaying would keep the flow from rest. */
+	for (end = 0; end < 2; end++)
+		setsockopt(c->leg[end].watch.fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
+	if (c->phase == CONN_MERGING)
+		return;
+	err = conn_ctl(d, c, CTL_MERGE, reason, 0, NULL);
+	if (err && err != -EAGAIN) {
+		log_debug("flow %llu: merge: %s", (unsigned long long)c->id, strerror(-err));
+		return;
+	}
+	c->phase = CONN_MERGING;
+}
+
+void split_vanish(struct daemon *d, struct conn *c)
+{
+	int end;
+
+	for (end = 0; end < 2; end++) {
+		if (c->leg[end].watch.fd < 0)
+			continue;
+		daemon_unwatch(d, &c->leg[end].watch);
+		leg_vanish(c->leg[end].watch.fd);
+		c->leg[end].watch.fd = -1;
+	}
+}
+
+void split_reset(struct daemon *d, struct conn *c)
+{
+	int end;
+
+	for (end = 0; end < 2; end++) {
+		if (c->leg[end].watch.fd < 0)
+			continue;
+		daemon_unwatch(d, &c->leg[end].watch);
+		leg_reset(c->leg[end].watch.fd);
+		c->leg[end].watch.fd = -1;
+	}
+}

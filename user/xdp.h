@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The fast path's programs on the ports. A port has them in one of two ways: as
+ * one of several in libxdp's dispatcher, or by a link of their own, pinned in
+ * the instance's directory as xdp_link_IFINDEX. Both outlive the process.
+ */
+#ifndef SEAM_XDP_H
+#define SEAM_XDP_H
+
+#include "kern.h"
+
+/* What the programs of one run share. */
+struct xdp {
+	int flows, reasons;	/* the instance's maps; not ours to close */
+	int ports;		/* where packets may be redirected to */
+	bool probed, freplace;	/* whether the kernel can do what a dispatcher needs */
+};
+
+/* Negative errno. */
+int xdp_open(struct xdp *x, const struct kern_maps *maps);
+void xdp_close(struct xdp *x);
+
+/*
+ * Gives `port` the mode `how` asks for, or none: fills in xdp and xdp_why, and
+ * logs them. Takes over, replaces or removes what an earlier run left there.
+ * Never fails: without XDP, TC does all the work.
+ */
+void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum policy_xdp how);
+
+/* Takes the instance's program off an interface, however it is attached. */
+void xdp_detach(const char *dir, int ifindex);
+
+#endif
