@@ -28,7 +28,7 @@ BPF_OBJS := $(patsubst bpf/%.bpf.c,$(O)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELS := $(BPF_OBJS:.bpf.o=.skel.h)
 USER_OBJS := $(patsubst user/%.c,$(O)/user/%.o,$(wildcard user/*.c))
 
-.PHONY: all clean help
+.PHONY: all clean help install
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -51,7 +51,23 @@ $(O)/%.skel.h: $(O)/%.bpf.o
 $(O) $(O)/user:
 	mkdir -p $@
 
+install: $(O)/seam
+	install -D -m 0755 $(O)/seam $(DESTDIR)$(PREFIX)/sbin/seam
+	install -D -m 0644 man/seam.8 $(DESTDIR)$(PREFIX)/share/man/man8/seam.8
+	install -D -m 0644 man/seam.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/seam.conf.5
+	install -D -m 0644 examples/seam.conf $(DESTDIR)$(PREFIX)/share/doc/seam/examples/seam.conf
+
 clean:
 	rm -rf $(O)
+
+help:
+	@echo "make                build $(O)/seam"
+	@echo "make install        PREFIX=$(PREFIX) DESTDIR="
+	@echo "make demo           the main job on real traffic, in namespaces of its own (root)"
+	@echo "make check          every test (root)"
+	@echo "make check-kernels  the same programs on Debian's 6.1 and 6.12 kernels, in qemu"
+	@echo "make clean"
+
+include tests/tests.mk
 
 -include $(wildcard $(O)/*.d $(O)/user/*.d)

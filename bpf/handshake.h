@@ -227,6 +227,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 	struct room *room = room_get();
 	struct flow_key key, rev;
 	struct embryo *e;
+	struct flow *old;
 	bool from_client = true;
 
 	if (!room)
@@ -265,7 +266,9 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 			e->why_not = SEAM_R_IP_OPTIONS;
 		note_end(&e->end[SEAM_SERVER], p, &room->options, ifindex, now);
 		/* The server has taken it up: what was there before is over. */
-		if (bpf_map_lookup_elem(&flows, &key)) {
+		old = bpf_map_lookup_elem(&flows, &key);
+		if (old) {
+			count_state(old->state, -1);
 			bpf_map_delete_elem(&flows, &key);
 			count(SEAM_R_REUSED);
 		}

@@ -58,6 +58,7 @@ struct pkt {
 	__u16 ts;	     /* offset of TSval, 0: none found yet */
 	__u8 flags;
 	__u8 ae;
+	__u8 off;	     /* data offset and reserved bits, as in the header */
 	__u8 ttl;
 	__u8 tos;
 	bool v4;
@@ -100,7 +101,8 @@ static __always_inline enum parse_result parse_tcp(struct pkt *p, void *data, vo
 	p->ack = bpf_ntohl(th->ack_seq);
 	p->wnd = bpf_ntohs(th->window);
 	p->flags = ((__u8 *)th)[13];
-	p->ae = ((__u8 *)th)[12] & 1;
+	p->off = ((__u8 *)th)[12];
+	p->ae = p->off & 1;
 	p->l4 = l4;
 	p->payload = l4 + doff;
 	p->len = l3_end - l4 - doff;

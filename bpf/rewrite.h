@@ -48,7 +48,7 @@ static __noinline int put16(struct __sk_buff *ctx, const struct pkt *p, __u32 at
 /* Sets the TCP flags (the low eight); they share 16 bits with the data offset. */
 static __always_inline int put_flags(struct __sk_buff *ctx, struct pkt *p, __u8 flags)
 {
-	__u16 off = (__u32)(p->payload - p->l4) << 10 | (__u16)p->ae << 8;
+	__u16 off = (__u16)p->off << 8;
 	int err = put16(ctx, p, p->l4 + TCP_FLAGS_OFF - 1, off | p->flags, off | flags);
 
 	p->flags = flags;

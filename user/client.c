@@ -138,7 +138,7 @@ static char *read_line(int fd, size_t *len)
 			continue;
 		}
 		if (n <= 0) {
-			errno = n ? errno : ECONNRESET;
+			errno = !n ? ECONNRESET : errno == EAGAIN ? ETIMEDOUT : errno;
 			break;
 		}
 	}
@@ -171,7 +171,7 @@ json_t *client_ask(int fd, json_t *request)
 
 json_t *client_request(const char *instance, json_t *request)
 {
-	int fd = client_connect(instance);
+	int fd = client_connect(instance), err;
 	json_t *reply;
 
 	if (fd < 0) {
@@ -180,7 +180,9 @@ json_t *client_request(const char *instance, json_t *request)
 		return NULL;
 	}
 	reply = client_ask(fd, request);
+	err = errno;
 	close(fd);
+	errno = err;
 	return reply;
 }
 
@@ -190,7 +192,10 @@ json_t *client_status(const char *instance)
 
 	if (json_is_true(json_object_get(status, "ok")))
 		return status;
-	json_decref(status);
+	if (status) {
+		json_decref(status);
+		errno = EPROTO;
+	}
 	return NULL;
 }
 

@@ -48,7 +48,7 @@ json_t *client_ask(int fd, json_t *request);
 /* One request over a connection of its own; NULL if there is no daemon. */
 json_t *client_request(const char *instance, json_t *request);
 
-/* The daemon's status; NULL if there is none. */
+/* The daemon's status; NULL and errno if there is none. */
 json_t *client_status(const char *instance);
 
 /*

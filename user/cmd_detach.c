@@ -53,7 +53,7 @@ static bool tally_flow(const void *key, const void *value, void *arg)
 	struct tally *t = arg;
 
 	(void)key;
-	if (f->state == FLOW_CLOSING)
+	if (f->state == FLOW_CLOSING || f->state == FLOW_BLOCKED)
 		return false;
 	t->all++;
 	if (f->state >= FLOW_HELD && f->state <= FLOW_MERGING)
@@ -169,19 +169,20 @@ static int open_pin(const char *instance, const char *name)
 	return bpf_obj_get(path);
 }
 
-static void tell_ports(const char *instance)
+/* The names of the interfaces it is attached to, as far as they are here. */
+static void list_ports(const char *instance, char *buf, size_t len)
 {
 	__u32 key, *prev = NULL;
 	char name[IF_NAMESIZE];
-	int map = open_pin(instance, "ports"), n = 0;
+	int map = open_pin(instance, "ports");
+	size_t n = 0;
 
-	while (map >= 0 && !bpf_map_get_next_key(map, prev, &key)) {
+	*buf = '\0';
+	while (map >= 0 && n < len && !bpf_map_get_next_key(map, prev, &key)) {
 		prev = &key;
 		if (if_indextoname(key, name))
-			printf("%s%s", n++ ? ", " : "took the programs off ", name);
+			n += snprintf(buf + n, len - n, "%s%s", n ? ", " : "", name);
 	}
-	if (n)
-		putchar('\n');
 	if (map >= 0)
 		close(map);
 }
@@ -212,12 +213,34 @@ static void tell_flows(const struct tally *t)
 {
 	unsigned long long loose = t->deltas + t->bypass + t->split;
 
-	printf("%llu flows were being forwarded; %llu of them were cut loose", t->all, loose);
+	printf("%llu flows were being forwarded, %llu of them cut loose", t->all, loose);
 	if (loose)
-		printf(" (%llu split or held, %llu with a timestamp delta, %llu unknown to the host's "
-		       "connection tracking, if it has one)",
+		printf(" (%llu held or split, %llu with a timestamp delta, %llu that the host's "
+		       "connection tracking does not know, if it has one)",
 		       t->split, t->deltas, t->bypass);
 	putchar('\n');
+}
+
+/* Removes what is pinned and attached, and says what that was. */
+static int remove_pins(const char *instance)
+{
+	struct tally tally = {};
+	char dir[256], ports[1024];
+
+	kern_dir(instance, dir, sizeof(dir));
+	tally_flows(instance, &tally);
+	list_ports(instance, ports, sizeof(ports));
+	kern_detach(instance);
+	if (!access(dir, F_OK)) {
+		fprintf(stderr, "seam detach: %s could not be removed; look what else is in there\n",
+			dir);
+		return EXIT_FAILED;
+	}
+	if (*ports)
+		printf("took the programs off %s\n", ports);
+	printf("removed %s\n", dir);
+	tell_flows(&tally);
+	return EXIT_OK;
 }
 
 static bool exists(const char *instance)
@@ -236,8 +259,8 @@ static bool exists(const char *instance)
 
 static int detach(const char *instance)
 {
-	struct tally tally = {};
-	char dir[256];
+	char dir[256], ports[1024];
+	bool pinned;
 	int lock, rc;
 
 	if (!client_is_instance("detach", instance))
@@ -248,28 +271,15 @@ static int detach(const char *instance)
 	}
 	if (!exists(instance))
 		return client_no_instance("detach", instance);
-	rc = take_lock(instance, &lock);
-	if (rc) {
-		if (lock >= 0)
-			close(lock);
-		return rc;
-	}
 	kern_dir(instance, dir, sizeof(dir));
-	if (!access(dir, F_OK)) {
-		tally_flows(instance, &tally);
-		tell_ports(instance);
-		kern_detach(instance);
-		if (!access(dir, F_OK)) {
-			fprintf(stderr, "seam detach: %s could not be removed: %s\n", dir,
-				strerror(errno));
-			rc = EXIT_FAILED;
-		} else {
-			printf("removed %s\n", dir);
-			tell_flows(&tally);
-		}
-	} else {
-		puts("no programs or maps were left");
-	}
+	pinned = !access(dir, F_OK);
+	list_ports(instance, ports, sizeof(ports));
+	rc = take_lock(instance, &lock);
+	if (!rc && !access(dir, F_OK))
+		rc = remove_pins(instance);
+	else if (!rc && pinned)
+		printf("it took its programs off %s and removed %s: no flow needed them any more\n",
+		       *ports ? ports : "the interfaces", dir);
 	if (!rc && remove_file(instance, "sock"))
 		printf("removed %s/%s.sock\n", KERN_RUN_DIR, instance);
 	if (!rc && remove_file(instance, "lock"))

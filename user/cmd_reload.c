@@ -37,7 +37,10 @@ static int reload(const char *instance, bool json)
 			return EXIT_NOT_RUNNING;
 		}
 		fprintf(stderr, "seam reload: the daemon of instance `%s` does not answer: %s%s\n",
-			instance, strerror(errno), errno == EACCES ? "; run it as root" : "");
+			instance, strerror(errno),
+			errno == EACCES	   ? "; run it as root" :
+			errno == ETIMEDOUT ? "; it may still reload later, `seam status` tells" :
+					     "");
 		return EXIT_FAILED;
 	}
 	ok = json_is_true(json_object_get(reply, "ok"));

@@ -3,6 +3,7 @@
  * seam status: what is attached, and how. The pins alone answer most of it, so
  * it works as well when the daemon is gone.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -167,12 +168,13 @@ static int status_of(const char *instance, bool json)
 	struct kern k;
 	__u64 beat, now;
 	bool fresh;
-	int rc;
+	int rc, err;
 
 	rc = client_open("status", instance, &k);
 	if (rc)
 		return rc;
 	status = client_status(instance);
+	err = errno;
 	ports = ports_from_pins(&k, status);
 	rc = client_each(k.maps.flows, sizeof(struct flow_key), sizeof(struct flow), tally_flow,
 			 &tally);
@@ -199,10 +201,12 @@ static int status_of(const char *instance, bool json)
 	printf("instance: %s, pinned in %s\n", instance, k.dir);
 	if (status)
 		print_daemon(status);
-	else if (fresh)
-		puts("daemon: running, but its control socket does not answer");
+	else if (fresh || (err != ENOENT && err != ECONNREFUSED))
+		printf("daemon: %s, but its control socket does not answer: %s\n",
+		       fresh ? "running" : "stopped or hanging", strerror(err));
 	else
-		printf("daemon: not running (%llu flows still forwarded)\n", tally.all);
+		printf("daemon: not running (%llu flows still forwarded)\n",
+		       tally.all - tally.state[FLOW_BLOCKED] - tally.state[FLOW_CLOSING]);
 	print_ports(ports);
 	print_flows(&tally);
 	json_decref(status);

@@ -110,8 +110,10 @@ static void client_flush(struct daemon *d, struct monitor *m)
 			break;
 		done += n;
 	}
-	memmove(m->out, m->out + done, m->out_len - done);
-	m->out_len -= done;
+	if (done) {
+		memmove(m->out, m->out + done, m->out_len - done);
+		m->out_len -= done;
+	}
 	wanted = m->out_len > 0;
 	if (wanted != m->writable_wanted) {
 		daemon_rewatch(d, &m->watch, EPOLLIN | (wanted ? EPOLLOUT : 0));
@@ -184,7 +186,10 @@ static json_t *reply_reload(struct daemon *d)
 {
 	char err[1024] = "";
 	int rc = daemon_reload(d, err, sizeof(err));
+	size_t n = strnlen(err, sizeof(err));
 
+	while (n && err[n - 1] == '\n')
+		err[--n] = '\0';
 	if (rc)
 		return failure("%s", *err ? err : strerror(-rc));
 	return json_pack("{s:b, s:s, s:I, s:i}", "ok", 1, "config", d->config, "rules",

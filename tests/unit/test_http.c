@@ -340,9 +340,8 @@ static void test_count(void)
 			   INSPECT_MORE &&
 		   inspector_count.data(state, SEAM_DOWN, (const uint8_t *)"de", 2, true) ==
 			   INSPECT_MORE &&
-		   inspector_count.data(state, SEAM_UP, NULL, 0, true) == INSPECT_MORE &&
-		   rec.bytes[SEAM_UP] == 3 && rec.bytes[SEAM_DOWN] == 2,
-	   "count counts, by direction");
+		   inspector_count.data(state, SEAM_UP, NULL, 0, true) == INSPECT_MORE,
+	   "count never decides");
 	inspector_count.close(state);
 }
 

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# What `make check` runs; included by the Makefile.
+
+include tests/unit/unit.mk
+include tests/kernels/kernels.mk
+
+POLICY_SRCS := $(wildcard user/policy*.c)
+INSPECT_SRCS := $(wildcard user/inspect*.c) user/tls_hello.c user/http_head.c
+UNIT_CFLAGS := $(SEAM_CFLAGS) -Itests/unit -O1 -g -fsanitize=address,undefined
+UNIT_LIBS := -lconfig -ljansson -lhs -lhttp_parser -lcrypto
+UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_policy)
+
+$(O)/tests/test_tls $(O)/tests/test_http $(O)/tests/test_pattern: $(O)/tests/%: tests/unit/%.c \
+		$(INSPECT_SRCS) $(wildcard user/*.h tests/unit/*.h) | $(O)/tests
+	$(CC) $(UNIT_CFLAGS) -o $@ $< $(INSPECT_SRCS) $(UNIT_LIBS)
+
+$(O)/tests/test_policy: tests/unit/test_policy.c $(POLICY_SRCS) $(INSPECT_SRCS) user/cmd_check.c \
+		$(wildcard user/*.h tests/unit/*.h) | $(O)/tests
+	$(CC) $(UNIT_CFLAGS) -o $@ $< user/cmd_check.c $(POLICY_SRCS) $(INSPECT_SRCS) $(UNIT_LIBS)
+
+LAB_TESTS := tests/lab/test_forwarding.py tests/lab/test_split_merge.py
+
+.PHONY: check demo deps-build deps-test
+
+deps-build:
+	scripts/deps build
+deps-test:
+	scripts/deps build test
+
+# In a make of its own: what was just installed is looked for anew.
+check: deps-test
+	$(MAKE) --no-print-directory check-run
+
+.PHONY: check-run
+check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS)
+	prove --merge --exec '' $(UNIT_TESTS) $(BPF_TESTS) $(LAB_TESTS)
+
+demo: deps-test
+	$(MAKE) --no-print-directory $(O)/seam
+	tests/lab/demo.py
