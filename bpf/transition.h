@@ -162,6 +162,7 @@ static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct 
 {
 	f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_RELEASE);
 	f->held_out = f->held_in;
+	f->held_bytes = 0;
 	if (f->flags & FLOW_F_FAIL_BLOCK) {
 		f->flags |= FLOW_F_BLOCK_RST;
 		move(f, FLOW_BLOCKED, reason, now, ev);

@@ -8,7 +8,7 @@ POLICY_SRCS := $(wildcard user/policy*.c)
 INSPECT_SRCS := $(wildcard user/inspect*.c) user/tls_hello.c user/http_head.c
 UNIT_CFLAGS := $(SEAM_CFLAGS) -Itests/unit -O1 -g -fsanitize=address,undefined
 UNIT_LIBS := -lconfig -ljansson -lhs -lhttp_parser -lcrypto
-UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_policy)
+UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_policy test_show)
 
 $(O)/tests/test_tls $(O)/tests/test_http $(O)/tests/test_pattern: $(O)/tests/%: tests/unit/%.c \
 		$(INSPECT_SRCS) $(wildcard user/*.h tests/unit/*.h) | $(O)/tests
@@ -17,6 +17,10 @@ $(O)/tests/test_tls $(O)/tests/test_http $(O)/tests/test_pattern: $(O)/tests/%: 
 $(O)/tests/test_policy: tests/unit/test_policy.c $(POLICY_SRCS) $(INSPECT_SRCS) user/cmd_check.c \
 		$(wildcard user/*.h tests/unit/*.h) | $(O)/tests
 	$(CC) $(UNIT_CFLAGS) -o $@ $< user/cmd_check.c $(POLICY_SRCS) $(INSPECT_SRCS) $(UNIT_LIBS)
+
+$(O)/tests/test_show: tests/unit/test_show.c user/show.c user/record.c \
+		$(wildcard user/*.h tests/unit/*.h include/seam/*.h) | $(O)/tests
+	$(CC) -D_GNU_SOURCE $(UNIT_CFLAGS) -o $@ $< user/show.c user/record.c $(UNIT_LIBS)
 
 LAB_TESTS := tests/lab/test_forwarding.py tests/lab/test_split_merge.py
 

@@ -3,8 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bpf/bpf.h>
+
 #include "daemon.h"
 #include "log.h"
+#include "record.h"
 
 struct conn *conn_find(struct daemon *d, const struct flow_key *key)
 {
@@ -54,8 +57,20 @@ void conn_close_inspectors(struct conn *c)
 	c->memory = 0;
 }
 
+/* What was seen of a flow outlives its conn, for `seam flow`. */
+static void keep_record(struct daemon *d, const struct conn *c)
+{
+	struct seam_record rec;
+
+	if (!c->rec.tls.seen && !c->rec.http.seen && !c->rec.pattern.matches)
+		return;
+	record_from(&c->rec, &rec);
+	bpf_map_update_elem(d->kern.maps.records, &c->id, &rec, BPF_ANY);
+}
+
 void conn_free(struct daemon *d, struct conn *c)
 {
+	keep_record(d, c);
 	HASH_DEL(d->conns, c);
 	split_vanish(d, c);
 	hold_drop(c);

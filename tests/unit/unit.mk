@@ -2,7 +2,7 @@
 # Unit tests of the BPF programs and of user/frame.c; included by the Makefile.
 
 BPF_TESTS := $(patsubst tests/unit/bpf/%.c,$(O)/tests/bpf_%,$(wildcard tests/unit/bpf/test_*.c))
-TEST_CFLAGS := -std=gnu11 $(WARN) -Iinclude -Iuser -Itests/unit -I$(O) -Wno-missing-field-initializers
+TEST_CFLAGS := -std=gnu11 $(WARN) -Iinclude -Iuser -Itests/unit -I$(O) -Wno-missing-field-initializers -Wno-override-init
 
 $(O)/tests/bpf-harness.o: tests/unit/bpf/harness.c tests/unit/bpf/harness.h tests/unit/tap.h \
 		$(wildcard include/seam/*.h) $(SKELS) | $(O)/tests
