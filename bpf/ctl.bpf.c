@@ -152,7 +152,7 @@ int seam_ctl(struct __sk_buff *ctx)
 	if (c->op == CTL_EXPIRE || c->op == CTL_DELETE) {
 		bpf_spin_lock(&f->lock);
 		expired = c->op == CTL_DELETE ||
-			  (f->state == c->state && now - f->seen_ns >= c->arg);
+			  (f->state == c->state && (__s64)(now - f->seen_ns) >= (__s64)c->arg);
 		if (expired) {
 			move(f, FLOW_NONE, c->reason, now, &room->event);
 			snapshot(c, f);

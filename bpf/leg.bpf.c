@@ -206,7 +206,7 @@ int seam_leg_out(struct __sk_buff *ctx)
 
 		bpf_skb_load_bytes(ctx, ETH_HLEN, &word, 4);
 		word = (word & ~bpf_htonl(0xfffff)) | o.flow_label;
-		bpf_skb_store_bytes(ctx, ETH_HLEN, &word, 4, 0);
+		bpf_skb_store_bytes(ctx, ETH_HLEN, &word, 4, BPF_F_RECOMPUTE_CSUM);
 		p->flow_label = o.flow_label;
 	}
 	return to_wire(ctx, p, o.ifindex, false);

@@ -128,7 +128,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	if (source == FROM_PORT) {
 		track_sender(f, me, p, seg, ifindex, now);
 	} else {
-		f->held_out++;
+		if (f->held_out != f->held_in) /* or it was written off already */
+			f->held_out++;
 		f->held_bytes -= f->held_bytes < p->len ? f->held_bytes : p->len;
 		f->released_ns = now;
 	}
@@ -211,10 +212,10 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			}
 		}
 		if ((f->flags & FLOW_F_ECN) && p->len) {
-			if ((p->tos & 3) == 3)
-				me->flags |= END_F_CE;
 			if (p->flags & TCP_CWR)
 				me->flags &= ~END_F_CE;
+			if ((p->tos & 3) == 3) /* also of the segment with the CWR */
+				me->flags |= END_F_CE;
 		}
 		if ((f->flags & FLOW_F_ECN) && (p->flags & TCP_ECE))
 			me->flags |= END_F_CWR;

@@ -12,6 +12,7 @@
 #include "parse.h"
 #include "verdict.h"
 
+#define BPF_F_RECOMPUTE_CSUM (1ULL << 0)
 #define BPF_F_PSEUDO_HDR (1ULL << 4)
 #define TCP_CHECK_OFF 16
 #define TCP_FLAGS_OFF 13
@@ -23,11 +24,13 @@
 static __noinline int put32(struct __sk_buff *ctx, const struct pkt *p, __u32 at,
 				 __u32 from, __u32 to)
 {
-	__u32 old = bpf_htonl(from), new = bpf_htonl(to);
+	__u32 old = bpf_htonl(from), new = bpf_htonl(to), shift = (at - p->l4) & 1 ? 8 : 0;
 
 	if (old == new)
 		return 0;
-	if (bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, old, new, 4))
+	/* At an odd offset the sum sees the bytes swapped (RFC 1071 2 (B)). */
+	if (bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, old << shift | (__u64)old >> (32 - shift),
+				new << shift | (__u64)new >> (32 - shift), 4))
 		return -1;
 	return bpf_skb_store_bytes(ctx, at, &new, 4, 0);
 }

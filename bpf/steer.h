@@ -87,6 +87,8 @@ static __noinline long route(struct __sk_buff *ctx, const struct pkt *p, __u32 i
 	if (to_next_hop((void *)(long)ctx->data, (void *)(long)ctx->data_end, p, fib,
 			rc == FIB_SUCCESS))
 		return -1;
+	if (!p->v4) /* CHECKSUM_COMPLETE: nothing in the header makes up for the hop limit */
+		bpf_csum_update(ctx, (__u16)~bpf_htons(1));
 	return rc;
 }
 

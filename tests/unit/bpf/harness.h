@@ -89,7 +89,9 @@ struct step {
 
 extern struct conn conn;
 extern const char *const state_names[];
-extern bool csum_complete; /* check that CHECKSUM_COMPLETE stays true, where the kernel can */
+/* Runs packets with CHECKSUM_COMPLETE and has the kernel check that it stays true:
+ * environment SEAM_TEST_CSUM, Linux 6.17. A lie makes the run fail with -EBADMSG. */
+extern bool csum_complete;
 
 struct sizes {
 	__u32 flows, embryos;
@@ -119,6 +121,7 @@ struct flow_key flow_key(void);
 int flow_get(struct flow *f);
 int embryo_get(struct embryo *e);
 void flow_set(const char *set);
+void flow_put(const struct flow *f); /* the entry, whole */
 bool flow_is(const char *expected);
 bool embryo_is(const char *expected);
 __u64 counter(enum seam_reason reason);
@@ -130,7 +133,7 @@ bool counters_are(const char *expected);
 /* Runs a packet; negative errno beyond -1000. */
 int run_packet(enum prog prog, const struct packet *in, struct packet *out, __u32 gso);
 int prog_fd(enum prog prog);
-int flows_fd(void);
+int ctl_fd(void);
 bool packet_is(const char *what, const struct packet *in, const struct packet *expected,
 	       const struct packet *found);
 void packet_save(const char *what, const struct packet *const *packets, int n);

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* First payload is held; a verdict, a timer or the fail answer ends it. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define UP(...) { .flags = "A", .wnd = 502, .opts = "nop nop ts=110:905", __VA_ARGS__ }
+#define DOWN(...) { .dir = SEAM_DOWN, .flags = "A", .wnd = 509, .opts = "nop nop ts=910:108", __VA_ARGS__ }
+
+static void asked(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xffffff00, .sisn = 99 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set("srtt_us=50000000"); /* the timer comes when a test asks for it */
+}
+
+static void passes(bool v6)
+{
+	asked(v6);
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .counts = "first_payload",
+		.flow = "state=held reason=first_payload held_in=1 held_out=0 held_bytes=300 c.nxt=1 +bypass +want_up +history" },
+	      { "more", CLIENT, UP(.seq = 301, .ack = 1, .len = 200), REDIRECT, .counts = "",
+		.flow = "state=held held_in=2 held_bytes=500 c.nxt=1" },
+	      { "a bare ack goes on by itself", SERVER, DOWN(.seq = 1, .ack = 1), REDIRECT, .wire = true, .counts = "",
+		.flow = "held_in=2" },
+	      { "a window update too", CLIENT, UP(.seq = 1, .ack = 1), REDIRECT, .wire = true, .counts = "" },
+	      { "payload of the server waits as well", SERVER, DOWN(.seq = 1, .ack = 1, .len = 50), REDIRECT,
+		.flow = "held_in=3 held_bytes=550 s.nxt=1" },
+	      { "without a verdict nothing comes out", HOLD, UP(.seq = 1, .ack = 1, .len = 300), DROP,
+		.flow = "state=held held_out=1 c.nxt=1" });
+	flow_set("held_out=0 held_bytes=550");
+	ctl_is("pass: what is held comes out first", CTL_PASS, SEAM_R_RULE, 0, 0, "state=held +release held_in=3 held_out=0");
+	STEPS({ "the first comes out", HOLD, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .wire = true, .counts = "",
+		.flow = "state=held held_out=1 held_bytes=250 c.nxt=301" },
+	      { "what arrives meanwhile queues behind", CLIENT, UP(.seq = 501, .ack = 1, .len = 100), REDIRECT,
+		.flow = "state=held held_in=4 held_bytes=350" },
+	      { "the second", HOLD, UP(.seq = 301, .ack = 1, .len = 200), REDIRECT, .wire = true, .flow = "c.nxt=501" },
+	      { "the server's", HOLD, DOWN(.seq = 1, .ack = 1, .len = 50), REDIRECT, .wire = true, .flow = "s.nxt=51 state=held" },
+	      { "the last", HOLD, UP(.seq = 501, .ack = 1, .len = 100), REDIRECT, .wire = true, .counts = "rule",
+		.flow = "state=passed reason=rule held_in=4 held_out=4 held_bytes=0 c.nxt=601 -want_up -want_down -release +bypass" });
+	/* Real time: 50 us after the last release another must not overtake it. */
+	usleep(1000);
+	STEPS({ "from then on straight through", CLIENT, UP(.seq = 601, .ack = 51, .len = 10), REDIRECT, .wire = true,
+		.counts = "", .flow = "state=passed held_in=4 c.nxt=611" });
+}
+
+static void settles(void)
+{
+	asked(false);
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT });
+	ctl_is("pass", CTL_PASS, SEAM_R_RULE, 0, 0, "+release");
+	STEPS({ "comes out", HOLD, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .wire = true, .flow = "state=passed" });
+	/* As if the last release were only just over. */
+	flow_set("released_ns=0x7fffffffffffffff");
+	STEPS({ "hard upon the last release: through the queue", CLIENT, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT,
+		.flow = "held_in=2 c.nxt=301" });
+	flow_set("released_ns=1");
+	STEPS({ "what never comes back is written off", CLIENT, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT,
+		.wire = true, .flow = "held_in=2 held_out=2 c.nxt=311" });
+}
+
+static void others(void)
+{
+	asked(false);
+	STEPS({ "the server speaks first", SERVER, DOWN(.seq = 1, .ack = 1, .len = 30), REDIRECT, .counts = "server_first",
+		.flow = "state=held reason=server_first s.nxt=1 held_in=1" });
+
+	asked(false);
+	STEPS({ "FIN without payload is not held", CLIENT, UP(.seq = 1, .ack = 1, .flags = "FA"), PASS, .counts = "",
+		.flow = "state=monitored c+fin" });
+
+	asked(false);
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT },
+	      { "FIN waits", CLIENT, UP(.seq = 301, .ack = 1, .flags = "FA"), REDIRECT, .flow = "held_in=2 c-fin" },
+	      { "RST waits", CLIENT, { .flags = "R", .seq = 302 }, REDIRECT, .flow = "held_in=3 state=held c-rst" });
+
+	asked(false);
+	control()->hold_bytes = 1000;
+	STEPS({ "up to the limit", CLIENT, UP(.seq = 1, .ack = 1, .len = 1000), REDIRECT, .flow = "held_bytes=1000" },
+	      { "one more may be begun", CLIENT, UP(.seq = 1001, .ack = 1, .len = 1000), REDIRECT, .flow = "held_bytes=2000 held_in=2" },
+	      { "beyond: dropped, the sender keeps it", CLIENT, UP(.seq = 2001, .ack = 1, .len = 1000), DROP,
+		.counts = "hold_bytes", .flow = "held_bytes=2000 held_in=2 state=held" });
+
+	asked(false);
+	STEPS({ "back from the queue, and no such flow", HOLD, UP(.seq = 1, .ack = 1), PASS, .flow = "state=monitored" });
+	conn.cport++;
+	STEPS({ "back from the queue, and no such flow", HOLD, UP(.seq = 1, .ack = 1), DROP, .counts = "hold_lost" });
+
+	asked(false);
+	ctl_is("pass before there is anything to hold", CTL_PASS, SEAM_R_RULE, 0, -EINVAL, "state=monitored");
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .flow = "state=held" });
+	ctl_is("block", CTL_BLOCK, SEAM_R_RULE, 0, 0, "state=blocked");
+	STEPS({ "blocked in silence", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), DROP, .counts = "block_drop" },
+	      { "what comes back from the queue as well", HOLD, UP(.seq = 1, .ack = 1, .len = 300), DROP, .counts = "block_drop" },
+	      { "and the server's", SERVER, DOWN(.seq = 1, .ack = 1), DROP, .counts = "block_drop" },
+	      { "with RST", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "+block_rst", .counts = "block_rst",
+		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 1, .ack = 301,
+				       .opts = "nop nop ts=905:110" } },
+	      { "a RST is not answered", CLIENT, { .flags = "R", .seq = 1 }, DROP, .counts = "rst_dropped" },
+	      { "both ends: the receiver's by a clone, this is the sender's", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT,
+		.set = "+rst_both", .counts = "block_rst=2", .flow = "-rst_both s+rst_sent",
+		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 1, .ack = 301, .ttl = 63,
+				       .opts = "nop nop ts=905:110" } });
+}
+
+static void gone(void)
+{
+	asked(false);
+	control()->heartbeat_ns = 1;
+	STEPS({ "the daemon is gone: passes", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), PASS, .counts = "daemon_gone",
+		.flow = "state=passed reason=daemon_gone c.nxt=301 -bypass -want_up -want_down" },
+	      { "and so on", CLIENT, UP(.seq = 301, .ack = 1, .len = 300), PASS, .counts = "", .flow = "c.nxt=601" });
+
+	asked(false);
+	control()->tap_ifindex = 0;
+	STEPS({ "no hold device: passes", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), PASS, .counts = "daemon_gone" });
+
+	asked(false);
+	control()->heartbeat_ns = 1;
+	STEPS({ "fail answer block", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "+fail_block",
+		.counts = "daemon_gone block_rst", .flow = "state=blocked reason=daemon_gone c.nxt=1",
+		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 1, .ack = 301,
+				       .opts = "nop nop ts=905:110" } });
+
+	/* The timer found the daemon late; it was not dead, and writes the packet back. */
+	asked(false);
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT });
+	ctl_is("recover: the fail answer", CTL_RECOVER, SEAM_R_RESTART, 0, 0, "state=passed held_in=1 held_out=1");
+	STEPS({ "the packet comes back after all", HOLD, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .wire = true,
+		.flow = "held_in=1 held_out=1 c.nxt=301" });
+	usleep(1000);
+	STEPS({ "and the flow is not held up by it", CLIENT, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT, .wire = true,
+		.flow = "c.nxt=311 held_in=1" });
+}
+
+static void waits_for(const char *what, const char *flow)
+{
+	bool good = false;
+	struct flow f;
+	int i;
+
+	for (i = 0; i < 200 && !good; i++) {
+		usleep(5000);
+		good = !flow_get(&f) && f.state != FLOW_HELD;
+	}
+	check(good && flow_is(flow), "%s", what);
+}
+
+static void timer(void)
+{
+	asked(false);
+	control()->hold_max_us = 20000;
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .flow = "state=held" });
+	waits_for("no verdict in time: a split", "state=splitting reason=hold_time c.told_nxt=1 c.told_ack=1 c.told_edge=65161 "
+		  "c.told_tsval=900 s.told_nxt=1 s.told_ack=1 s.told_edge=64257 s.told_tsval=110 +bypass");
+	STEPS({ "which holds everything", CLIENT, UP(.seq = 301, .ack = 1, .len = 300), REDIRECT, .flow = "held_in=2 c.nxt=1" },
+	      { "bare acks too", SERVER, DOWN(.seq = 1, .ack = 1), REDIRECT, .flow = "held_in=3" });
+	ctl_is("split: the timer was faster", CTL_SPLIT, SEAM_R_NEED_MORE, 0, 0, "state=splitting reason=hold_time");
+
+	asked(false);
+	control()->hold_max_us = 20000;
+	control()->patience_ms = 10;
+	daemon_beat();
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "srtt_us=19000", .flow = "state=held" });
+	waits_for("the daemon died meanwhile: passes", "state=passed reason=daemon_gone held_in=1 held_out=1");
+
+	asked(false);
+	control()->hold_max_us = 20000;
+	control()->patience_ms = 10;
+	daemon_beat();
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "srtt_us=19000 +fail_block", .flow = "state=held" });
+	waits_for("or is blocked", "state=blocked reason=daemon_gone +block_rst");
+
+	asked(false);
+	control()->hold_max_us = 20000;
+	control()->patience_ms = 100;
+	daemon_beat();
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT });
+	waits_for("splitting", "state=splitting");
+	usleep(250000);
+	check(flow_is("state=passed reason=daemon_gone"), "and the daemon dies before the legs stand: passes");
+}
+
+int main(void)
+{
+	harness_start("hold");
+	passes(false);
+	passes(true);
+	settles();
+	others();
+	gone();
+	timer();
+	return harness_end();
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Forwarding past the host's stack: merged and passed flows, ICMP errors. */
+#include <string.h>
+
+#include "harness.h"
+
+#define UP(...) { .flags = "A", .wnd = 502, .opts = "nop nop ts=110:905", __VA_ARGS__ }
+#define DOWN(...) { .dir = SEAM_DOWN, .flags = "A", .wnd = 509, .opts = "nop nop ts=910:108", __VA_ARGS__ }
+#define OUT_UP(...) &(struct spec){ .link = LEAVING, .flags = "A", .wnd = 502, .ttl = 63, __VA_ARGS__ }
+#define OUT_DOWN(...) &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "A", .wnd = 509, .ttl = 63, __VA_ARGS__ }
+
+static void merged(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0x12345678, .sisn = 0xfffffff0 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set("state=merged +bypass -want_up -want_down");
+}
+
+static void forwards(bool v6)
+{
+	merged(v6);
+	STEPS({ "payload up", CLIENT, UP(.seq = 1, .ack = 1, .len = 100), REDIRECT, .wire = true, .counts = "", .flow = "c.nxt=101" },
+	      { "ack down", SERVER, DOWN(.seq = 1, .ack = 101), REDIRECT, .wire = true, .counts = "", .flow = "s.ack=101" },
+	      { "odd TTL, DSCP and label stay", CLIENT, UP(.seq = 101, .ack = 1, .len = 1, .ttl = 255, .tos = 0xb9, .label = v6 ? 0xabcde : 0), REDIRECT, .wire = true },
+	      { "TTL 2", CLIENT, UP(.seq = 102, .ack = 1, .len = 1, .ttl = 2), REDIRECT, .wire = true },
+	      { "padding stays", SERVER, DOWN(.seq = 1, .ack = 101, .pad = 6), REDIRECT, .wire = true },
+	      { "options of every kind stay", CLIENT, UP(.seq = 103, .ack = 1, .opts = "nop nop sack=7:9 raw=fd04abcd nop nop ts=1:2"), REDIRECT, .wire = true },
+	      { "TTL 1 is the host's", CLIENT, UP(.seq = 103, .ack = 1, .len = 1, .ttl = 1), PASS, .counts = "ttl" },
+	      { "1500 bytes", CLIENT, UP(.seq = 103, .ack = 1, .len = v6 ? 1428 : 1448), REDIRECT, .wire = true, .counts = "" },
+	      { "1501 bytes: the host's", CLIENT, UP(.seq = 103, .ack = 1, .len = v6 ? 1429 : 1449), PASS, .counts = "mtu" },
+	      { "RST goes on, and is noted", CLIENT, UP(.seq = 103, .ack = 1, .flags = "R"), REDIRECT, .wire = true, .flow = "state=closing c+rst" },
+	      { "what comes after", SERVER, DOWN(.seq = 1, .ack = 103), REDIRECT, .wire = true, .flow = "state=closing" });
+	merged(v6);
+	flow_set("state=passed -bypass");
+	STEPS({ "a flow that the stack has seen stays with it", CLIENT, UP(.seq = 1, .ack = 1, .len = 5), PASS, .counts = "", .flow = "c.nxt=6" });
+}
+
+static void deltas(bool v6)
+{
+	merged(v6);
+	flow_set("+tsdelta c.ts_delta=1000 s.ts_delta=-50");
+	STEPS({ "both timestamps up: TSval + 1000, TSecr - -50", CLIENT, UP(.seq = 1, .ack = 1, .len = 33), REDIRECT, .counts = "",
+		.out = OUT_UP(.seq = 1, .ack = 1, .len = 33, .opts = "nop nop ts=1110:955"), .flow = "c.tsval=110" },
+	      { "down: the reverse", SERVER, DOWN(.seq = 1, .ack = 34, .len = 7), REDIRECT,
+		.out = OUT_DOWN(.seq = 1, .ack = 34, .len = 7, .opts = "nop nop ts=860:4294966404") },
+	      { "at an odd offset", CLIENT, UP(.seq = 34, .ack = 1, .opts = "nop ts=200:905 nop"), REDIRECT,
+		.out = OUT_UP(.seq = 34, .ack = 1, .opts = "nop ts=1200:955 nop") },
+	      { "behind SACK blocks", CLIENT, UP(.seq = 34, .ack = 1, .len = 3, .opts = "nop nop sack=1:2 nop nop ts=200:905"), REDIRECT,
+		.out = OUT_UP(.seq = 34, .ack = 1, .len = 3, .opts = "nop nop sack=1:2 nop nop ts=1200:955") },
+	      { "across 2^32", CLIENT, UP(.seq = 37, .ack = 1, .opts = "nop nop ts=4294966800:4294967290"), REDIRECT,
+		.out = OUT_UP(.seq = 37, .ack = 1, .opts = "nop nop ts=504:44") },
+	      { "TSecr 0 stays", CLIENT, UP(.seq = 37, .ack = 1, .opts = "nop nop ts=300:0"), REDIRECT,
+		.out = OUT_UP(.seq = 37, .ack = 1, .opts = "nop nop ts=1300:0") },
+	      { "no timestamps", CLIENT, UP(.seq = 37, .ack = 1, .opts = ""), REDIRECT, .wire = true },
+	      { "an end without delta", CLIENT, UP(.seq = 37, .ack = 1), REDIRECT, .set = "c.ts_delta=0",
+		.out = OUT_UP(.seq = 37, .ack = 1, .opts = "nop nop ts=110:955") });
+}
+
+/* An ICMP error from the server's side about a packet of the client. */
+static void icmp(bool v6)
+{
+	struct packet in, out, quoted, want;
+	__u32 ip = v6 ? 40 : 20, head = 14 + ip + 8, i, sum = 0;
+	int rc;
+
+	merged(v6);
+	build(&(struct spec)UP(.seq = 1, .ack = 1, .len = 100), &quoted);
+	build(&(struct spec)DOWN(.seq = 1, .ack = 1), &in);
+	in.len = head + ip + 8;
+	memset(in.data + 14 + ip, 0, 8);
+	in.data[14 + ip] = v6 ? 2 : 3;
+	in.data[14 + ip + 1] = v6 ? 0 : 4;
+	memcpy(in.data + head, quoted.data + 14, ip + 8);
+	if (v6) {
+		in.data[18] = 0;
+		in.data[19] = in.len - 54;
+		in.data[20] = 58;
+	} else {
+		in.data[16] = 0;
+		in.data[17] = in.len - 14;
+		in.data[23] = 1;
+		in.data[24] = in.data[25] = 0;
+		for (i = 14; i < 34; i += 2)
+			sum += in.data[i] << 8 | in.data[i + 1];
+		sum = ~((sum >> 16) + (sum & 0xffff));
+		in.data[24] = sum >> 8;
+		in.data[25] = sum;
+	}
+	want = in;
+	memcpy(want.data, "\2\0\0\0\1\2\2\0\0\0\1\1", 12);
+	if (v6) {
+		want.data[21]--;
+	} else {
+		want.data[22]--;
+		want.data[24]++; /* the checksum of a TTL that is one less */
+	}
+	rc = run_packet(SERVER, &in, &out, 0);
+	check(rc == REDIRECT && packet_is("icmp", &in, &want, &out), "an ICMP error about a merged flow goes on as the flow does");
+	flow_set("state=split");
+	counters_mark();
+	rc = run_packet(SERVER, &in, &out, 0);
+	check(rc == REDIRECT && packet_is("icmp", &in, &in, &out) && counters_are("icmp_leg"), "about a split one: to its leg");
+	flow_set("state=passed -bypass");
+	rc = run_packet(SERVER, &in, &out, 0);
+	check(rc == PASS && packet_is("icmp", &in, &in, &out), "about one that the stack knows: the stack's");
+	flow_set("state=split");
+	in.data[14 + ip] = v6 ? 128 : 8;
+	check(run_packet(SERVER, &in, &out, 0) == PASS, "an echo request is no error");
+	in.data[14 + ip] = v6 ? 2 : 3;
+	for (rc = 0, i = in.len; i-- > 14 + ip;) { /* at every length: never a crash, never changed */
+		struct packet cut = in;
+
+		cut.len = i;
+		rc += run_packet(SERVER, &cut, &out, 0) != PASS || memcmp(&cut.data, &out.data, i);
+	}
+	/* Eight bytes of TCP are quoted, four of them ports. */
+	check(rc <= 4, "truncated: passes (%d of %d do not)", rc, in.len);
+}
+
+int main(void)
+{
+	harness_start("merged");
+	forwards(false);
+	forwards(true);
+	deltas(false);
+	deltas(true);
+	icmp(false);
+	icmp(true);
+	return harness_end();
+}

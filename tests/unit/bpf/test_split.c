@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Split flows: steering, what leaves the legs, and when a flow may be merged. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "harness.h"
+
+#define TS "nop nop ts=110:905"
+#define UP(...) { .flags = "A", .wnd = 502, .opts = TS, __VA_ARGS__ }
+#define DOWN(...) { .dir = SEAM_DOWN, .flags = "A", .wnd = 509, .opts = "nop nop ts=910:108", __VA_ARGS__ }
+/* The client leg speaks for the server, the server leg for the client. */
+#define CLEG(...) { .dir = SEAM_DOWN, .link = FROM_LEG, .flags = "A", .wnd = 509, .opts = "nop nop ts=920:110", __VA_ARGS__ }
+#define SLEG(...) { .link = FROM_LEG, .flags = "A", .wnd = 502, .opts = "nop nop ts=120:910", __VA_ARGS__ }
+#define OUT_UP(...) &(struct spec){ .link = LEAVING, .flags = "A", .wnd = 502, .ttl = 63, .opts = "nop nop ts=120:910", __VA_ARGS__ }
+#define OUT_DOWN(...) &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "A", .wnd = 509, .ttl = 63, .opts = "nop nop ts=920:110", __VA_ARGS__ }
+
+/* 100 bytes up and 50 down have passed and are acknowledged everywhere. */
+#define QUIET "state=split +bypass +history held_in=0 held_out=0 -want_up -want_down " \
+	"c.nxt=101 c.ack=51 c.edge=64307 c.told_nxt=51 c.told_ack=101 c.told_edge=65261 c.tsval=110 c.told_tsval=905 " \
+	"s.nxt=51 s.ack=101 s.edge=65261 s.told_nxt=101 s.told_ack=51 s.told_edge=64307 s.tsval=910 s.told_tsval=108"
+
+static void split(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xffffffb0, .sisn = 0x80000000 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(QUIET);
+}
+
+static void birth(void)
+{
+	fresh(NULL);
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set("srtt_us=50000000");
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .flow = "state=held" });
+	ctl_is("legs ready before the split", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, -EINVAL, "state=held");
+	ctl_is("no split to take back", CTL_UNSPLIT, SEAM_R_LEG_FAILED, 0, -EINVAL, "state=held");
+	ctl_is("no split to merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINVAL, "state=held");
+	flow_set("s.nxt=11");
+	ctl_is("data in flight", CTL_SPLIT, SEAM_R_NEED_MORE, 0, -EAGAIN, "state=held");
+	flow_set("s.nxt=1 +no_split");
+	ctl_is("may not be split", CTL_SPLIT, SEAM_R_NEED_MORE, 0, -EINVAL, "state=held");
+	flow_set("-no_split +release");
+	ctl_is("being released", CTL_SPLIT, SEAM_R_NEED_MORE, 0, -EBUSY, "state=held");
+	flow_set("-release");
+	ctl_is("split", CTL_SPLIT, SEAM_R_NEED_MORE, 0, 0,
+	       "state=splitting reason=need_more c.told_nxt=1 c.told_ack=1 c.told_edge=65161 c.told_tsval=900 "
+	       "s.told_nxt=1 s.told_ack=1 s.told_edge=64257 s.told_tsval=110 c.nxt=1 +bypass");
+	ctl_is("again", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting reason=need_more");
+	ctl_is("pass: too late", CTL_PASS, SEAM_R_RULE, 0, -EBUSY, "state=splitting");
+	ctl_is("merge: too early", CTL_MERGE, SEAM_R_LET_GO, 0, -EINVAL, "state=splitting");
+	STEPS({ "a leg may not speak yet", LEG_OUT, CLEG(.seq = 1, .ack = 301), DROP, .counts = "leg_stray" },
+	      { "what comes back from the queue is not for the wire", HOLD, UP(.seq = 1, .ack = 1, .len = 300), DROP });
+	flow_set("held_out=0");
+	ctl_is("legs ready", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=split reason=legs_ready");
+	ctl_is("again: no", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, -EINVAL, "state=split");
+	STEPS({ "until the queue is empty all go through it", CLIENT, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT,
+		.flow = "held_in=2 c.nxt=1" },
+	      { "the first reaches its leg", HOLD, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .flow = "c.nxt=301 held_out=1 s.told_nxt=1" },
+	      { "the second", HOLD, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT, .flow = "c.nxt=311 held_out=2" });
+	ctl_is("snapshot", CTL_SNAPSHOT, 0, 0, 0, "state=split");
+	conn.cport++;
+	ctl_is("no such flow", CTL_SNAPSHOT, 0, 0, -ENOENT, NULL);
+	conn.cport--;
+	flow_set("seen_ns=0x7fffffffffffffff state=monitored");
+	ctl_is("a flow that another CPU has just seen does not expire", CTL_EXPIRE, SEAM_R_TIMEOUT, 1000, -EAGAIN, "state=monitored");
+	flow_set("seen_ns=1");
+	ctl_is("an idle one does", CTL_EXPIRE, SEAM_R_TIMEOUT, 1000, 0, "none");
+}
+
+static void steering(bool v6)
+{
+	split(v6);
+	STEPS({ "payload up goes to the client leg, as it came", CLIENT, UP(.seq = 101, .ack = 51, .len = 200), REDIRECT,
+		.counts = "", .flow = "state=split c.nxt=301 s.told_nxt=101 c.told_ack=101" },
+	      { "which acknowledges it", LEG_OUT, CLEG(.seq = 51, .ack = 301), REDIRECT, .counts = "",
+		.out = OUT_DOWN(.seq = 51, .ack = 301, .wnd = 508), .flow = "c.told_ack=301 c.told_nxt=51 c.told_tsval=920 c.told_edge=65261 c+clamped" },
+	      { "the server leg sends it", LEG_OUT, SLEG(.seq = 101, .ack = 51, .len = 200), REDIRECT, .wire = true,
+		.flow = "s.told_nxt=301 s.told_tsval=120 s.ack=101" },
+	      { "an ack of what no leg has sent is not believed", SERVER, DOWN(.seq = 51, .ack = 302), REDIRECT, .flow = "s.ack=101" },
+	      { "the server acknowledges", SERVER, DOWN(.seq = 51, .ack = 301), REDIRECT, .flow = "s.ack=301 s.edge=65453" },
+	      { "data down", SERVER, DOWN(.seq = 51, .ack = 301, .len = 10), REDIRECT, .flow = "s.nxt=61 c.told_nxt=51" },
+	      { "its leg acknowledges, then the other sends", LEG_OUT, SLEG(.seq = 301, .ack = 61, .wnd = 400), REDIRECT,
+		.out = OUT_UP(.seq = 301, .ack = 61, .wnd = 502), .flow = "s.told_ack=61" },
+	      { "time does not step back", LEG_OUT, CLEG(.seq = 51, .ack = 301, .len = 10, .opts = "nop nop ts=915:110", .wnd = 1), REDIRECT,
+		.out = OUT_DOWN(.seq = 51, .ack = 301, .len = 10, .wnd = 508), .flow = "c.told_nxt=61 c.told_tsval=920" },
+	      { "no TSecr of 0", LEG_OUT, CLEG(.seq = 61, .ack = 301, .opts = "nop nop ts=921:0", .wnd = 1), REDIRECT,
+		.out = OUT_DOWN(.seq = 61, .ack = 301, .wnd = 508, .opts = "nop nop ts=921:110") },
+	      { "a SYN of a leg", LEG_OUT, CLEG(.flags = "S", .seq = 61), DROP, .counts = "leg_silenced", .flow = "state=split" },
+	      { "a SYN of an end", CLIENT, { .flags = "S", .seq = 1000000 }, REDIRECT, .counts = "", .flow = "state=split c.nxt=301" });
+}
+
+/*
+ * Promise 3: never beyond the real edge, never back. A window is a multiple of
+ * its scale, here 2^7, and its right edge moves with the ack: what is left of
+ * both promises is "by less than a unit" (RFC 7323 2.4).
+ */
+static void window(void)
+{
+	struct packet in, out;
+	struct flow f;
+	__u32 seed = 1, told, edge, last, i;
+	int left = 0, beyond = 0;
+
+	split(false);
+	STEPS({ "less than was told before: what was told before", LEG_OUT, CLEG(.seq = 51, .ack = 101, .wnd = 1), REDIRECT,
+		.out = OUT_DOWN(.seq = 51, .ack = 101, .wnd = 510), .flow = "c.told_edge=65261 c-clamped",
+		.set = "s.edge=70000" },
+	      { "as much as the leg has", LEG_OUT, CLEG(.seq = 51, .ack = 101, .wnd = 520), REDIRECT,
+		.out = OUT_DOWN(.seq = 51, .ack = 101, .wnd = 520), .flow = "c.told_edge=66661 c-clamped" },
+	      { "not more than the server has", LEG_OUT, CLEG(.seq = 51, .ack = 101, .wnd = 1000), REDIRECT,
+		.out = OUT_DOWN(.seq = 51, .ack = 101, .wnd = 546), .flow = "c.told_edge=69873 c+clamped" },
+	      { "the server's window opens: the client is told", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 600), REDIRECT,
+		.counts = "window_update",
+		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .ttl = 63, .flags = "A", .seq = 51, .ack = 101, .wnd = 600,
+				       .opts = "nop nop ts=910:108" },
+		.flow = "s.edge=76901 c.told_edge=76901" },
+	      { "by a little: not worth a packet", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 601), REDIRECT, .counts = "" });
+
+	/* Random windows: the field that leaves, against both promises. */
+	split(false);
+	flow_set("s.edge=65261 c.told_edge=65261");
+	for (last = 65261, edge = 65261, i = 0; i < 3000; i++) {
+		struct spec leg = CLEG(.seq = 51, .ack = 101 + i * 3);
+
+		seed = seed * 1103515245 + 12345;
+		leg.wnd = (seed >> 8) % 1200;
+		edge += (seed >> 20) % 7 ? 0 : (seed >> 12) % 2000;
+		flow_get(&f);
+		f.end[1].edge = conn.cisn + edge;
+		flow_put(&f);
+		build(&leg, &in);
+		if (run_packet(LEG_OUT, &in, &out, 0) != REDIRECT)
+			break;
+		told = leg.ack + ((out.data[48] << 8 | out.data[49]) << 7);
+		if ((int)(last - told) > left)
+			left = last - told;
+		if ((int)(told - edge) > beyond)
+			beyond = told - edge;
+		last = told;
+	}
+	check(i == 3000 && left < 128 && beyond < 128,
+	      "the edge told is within a unit of window scale of both promises");
+	note("at most %d bytes left of what was told before, %d beyond the real edge", left, beyond);
+}
+
+static void endings(void)
+{
+	split(false);
+	flow_set("s.edge=70000");
+	STEPS({ "FIN of the client", CLIENT, UP(.seq = 101, .ack = 51, .flags = "FA"), REDIRECT, .flow = "c+fin c.fin=101 c.nxt=102 state=split" },
+	      { "acknowledged by its leg", LEG_OUT, CLEG(.seq = 51, .ack = 102), REDIRECT, .flow = "c+fin_acked", .out = OUT_DOWN(.seq = 51, .ack = 102, .wnd = 510) },
+	      { "passed on by the other", LEG_OUT, SLEG(.seq = 101, .ack = 51, .flags = "FA"), REDIRECT, .wire = true, .flow = "s.told_nxt=102 state=split" },
+	      { "acknowledged by the server, with its own FIN", SERVER, DOWN(.seq = 51, .ack = 102, .flags = "FA"), REDIRECT, .flow = "s+fin s.fin=51" },
+	      { "its leg acknowledges", LEG_OUT, SLEG(.seq = 102, .ack = 52), REDIRECT, .wire = true, .flow = "s+fin_acked state=split" },
+	      { "passed on", LEG_OUT, CLEG(.seq = 51, .ack = 102, .flags = "FA"), REDIRECT, .out = OUT_DOWN(.seq = 51, .ack = 102, .flags = "FA", .wnd = 510), .flow = "c.told_nxt=52 state=split" },
+	      { "the last ack: closed end to end", CLIENT, UP(.seq = 102, .ack = 52), REDIRECT, .counts = "fin", .flow = "state=closing" },
+	      { "a leg has nothing to say any more", LEG_OUT, SLEG(.seq = 102, .ack = 52), DROP, .counts = "leg_stray" });
+
+	split(false);
+	STEPS({ "a FIN that nobody sent: RST", LEG_OUT, SLEG(.seq = 101, .ack = 51, .flags = "FA", .len = 20), REDIRECT,
+		.counts = "leg_died leg_silenced", .flow = "state=blocked reason=leg_died +aborted +block_rst s+rst_sent c-rst_sent",
+		.out = OUT_UP(.seq = 121, .ack = 51, .flags = "RA", .wnd = 0) },
+	      { "the other leg's too", LEG_OUT, CLEG(.seq = 51, .ack = 101, .flags = "FA"), REDIRECT, .flow = "c+rst_sent",
+		.out = OUT_DOWN(.seq = 51, .ack = 101, .flags = "RA", .wnd = 0) },
+	      { "once", LEG_OUT, CLEG(.seq = 51, .ack = 101, .flags = "FA"), DROP, .counts = "leg_stray" },
+	      { "an end that goes on gets a RST", CLIENT, UP(.seq = 101, .ack = 51, .len = 5), REDIRECT, .counts = "block_rst",
+		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 51, .ack = 106, .opts = "nop nop ts=905:110" } });
+
+	split(false);
+	STEPS({ "a FIN in the wrong place: RST", LEG_OUT, SLEG(.seq = 101, .ack = 51, .flags = "FA"), REDIRECT, .set = "c+fin c.fin=150 c.nxt=151",
+		.flow = "state=blocked", .out = OUT_UP(.seq = 101, .ack = 51, .flags = "RA", .wnd = 0) });
+
+	split(false);
+	STEPS({ "a RST that nobody sent aborts", LEG_OUT, SLEG(.seq = 101, .flags = "R", .opts = NULL, .wnd = 0), REDIRECT,
+		.flow = "state=blocked reason=leg_died", .out = OUT_UP(.seq = 101, .flags = "R", .wnd = 0, .opts = NULL) });
+
+	split(false);
+	STEPS({ "RST out of the window", CLIENT, { .flags = "R", .seq = 100 }, REDIRECT, .counts = "rst_window", .flow = "c-rst s-rst_ok" },
+	      { "RST of the client", CLIENT, { .flags = "R", .seq = 101 }, REDIRECT, .flow = "c+rst s+rst_ok c-rst_ok state=split" },
+	      { "may be told to the server", LEG_OUT, SLEG(.seq = 101, .ack = 51, .flags = "RA"), REDIRECT, .wire = true, .flow = "s+rst_sent state=split" },
+	      { "not to the client", LEG_OUT, CLEG(.seq = 51, .ack = 101, .flags = "RA"), REDIRECT, .flow = "state=blocked",
+		.out = OUT_DOWN(.seq = 51, .ack = 101, .flags = "RA", .wnd = 0) });
+	split(false);
+	ctl_is("abort", CTL_ABORT, SEAM_R_INSPECTOR, 3, 0, "c+rst_ok s+rst_ok state=split");
+
+	split(false);
+	control()->heartbeat_ns = 1;
+	STEPS({ "the daemon is gone", CLIENT, UP(.seq = 101, .ack = 51, .len = 5), REDIRECT, .counts = "daemon_gone block_rst",
+		.flow = "state=blocked reason=daemon_gone +aborted",
+		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 51, .ack = 106, .opts = "nop nop ts=905:110" } });
+	conn.cport++;
+	STEPS({ "a leg without a flow", LEG_OUT, SLEG(.seq = 1), DROP, .counts = "leg_stray" },
+	      { "a packet without a leg", LEG_IN, UP(.seq = 1, .ack = 1), DROP, .counts = "no_leg" });
+}
+
+static void ecn(void)
+{
+	split(false);
+	flow_set("+ecn");
+	STEPS({ "CE", CLIENT, UP(.seq = 101, .ack = 51, .len = 10, .tos = 3), REDIRECT, .flow = "c+ce" },
+	      { "is echoed", LEG_OUT, CLEG(.seq = 51, .ack = 111), REDIRECT, .out = OUT_DOWN(.seq = 51, .ack = 111, .flags = "AE") },
+	      { "and again", LEG_OUT, CLEG(.seq = 51, .ack = 111), REDIRECT, .out = OUT_DOWN(.seq = 51, .ack = 111, .flags = "AE") },
+	      { "until CWR", CLIENT, UP(.seq = 111, .ack = 51, .len = 10, .flags = "AC", .tos = 2), REDIRECT, .flow = "c-ce" },
+	      { "not any more", LEG_OUT, CLEG(.seq = 51, .ack = 121), REDIRECT, .out = OUT_DOWN(.seq = 51, .ack = 121) },
+	      { "ECE of the server", SERVER, DOWN(.seq = 51, .ack = 101, .flags = "AE"), REDIRECT, .flow = "s+cwr" },
+	      { "not answered by a bare ack", LEG_OUT, SLEG(.seq = 101, .ack = 51), REDIRECT, .wire = true },
+	      { "but by data, once", LEG_OUT, SLEG(.seq = 101, .ack = 51, .len = 10), REDIRECT, .out = OUT_UP(.seq = 101, .ack = 51, .len = 10, .flags = "AC"), .flow = "s-cwr" },
+	      { "once", LEG_OUT, SLEG(.seq = 111, .ack = 51, .len = 10), REDIRECT, .wire = true },
+	      { "CE and CWR in one segment: still CE", CLIENT, UP(.seq = 121, .ack = 51, .len = 10, .flags = "AC", .tos = 3), REDIRECT, .flow = "c+ce" });
+	split(false);
+	STEPS({ "without ECN nobody cares", CLIENT, UP(.seq = 101, .ack = 51, .len = 10, .tos = 3, .flags = "AE"), REDIRECT, .flow = "c-ce c-cwr" });
+}
+
+static void quiet(void)
+{
+	static const struct {
+		const char *what, *set;
+	} fixtures[] = {
+		{ "something held", "held_in=1 released_ns=0x7000000000000000" },
+		{ "the client has sent more than its leg acknowledged", "c.told_ack=100" },
+		{ "or than the server leg sent on", "s.told_nxt=100 s.ack=100" },
+		{ "or than the server acknowledged", "s.ack=100" },
+		{ "new data of the client", "c.nxt=102" },
+		{ "the server has sent more than its leg acknowledged", "s.told_ack=50" },
+		{ "or than the client leg sent on", "c.told_nxt=50 c.ack=50" },
+		{ "or than the client acknowledged", "c.ack=50" },
+		{ "new data of the server", "s.nxt=52" },
+		{ "FIN of the client", "c+fin" }, { "FIN of the server", "s+fin" },
+		{ "RST of the client", "c+rst" }, { "RST of the server", "s+rst" },
+		{ "CE not answered, client", "c+ce" }, { "CE not answered, server", "s+ce" },
+		{ "CWR due, client", "c+cwr" }, { "CWR due, server", "s+cwr" },
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(fixtures) / sizeof(fixtures[0]); i++) {
+		split(false);
+		flow_set(fixtures[i].set);
+		ctl_is(fixtures[i].what, CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=merging reason=let_go");
+	}
+	split(false);
+	ctl_is("at rest", CTL_MERGE, SEAM_R_LET_GO, 0, 0, "state=merged reason=quiet");
+	ctl_is("again", CTL_MERGE, SEAM_R_LET_GO, 0, 0, "state=merged");
+	STEPS({ "a leg's packet after it", LEG_OUT, CLEG(.seq = 51, .ack = 101), DROP, .counts = "leg_stray", .flow = "state=merged" });
+
+	split(false);
+	flow_set("s.told_nxt=111 c.nxt=111 c.told_ack=111");
+	ctl_is("in flight on the far side", CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=merging");
+	STEPS({ "the ack that was missing merges, and goes on", SERVER, DOWN(.seq = 51, .ack = 111), REDIRECT, .wire = true,
+		.counts = "quiet", .flow = "state=merged reason=quiet s.ack=111" });
+	split(false);
+	flow_set("c.nxt=111 s.told_nxt=111 s.ack=111");
+	ctl_is("in flight on the near side", CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=merging");
+	STEPS({ "the leg's ack that was missing merges, and goes on", LEG_OUT, CLEG(.seq = 51, .ack = 111), REDIRECT,
+		.out = OUT_DOWN(.seq = 51, .ack = 111), .counts = "quiet", .flow = "state=merged c.told_ack=111" });
+}
+
+static void clocks(void)
+{
+	struct timespec ts;
+	__u64 now;
+	struct flow f;
+	static const struct {
+		const char *what;
+		__u32 own, told;
+		bool delta;
+	} fixtures[] = {
+		{ "the leg's clock is behind", 5000, 4000, false },
+		{ "the leg's clock is ahead", 5000, 95000, true },
+		{ "ahead across 2^32", 0xffffff00, 90000, true },
+		{ "behind across 2^32", 1000, 0xffff0000, false },
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(fixtures) / sizeof(fixtures[0]); i++) {
+		bool good;
+		__u32 d;
+
+		split(false);
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		now = ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+		flow_get(&f);
+		f.end[1].tsval = f.end[1].tsval0 = fixtures[i].own;
+		f.end[1].tsval_ns = f.end[1].tsval0_ns = now;
+		f.end[0].told_tsval = fixtures[i].told;
+		f.end[1].told_tsval = f.end[0].tsval;
+		f.end[0].tsval_ns = f.end[0].tsval0_ns = now;
+		flow_put(&f);
+		ctl(CTL_MERGE, SEAM_R_LET_GO, 0);
+		flow_get(&f);
+		d = f.end[1].ts_delta;
+		good = f.state == FLOW_MERGED && !f.end[0].ts_delta &&
+		       !!(f.flags & FLOW_F_TSDELTA) == fixtures[i].delta;
+		if (fixtures[i].delta) /* less what the clock went on in the meantime */
+			good &= fixtures[i].told - fixtures[i].own - d < 100;
+		else
+			good &= !d;
+		check(good, "%s", fixtures[i].what);
+	}
+}
+
+int main(void)
+{
+	harness_start("split");
+	birth();
+	steering(false);
+	steering(true);
+	window();
+	endings();
+	ecn();
+	quiet();
+	clocks();
+	return harness_end();
+}
