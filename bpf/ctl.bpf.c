@@ -64,6 +64,7 @@ static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 no
 		move(f, FLOW_PASSED, c->reason, now, ev);
 	} else {
 		f->flags |= FLOW_F_RELEASE;
+		f->released_ns = now;
 	}
 	return 0;
 }
@@ -92,6 +93,7 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 	case CTL_SPLIT_READY:
 		if (f->state != FLOW_SPLITTING)
 			return -EINVAL;
+		f->released_ns = now;
 		move(f, FLOW_SPLIT, c->reason, now, ev);
 		return 0;
 	case CTL_UNSPLIT:

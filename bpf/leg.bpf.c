@@ -145,7 +145,7 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		}
 	}
 	if (closed(f)) {
-		move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
+		close_split(f, now, ev);
 	} else if (f->state == FLOW_MERGING && quiet(f)) {
 		merge(f, SEAM_R_QUIET, now, ev);
 		f->tc_ns = now;

@@ -42,12 +42,14 @@ static __always_inline enum parse_result parse_skb(struct __sk_buff *ctx, struct
 }
 
 /* Signed: another CPU may have stamped the flow after `now` was read here. */
-static __always_inline bool hold_pending(struct flow *f, __u64 now)
+static __always_inline bool hold_pending(struct flow *f, struct verdict *v, __u64 now)
 {
 	if (f->held_in != f->held_out) {
 		if ((__s64)(now - f->released_ns) < (__s64)HOLD_STUCK)
 			return true;
 		f->held_out = f->held_in;
+		f->held_bytes = 0;
+		v->why = SEAM_R_HOLD_LOST;
 		return false;
 	}
 	return f->held_in && (__s64)(now - f->released_ns) < (__s64)HOLD_SETTLE;
@@ -87,14 +89,18 @@ static __always_inline void ending(struct flow *f, struct flow_end *me, struct f
 
 /*
  * Prepares a window update for `peer`, to whom less was told than its leg
- * offered because `me` had no more room, and who now has. Lock held.
+ * offered because `me` had no more room, and who now has: at once if it has
+ * nothing left to send into, else in steps of two segments, as a receiver would
+ * (RFC 9293 3.8.6.2.2). Lock held.
  */
 static __always_inline void open_window(const struct flow_end *me, struct flow_end *peer,
-					const struct pkt *p, struct verdict *v)
+					struct verdict *v)
 {
 	__u32 wnd = (me->edge - peer->told_ack) >> me->wscale;
+	__s32 more = me->edge - peer->told_edge, left = peer->told_edge - peer->nxt;
 
-	if ((__s32)(me->edge - peer->told_edge) < 2 * (__s32)me->mss)
+	if (!(peer->flags & END_F_CLAMPED) || (peer->flags & END_F_FIN) || more <= 0 ||
+	    (more < 2 * (__s32)me->mss && left >= (__s32)me->mss))
 		return;
 	v->update = true;
 	v->wnd = wnd > 0xffff ? 0xffff : wnd;
@@ -115,6 +121,55 @@ static __always_inline bool wants_hold(const struct flow *f, __u32 end, const st
 	       (p->len || (p->flags & (TCP_FIN | TCP_RST)));
 }
 
+/* All held packets are out again. Lock held. */
+static __always_inline void released(struct flow *f, __u64 now, struct seam_event *ev)
+{
+	f->flags &= ~(FLOW_F_RELEASE | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
+	move(f, FLOW_PASSED, SEAM_R_RULE, now, ev);
+}
+
+/*
+ * Timestamps of a merged flow until both clocks have reached what was told: a
+ * TSval never steps back, and a TSecr never claims what its receiver has not
+ * sent (RFC 7323 5.3). Lock held; the flow's deltas are in `v` already.
+ */
+static __always_inline void catch_up(struct flow *f, const struct flow_end *me,
+				     const struct flow_end *peer, const struct pkt *p,
+				     struct verdict *v)
+{
+	__u32 tsval = p->tsval + v->deltas.tsval, tsecr = p->tsecr + v->deltas.tsecr;
+
+	if (seq_before(tsval, peer->told_tsval))
+		v->deltas.tsval += peer->told_tsval - tsval;
+	if (seq_after(tsecr, peer->tsval))
+		v->deltas.tsecr -= tsecr - peer->tsval;
+	if (!seq_before(me->tsval + me->ts_delta, peer->told_tsval) &&
+	    !seq_before(peer->tsval + peer->ts_delta, me->told_tsval))
+		f->flags &= ~FLOW_F_TSCATCHUP;
+}
+
+/*
+ * A leg answers keepalive probes in place of the end that they ask after: that
+ * end's leg shall probe as well. Linux sends the last byte's number and no byte,
+ * RFC 9293 3.8.4 allows one; at a closed window it is a window probe. Lock held.
+ */
+static __always_inline void note_keepalive(struct flow *f, struct flow_end *me,
+					   const struct flow_end *peer, __u32 end,
+					   const struct pkt *p, __u64 now, struct seam_event *ev)
+{
+	if ((me->flags & END_F_KEEPALIVE) || p->len > 1 || p->seq + 1 != me->told_ack ||
+	    me->nxt != me->told_ack || me->told_edge == me->told_ack ||
+	    (p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) != TCP_ACK)
+		return;
+	me->flags |= END_F_KEEPALIVE;
+	me->keepalive_s = (now - f->seen_ns) / NSEC_PER_SEC;
+	ev->type = EVENT_KEEPALIVE;
+	ev->time_ns = now;
+	ev->id = f->id;
+	ev->from = ev->to = f->state;
+	ev->end = end;
+}
+
 static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *p,
 				   enum source source, const struct control *ctl, __u32 seg,
 				   __u32 ifindex, __u64 now, struct verdict *v,
@@ -123,8 +178,9 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	struct flow_end *me = end == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	struct flow_end *peer = end == SEAM_CLIENT ? &f->end[1] : &f->end[0];
 	bool payload = p->len || (p->flags & TCP_FIN);
-	__u32 old_edge;
 
+	if (source == FROM_PORT && state_split(f->state))
+		note_keepalive(f, me, peer, end, p, now, ev);
 	if (source == FROM_PORT) {
 		track_sender(f, me, p, seg, ifindex, now);
 	} else {
@@ -169,10 +225,15 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			track_data(f, me, peer, p);
 			v->where = TO_WIRE;
 			if (f->held_in == f->held_out) {
-				f->flags &= ~(FLOW_F_RELEASE | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
-				move(f, FLOW_PASSED, SEAM_R_RULE, now, ev);
+				released(f, now, ev);
 				ending(f, me, peer, p, v, now, ev);
 			}
+		} else if ((f->flags & FLOW_F_RELEASE) && !hold_pending(f, v, now)) {
+			/* The queue lost what it still owes. */
+			released(f, now, ev);
+			track_data(f, me, peer, p);
+			v->where = TO_WIRE;
+			ending(f, me, peer, p, v, now, ev);
 		} else if (payload || (p->flags & TCP_RST)) {
 			into_hold(f, p, ctl, v, now);
 		} else {
@@ -196,11 +257,10 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			v->where = TO_RST;
 			break;
 		}
-		if (source == FROM_PORT && hold_pending(f, now)) {
+		if (source == FROM_PORT && hold_pending(f, v, now)) {
 			into_hold(f, p, ctl, v, now);
 			break;
 		}
-		old_edge = me->edge;
 		track_ack(f, me, peer, p, now);
 		track_data(f, me, peer, p);
 		if (p->flags & TCP_RST) {
@@ -219,12 +279,12 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		}
 		if ((f->flags & FLOW_F_ECN) && (p->flags & TCP_ECE))
 			me->flags |= END_F_CWR;
-		if ((peer->flags & END_F_CLAMPED) && p->payload == p->l4 + (p->ts ? 32 : 20) &&
-		    !payload && seq_after(me->edge, old_edge))
-			open_window(me, peer, p, v);
+		/* By a copy of a bare ack: SACK blocks mean nothing to the other end. */
+		if (!payload && p->payload == p->l4 + (p->ts ? 32 : 20))
+			open_window(me, peer, v);
 		v->where = TO_LEG;
 		if (closed(f))
-			move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
+			close_split(f, now, ev);
 		else if (f->state == FLOW_MERGING && quiet(f)) {
 			merge(f, SEAM_R_QUIET, now, ev);
 			f->tc_ns = now;
@@ -236,9 +296,18 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	case FLOW_MERGED:
 	case FLOW_PASSED:
 	case FLOW_CLOSING:
-		if (source == FROM_PORT && hold_pending(f, now)) {
+		if (source == FROM_PORT && hold_pending(f, v, now)) {
 			into_hold(f, p, ctl, v, now);
 			break;
+		}
+		if (f->flags & FLOW_F_CLOSED) {
+			/* An ack of what a leg sent twice is no business of the other end. */
+			if (payload) {
+				me->flags |= END_F_ASKED;
+			} else if (!(peer->flags & END_F_ASKED) && !(p->flags & TCP_RST)) {
+				v->where = TO_DROP;
+				break;
+			}
 		}
 		track_ack(f, me, peer, p, now);
 		track_data(f, me, peer, p);
@@ -250,6 +319,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			v->deltas.tsval = me->ts_delta;
 			v->deltas.tsecr = -peer->ts_delta;
 		}
+		if ((f->flags & FLOW_F_TSCATCHUP) && p->ts)
+			catch_up(f, me, peer, p, v);
 		break;
 
 	case FLOW_BLOCKED:

@@ -15,6 +15,9 @@ static __always_inline bool state_split(__u8 state)
 	return state == FLOW_SPLIT || state == FLOW_RELAYED || state == FLOW_MERGING;
 }
 
+/* A lead of a leg's clock, in ticks, that the end's own makes up for by itself. */
+#define TSVAL_CATCHUP 16
+
 /* Whether the daemon lives, by its heartbeat. */
 static __always_inline bool daemon_alive(const struct control *ctl, __u64 now)
 {
@@ -29,7 +32,7 @@ static __always_inline bool daemon_alive(const struct control *ctl, __u64 now)
 static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now,
 				 struct seam_event *ev)
 {
-	if (!ev->type) {
+	if (ev->type != EVENT_STATE) {
 		ev->type = EVENT_STATE;
 		ev->from = f->state;
 	}
@@ -90,8 +93,9 @@ static __always_inline void count_state(__u32 state, __s64 by)
 }
 
 /*
- * Tells a transition noted by move(): to the counters; to the history of flows
- * that have one; and to the daemon, where it concerns it or someone watches.
+ * Tells what was noted in `ev`, if anything. A transition: to the counters; to the
+ * history of flows that have one; and all of it to the daemon, where it concerns
+ * it or someone watches.
  */
 static __noinline void report(struct seam_event *ev, const struct flow_key *key,
 				   __u32 flow_flags)
@@ -100,13 +104,15 @@ static __noinline void report(struct seam_event *ev, const struct flow_key *key,
 
 	if (!ev->type)
 		return;
-	if (ev->from != ev->to) {
-		count_state(ev->from, -1);
-		count_state(ev->to, 1);
+	if (ev->type == EVENT_STATE) {
+		if (ev->from != ev->to) {
+			count_state(ev->from, -1);
+			count_state(ev->to, 1);
+		}
+		count(ev->reason);
+		if (flow_flags & FLOW_F_HISTORY)
+			remember(ev);
 	}
-	count(ev->reason);
-	if (flow_flags & FLOW_F_HISTORY)
-		remember(ev);
 	ctl = control_get();
 	if ((flow_flags & FLOW_F_HISTORY) || (ctl && ctl->verbose)) {
 		ev->key = *key;
@@ -157,6 +163,13 @@ static __always_inline bool closed(const struct flow *f)
 	       s->nxt == c->told_nxt;
 }
 
+/* The legs have closed the flow end to end. Lock held. */
+static __always_inline void close_split(struct flow *f, __u64 now, struct seam_event *ev)
+{
+	f->flags |= FLOW_F_CLOSED;
+	move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
+}
+
 /* The daemon did not answer in time: the rule's fail answer. Lock held. */
 static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct seam_event *ev)
 {
@@ -198,17 +211,22 @@ static __always_inline bool quiet(const struct flow *f)
 
 /*
  * Timestamps after the merge: the other end's own clock must not be behind what
- * its leg has told this end (RFC 7323 5.3); where it is, a delta makes up for it.
+ * its leg has told this end (RFC 7323 5.3). A leg's clock runs with the end's,
+ * but not in phase: a lead of a few ticks is over before it matters, and until
+ * then the end's TSval is raised to what was told. More than that is no matter
+ * of phase, and a delta makes up for it for good.
  */
 static __always_inline void merge_clock(struct flow *f, struct flow_end *from,
 					const struct flow_end *to, __u64 now)
 {
-	__u32 clock = tsval_now(from, now);
+	__s32 lead = to->told_tsval - tsval_now(from, now);
 
 	from->ts_delta = 0;
-	if (seq_after(to->told_tsval, clock)) {
-		from->ts_delta = to->told_tsval - clock;
+	if (lead > TSVAL_CATCHUP) {
+		from->ts_delta = lead;
 		f->flags |= FLOW_F_TSDELTA;
+	} else if (seq_after(to->told_tsval, from->tsval)) {
+		f->flags |= FLOW_F_TSCATCHUP;
 	}
 }
 

@@ -22,7 +22,7 @@ $(O)/tests/test_show: tests/unit/test_show.c user/show.c user/record.c \
 		$(wildcard user/*.h tests/unit/*.h include/seam/*.h) | $(O)/tests
 	$(CC) -D_GNU_SOURCE $(UNIT_CFLAGS) -o $@ $< user/show.c user/record.c $(UNIT_LIBS)
 
-LAB_TESTS := tests/lab/test_forwarding.py
+LAB_TESTS := $(sort $(wildcard tests/lab/test_*.py))
 
 .PHONY: check demo deps-build deps-test
 
@@ -38,11 +38,6 @@ check: deps-test
 .PHONY: check-run
 check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS)
 	prove --merge --exec '' $(UNIT_TESTS) $(BPF_TESTS) $(LAB_TESTS)
-
-# Stalled in one run of six, for a reason not yet found; belongs into check once that is mended.
-.PHONY: check-split-merge
-check-split-merge: $(O)/seam
-	prove --merge --exec '' tests/lab/test_split_merge.py
 
 demo: deps-test
 	$(MAKE) --no-print-directory $(O)/seam

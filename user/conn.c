@@ -6,6 +6,7 @@
 #include <bpf/bpf.h>
 
 #include "daemon.h"
+#include "leg.h"
 #include "log.h"
 #include "record.h"
 
@@ -211,8 +212,11 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 
 	if (c && c->id != ev->id)
 		c = NULL;
-	if (ev->type == EVENT_KEEPALIVE)
+	if (ev->type == EVENT_KEEPALIVE) {
+		if (c && c->phase != CONN_HELD && !kern_flow(&d->kern, &ev->key, &f) && f.id == c->id)
+			leg_keepalive(c->leg[!ev->end].watch.fd, f.end[ev->end & 1].keepalive_s);
 		return;
+	}
 	switch (ev->to) {
 	case FLOW_SPLITTING:
 		if (kern_flow(&d->kern, &ev->key, &f) || f.id != ev->id ||

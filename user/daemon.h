@@ -39,7 +39,6 @@ struct held {
 struct conn_leg {
 	struct watch watch;
 	struct conn *conn;
-	uint32_t wanted;	/* epoll events asked for */
 	size_t ahead;		/* bytes in its queue that the inspectors have seen */
 	uint64_t moved;		/* bytes handed on to the other leg */
 	bool eof;		/* its end sent FIN, and all before it was read */
@@ -139,6 +138,9 @@ void hold_release(struct daemon *d, struct conn *c);
 void hold_drop(struct conn *c);
 /* Decides on a held flow if that is possible by now, and acts on it. */
 void hold_decide(struct daemon *d, struct conn *c);
+
+/* What is waited for on a leg: edge-triggered, so that nothing needs to be switched off. */
+#define LEG_EVENTS (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 
 /* split.c: from held to split, and from split to merged */
 /* Builds the legs of a flow that is `splitting`. On failure the flow is let go. */

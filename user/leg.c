@@ -5,6 +5,7 @@
  * makes it look again, and its clock must go on where the end's own was.
  */
 #include <errno.h>
+#include <limits.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -83,21 +84,38 @@ static int set_options(int fd, const struct flow *f, const struct flow_end *to,
 }
 
 /*
- * The clock goes on where the end's own would be now, but not behind what it
- * has shown. Since Linux 6.7 the lowest bit switches to microseconds.
+ * The clock goes on where the end's own would be now, at its rate. Since Linux
+ * 6.7 the lowest bit switches to microseconds, before that it is a bit like the
+ * others. Rounded down: seam_leg_out sees to it that what was told before does
+ * not step back, and a clock that leads the end's own costs a delta later.
  */
-static int set_clock(int fd, const struct flow *f, const struct flow_end *to,
-		     const struct flow_end *as)
+static int set_clock(int fd, const struct flow *f, const struct flow_end *as)
 {
-	__u32 ts = tsval_now(as, kern_now());
+	__u32 ts = tsval_now(as, kern_now()) & ~1U;
 
 	if (!(f->flags & FLOW_F_TSTAMP))
 		return 0;
-	if ((__s32)((ts & ~1U) - to->told_tsval) >= 0)
-		ts &= ~1U;
-	else
-		ts = (ts + 1) & ~1U;
+	if (tsval_tick_is_1us(as))
+		ts |= 1;
 	return set_int(fd, IPPROTO_TCP, TCP_TIMESTAMP, ts);
+}
+
+/*
+ * The window that its end was promised fits into its queue, or the kernel would
+ * take the promise back. A queue that large is not tuned any further: it covers
+ * what the real receiver told, and no more is ever told than that.
+ */
+static int cover_window(int fd, __u32 window)
+{
+	int now;
+	socklen_t len = sizeof(now);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &now, &len))
+		return -errno;
+	/* Half of it counts as window (tcp_adv_win_scale); the kernel doubles what it is told. */
+	if (window <= (__u32)now / 2)
+		return 0;
+	return set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, window > INT_MAX / 4 ? INT_MAX / 4 : window);
 }
 
 int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end end,
@@ -151,7 +169,8 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 		err = -errno;
 		goto fail;
 	}
-	if ((err = set_options(fd, f, to, as, opt->mtu)) || (err = set_clock(fd, f, to, as)))
+	if ((err = set_options(fd, f, to, as, opt->mtu)) || (err = set_clock(fd, f, as)) ||
+	    (err = cover_window(fd, as->edge - to->nxt)))
 		goto fail;
 	win.snd_wl1 = to->nxt;
 	win.snd_wnd = to->edge - as->nxt;
@@ -168,6 +187,13 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 fail:
 	leg_vanish(fd);
 	return err;
+}
+
+int leg_keepalive(int fd, unsigned int idle_s)
+{
+	int err = set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s < 1 ? 1 : idle_s > 32767 ? 32767 : idle_s);
+
+	return err ? err : set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 int leg_start(int fd)

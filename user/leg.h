@@ -23,6 +23,9 @@ struct leg_options {
 int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end end,
 	      const struct leg_options *opt);
 
+/* Has it probe its end after `idle_s` seconds of silence. */
+int leg_keepalive(int fd, unsigned int idle_s);
+
 /* Lets it speak. */
 int leg_start(int fd);
 

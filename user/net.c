@@ -17,10 +17,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <bpf/libbpf.h>
 #include <libmnl/libmnl.h>
 
 #include "log.h"
@@ -238,6 +241,86 @@ static int rule_add(int family, const char *iif, int table)
 	return transact(nlh);
 }
 
+/*
+ * How the box's own TCP recovers from loss is how its legs do: what the host's
+ * administrator has set, a new namespace does not inherit.
+ */
+static const char *const inherited[] = {
+	"net/ipv4/tcp_early_retrans", "net/ipv4/tcp_recovery", "net/ipv4/tcp_reordering",
+	"net/ipv4/tcp_max_reordering", "net/ipv4/tcp_dsack", "net/ipv4/tcp_frto",
+	"net/ipv4/tcp_retries2", "net/ipv4/tcp_rto_min_us", "net/ipv4/tcp_autocorking",
+};
+
+#define N_INHERITED (sizeof(inherited) / sizeof(inherited[0]))
+
+/* Their values in this namespace; empty where the kernel has none. */
+struct tcp_settings {
+	char value[N_INHERITED][32];
+};
+
+static void settings_read(struct tcp_settings *s)
+{
+	char path[80];
+	size_t i;
+	FILE *f;
+
+	memset(s, 0, sizeof(*s));
+	for (i = 0; i < N_INHERITED; i++) {
+		snprintf(path, sizeof(path), "/proc/sys/%s", inherited[i]);
+		f = fopen(path, "re");
+		if (f && !fgets(s->value[i], sizeof(s->value[i]), f))
+			s->value[i][0] = 0;
+		if (f)
+			fclose(f);
+	}
+}
+
+static void settings_write(const struct tcp_settings *s)
+{
+	size_t i;
+	int err;
+
+	for (i = 0; i < N_INHERITED; i++) {
+		err = s->value[i][0] ? net_sysctl(inherited[i], s->value[i]) : 0;
+		if (err)
+			log_debug("%s: %s", inherited[i], strerror(-err));
+	}
+}
+
+/*
+ * A veth queues to the backlog of the CPU that sends, and a leg sends from
+ * several: whoever writes to it, and whichever takes its acks. Its packets would
+ * overtake each other. Receive packet steering brings those of a socket to one
+ * CPU (Documentation/networking/scaling.rst). It is set in sysfs, of which the
+ * one mounted need not be this namespace's: a child mounts its own.
+ */
+static int steer_packets(const char *name)
+{
+	char path[80], mask[256] = "";
+	int cpus = libbpf_num_possible_cpus(), i, fd, status;
+	size_t n = 0;
+	pid_t child;
+
+	for (i = (cpus - 1) / 32; i >= 0 && n < sizeof(mask); i--)
+		n += snprintf(mask + n, sizeof(mask) - n, "%x%s",
+			      cpus - i * 32 >= 32 ? ~0U : (1U << (cpus - i * 32)) - 1, i ? "," : "");
+	snprintf(path, sizeof(path), "/sys/class/net/%s/queues/rx-0/rps_cpus", name);
+	child = fork();
+	if (child < 0)
+		return -errno;
+	if (!child) {
+		if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount("sysfs", "/sys", "sysfs", 0, NULL))
+			_exit(errno);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		_exit(fd >= 0 && write(fd, mask, n) == (ssize_t)n ? 0 : errno);
+	}
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+}
+
 /* Routes and settings inside; the thread is there already. */
 static int inner_configure(int inner)
 {
@@ -293,9 +376,11 @@ static int inner_configure(int inner)
 
 int net_inner_open(int *host_ns, int *inner_ns, int *veth, int *inner)
 {
+	struct tcp_settings settings;
 	char name[IF_NAMESIZE];
 	int err, n;
 
+	settings_read(&settings);
 	*inner_ns = -1;
 	*host_ns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (*host_ns < 0)
@@ -317,6 +402,10 @@ int net_inner_open(int *host_ns, int *inner_ns, int *veth, int *inner)
 		goto fail;
 	*veth = if_nametoindex(name);
 	no_ipv6(name);
+	err = steer_packets(name);
+	if (err)
+		log_warn("steering packets of %s to one CPU per leg: %s; legs may retransmit needlessly",
+			 name, strerror(-err));
 	err = set_up(name);
 	if (err)
 		goto fail;
@@ -324,6 +413,7 @@ int net_inner_open(int *host_ns, int *inner_ns, int *veth, int *inner)
 		err = -errno;
 		goto fail;
 	}
+	settings_write(&settings);
 	*inner = if_nametoindex(NET_INNER_NAME);
 	err = inner_configure(*inner);
 	if (err)

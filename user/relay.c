@@ -249,9 +249,9 @@ void relay_run(struct daemon *d, struct conn *c)
 		if (down == STEP_GONE)
 			return;
 		if (turn == RELAY_TURNS) {
-			/* Edge-triggered: asking again brings the event again. */
-			daemon_rewatch(d, &c->leg[SEAM_CLIENT].watch, c->leg[SEAM_CLIENT].wanted);
-			daemon_rewatch(d, &c->leg[SEAM_SERVER].watch, c->leg[SEAM_SERVER].wanted);
+			/* Asking again brings the edge again, after everybody else had a turn. */
+			daemon_rewatch(d, &c->leg[SEAM_CLIENT].watch, LEG_EVENTS);
+			daemon_rewatch(d, &c->leg[SEAM_SERVER].watch, LEG_EVENTS);
 			break;
 		}
 	}

@@ -73,8 +73,7 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		c->leg[end].urgent = f->end[end].flags & END_F_URG;
 		err = leg_insert(d, c, end);
 		if (!err)
-			err = daemon_watch(d, &c->leg[end].watch,
-					   EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET | EPOLLOUT);
+			err = daemon_watch(d, &c->leg[end].watch, LEG_EVENTS);
 		if (err) {
 			split_failed(d, c, err);
 			return;

@@ -76,6 +76,8 @@ enum flow_state {
 #define FLOW_F_TSDELTA	 (1U << 14) /* a timestamp delta is set */
 #define FLOW_F_HISTORY	 (1U << 15) /* its transitions go to the `history` map */
 #define FLOW_F_ABORTED	 (1U << 16) /* its legs died: their FIN and RST become RST */
+#define FLOW_F_TSCATCHUP (1U << 17) /* merged: an end's clock is a moment behind what its leg told */
+#define FLOW_F_CLOSED	 (1U << 18) /* closing: the legs closed it, the ends owe each other nothing */
 
 /* flow_end.flags */
 #define END_F_FIN	 (1U << 0)  /* sent FIN, at `fin` */
@@ -89,6 +91,7 @@ enum flow_state {
 #define END_F_URG	 (1U << 8)  /* has sent urgent data */
 #define END_F_CLAMPED	 (1U << 9)  /* split: the window told to this end is the other's, not the leg's */
 #define END_F_RST_SENT	 (1U << 10) /* a RST was sent to this end */
+#define END_F_ASKED	 (1U << 11) /* closed: it sent something again, and waits for an ack */
 
 /*
  * One end of a flow as the box sees it. The first group is what the end itself
@@ -113,7 +116,7 @@ struct flow_end {
 	__u64 tsval_ns;	  /* when tsval was seen */
 	__u32 ifindex;	  /* the port its packets come in on */
 	__u32 flow_label; /* IPv6, network order, 20 bits */
-	__u32 keepalive_s; /* interval of its keepalive probes */
+	__u32 keepalive_s; /* how long the flow was idle before its keepalive probe */
 	__u16 mss;	  /* announced; 0 if it was not */
 	__u16 seg_max;	  /* largest segment payload seen from it */
 	__u16 flags;	  /* END_F_* */

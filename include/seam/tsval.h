@@ -8,7 +8,16 @@
 /* Shorter than this between first and last TSval, its tick cannot be measured. */
 #define TSVAL_MEASURE_US 50000
 
-/* How an end's TSval advances, as far as is known. */
+/* Whether it counts microseconds, as Linux can since 6.7. Soon told: they are many. */
+static inline int tsval_tick_is_1us(const struct flow_end *e)
+{
+	__u64 span = (e->tsval_ns - e->tsval0_ns) / 1000;
+	__u32 ticks = e->tsval - e->tsval0;
+
+	return span >= 200 && ticks >= span - span / 8 && ticks <= span + span / 8;
+}
+
+/* Whether it counts milliseconds, as far as is known. */
 static inline int tsval_tick_is_1ms(const struct flow_end *e)
 {
 	__u64 span = (e->tsval_ns - e->tsval0_ns) / 1000, ms = span / 1000;
@@ -32,6 +41,8 @@ static inline __u32 tsval_now(const struct flow_end *e, __u64 now)
 
 	if ((__s64)(now - e->tsval_ns) < 0)
 		return e->tsval;
+	if (tsval_tick_is_1us(e))
+		return e->tsval + since;
 	if (tsval_tick_is_1ms(e) || !span)
 		return e->tsval + since / 1000;
 	return e->tsval + ticks * since / span;

@@ -329,6 +329,8 @@ class Lab:
 			"net.ipv4.conf.all.rp_filter": 0,
 			"net.ipv4.conf.default.rp_filter": 0,
 			"net.ipv4.conf.all.send_redirects": 0,
+			# Seam's legs take it over.
+			"net.ipv4.tcp_early_retrans": 3 if self.loss_probes else 0,
 		})
 
 	def _offloads(self):
@@ -450,8 +452,14 @@ class Lab:
 	# Observation
 
 	def nstat(self, ns):
-		"""All counters of the namespace, named as nstat(8) does: TcpRetransSegs, Ip6InReceives."""
-		text = self.run(ns, ["cat", "/proc/net/netstat", "/proc/net/snmp", "/proc/net/snmp6"]).stdout
+		"""All counters of a namespace, named as nstat(8) does: TcpRetransSegs, Ip6InReceives.
+
+		Besides the lab's, "legs" is the one of the running Seam that the legs are in.
+		"""
+		argv = ["cat", "/proc/net/netstat", "/proc/net/snmp", "/proc/net/snmp6"]
+		if ns == "legs":
+			ns, argv = "box", ["nsenter", "-t", str(seam_json(self, "status")["daemon"]["pid"]), "-n", *argv]
+		text = self.run(ns, argv).stdout
 		counters, rows = {}, text.splitlines()
 		for row in rows:
 			group, colon, rest = row.partition(": ")
