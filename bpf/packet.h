@@ -157,12 +157,15 @@ static __always_inline void note_keepalive(struct flow *f, struct flow_end *me,
 					   const struct flow_end *peer, __u32 end,
 					   const struct pkt *p, __u64 now, struct seam_event *ev)
 {
+	__u64 idle;
+
 	if ((me->flags & END_F_KEEPALIVE) || p->len > 1 || p->seq + 1 != me->told_ack ||
 	    me->nxt != me->told_ack || me->told_edge == me->told_ack ||
 	    (p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) != TCP_ACK)
 		return;
 	me->flags |= END_F_KEEPALIVE;
-	me->keepalive_s = (now - f->seen_ns) / NSEC_PER_SEC;
+	idle = (now - f->seen_ns) / NSEC_PER_SEC;
+	me->keepalive_s = idle > 0xffff ? 0xffff : idle;
 	ev->type = EVENT_KEEPALIVE;
 	ev->time_ns = now;
 	ev->id = f->id;

@@ -271,11 +271,14 @@ static int start(struct daemon *d)
 		if (setns(d->inner_ns, CLONE_NEWNET))
 			return -errno;
 		err = kern_attach_inner(&d->kern, d->inner_ifindex);
+		if (!err)
+			err = primer_open(&d->primer);
 		if (setns(d->host_ns, CLONE_NEWNET))
 			return -errno;
 	}
 	if (err) {
-		log_err("attaching to the veth pair: %s", strerror(-err));
+		log_err("attaching to the veth pair, and opening raw sockets behind it: %s",
+			strerror(-err));
 		return err;
 	}
 	c->tap_ifindex = d->hold_ifindex;
@@ -385,6 +388,7 @@ int daemon_run(struct policy *policy, const char *config)
 	d->policy = policy;
 	d->config = config ? strdup(config) : NULL;
 	d->lock = d->host_ns = d->inner_ns = d->hold.fd = d->listener.fd = -1;
+	d->primer.fd4 = d->primer.fd6 = -1;
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -441,6 +445,7 @@ close:
 	ring_buffer__free(d->ring);
 	kern_close(&d->kern);
 out:
+	primer_close(&d->primer);
 	if (d->hold.fd >= 0)
 		close(d->hold.fd);
 	if (d->inner_ns >= 0)

@@ -19,6 +19,7 @@
 #include "inspect.h"
 #include "kern.h"
 #include "policy.h"
+#include "prime.h"
 
 struct daemon;
 
@@ -88,6 +89,7 @@ struct daemon {
 	int epoll;
 	int host_ns, inner_ns;
 	int hold_ifindex, veth_ifindex, inner_ifindex;
+	struct primer primer;
 	struct watch hold, events, signals, timer, listener;
 	struct ring_buffer *ring;
 	struct conn *conns;	/* hash */

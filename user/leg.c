@@ -8,12 +8,14 @@
 #include <limits.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "kern.h"
 #include "leg.h"
+#include "prime.h"
 #include "seam/tsval.h"
 
 #ifndef IPV6_TRANSPARENT
@@ -126,6 +128,7 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 	struct sockaddr_storage local, remote;
 	struct tcp_repair_window win = {};
 	socklen_t llen, rlen;
+	bool primed;
 
 	if (end == SEAM_CLIENT) {
 		llen = address(&local, key->server, key->server_port, v4);
@@ -162,7 +165,8 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 		err = -errno;
 		goto fail;
 	}
-	if ((err = queue_seq(fd, TCP_SEND_QUEUE, as->nxt)) ||
+	primed = prime_possible(f, end);
+	if ((err = queue_seq(fd, TCP_SEND_QUEUE, as->nxt - primed)) ||
 	    (err = queue_seq(fd, TCP_RECV_QUEUE, to->nxt)))
 		goto fail;
 	if (connect(fd, (void *)&remote, rlen)) {
@@ -173,7 +177,7 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 	    (err = cover_window(fd, as->edge - to->nxt)))
 		goto fail;
 	win.snd_wl1 = to->nxt;
-	win.snd_wnd = to->edge - as->nxt;
+	win.snd_wnd = to->edge - as->nxt + primed;
 	win.max_window = win.snd_wnd;
 	win.rcv_wnd = as->edge - to->nxt;
 	win.rcv_wup = to->nxt;
@@ -181,6 +185,10 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 		err = -errno;
 		goto fail;
 	}
+	/* The byte that prime_leg() acknowledges; its end has it, whatever it was. */
+	if (primed && ((err = set_int(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE)) ||
+		       (err = send(fd, "", 1, MSG_DONTWAIT) < 0 ? -errno : 0)))
+		goto fail;
 	err = set_int(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
 	if (!err)
 		return fd;

@@ -29,7 +29,7 @@
 #include "log.h"
 #include "net.h"
 
-/* The table that makes every packet from the veth pair local. */
+/* The table that makes every packet local: from the veth pair, or with NET_LOCAL_MARK. */
 #define LOCAL_TABLE 100
 #define NEXT_HOP4 "169.254.1.1"
 #define NEXT_HOP6 "fe80::1"
@@ -224,7 +224,8 @@ static int route_add(int family, int table, int type, int oif, const void *gw, s
 	return transact(nlh);
 }
 
-static int rule_add(int family, const char *iif, int table)
+/* Everything that comes in by `iif`, or has the mark, looks into `table`. */
+static int rule_add(int family, const char *iif, unsigned int mark, int table)
 {
 	char buf[MNL_SOCKET_BUFFER_SIZE];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -237,7 +238,10 @@ static int rule_add(int family, const char *iif, int table)
 	frh->table = table;
 	frh->action = FR_ACT_TO_TBL;
 	mnl_attr_put_u32(nlh, FRA_PRIORITY, 10);
-	mnl_attr_put_strz(nlh, FRA_IIFNAME, iif);
+	if (iif)
+		mnl_attr_put_strz(nlh, FRA_IIFNAME, iif);
+	else
+		mnl_attr_put_u32(nlh, FRA_FWMARK, mark);
 	return transact(nlh);
 }
 
@@ -361,7 +365,8 @@ static int inner_configure(int inner)
 	    (err = neigh_add(AF_INET, &hop4, sizeof(hop4), inner)) ||
 	    (err = route_add(AF_INET, RT_TABLE_MAIN, RTN_UNICAST, inner, &hop4, sizeof(hop4))) ||
 	    (err = route_add(AF_INET, LOCAL_TABLE, RTN_LOCAL, 1, NULL, 0)) ||
-	    (err = rule_add(AF_INET, NET_INNER_NAME, LOCAL_TABLE)))
+	    (err = rule_add(AF_INET, NET_INNER_NAME, 0, LOCAL_TABLE)) ||
+	    (err = rule_add(AF_INET, NULL, NET_LOCAL_MARK, LOCAL_TABLE)))
 		return err;
 	/* A kernel without IPv6 has no IPv6 flows either. */
 	if (access("/proc/sys/net/ipv6", F_OK))
@@ -369,7 +374,8 @@ static int inner_configure(int inner)
 	if ((err = neigh_add(AF_INET6, &hop6, sizeof(hop6), inner)) ||
 	    (err = route_add(AF_INET6, RT_TABLE_MAIN, RTN_UNICAST, inner, &hop6, sizeof(hop6))) ||
 	    (err = route_add(AF_INET6, LOCAL_TABLE, RTN_LOCAL, 1, NULL, 0)) ||
-	    (err = rule_add(AF_INET6, NET_INNER_NAME, LOCAL_TABLE)))
+	    (err = rule_add(AF_INET6, NET_INNER_NAME, 0, LOCAL_TABLE)) ||
+	    (err = rule_add(AF_INET6, NULL, NET_LOCAL_MARK, LOCAL_TABLE)))
 		return err;
 	return 0;
 }

@@ -12,6 +12,7 @@
 #define NET_VETH_NAME "seam%d"	/* host end: the first number that is free */
 #define NET_HOLD_NAME "seamh%d"
 #define NET_INNER_NAME "inner"	/* the other end, in the inner namespace */
+#define NET_LOCAL_MARK 0x5ea	/* every address is local to packets sent in there with it */
 
 /*
  * Opens the hold device: a TAP that keeps offload state (virtio-net header),

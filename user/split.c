@@ -81,6 +81,8 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 	}
 	for (end = 0; end < 2; end++) {
 		err = leg_start(c->leg[end].watch.fd);
+		if (!err && prime_possible(f, end))
+			err = prime_leg(&d->primer, c->leg[end].watch.fd, &c->key, f, end);
 		if (err) {
 			split_failed(d, c, err);
 			return;

@@ -15,7 +15,7 @@
 #include "reason.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
-#define SEAM_ABI 1
+#define SEAM_ABI 2
 
 /* Who sent a packet, and so which way it goes: up is client to server. */
 enum seam_dir {
@@ -116,14 +116,15 @@ struct flow_end {
 	__u64 tsval_ns;	  /* when tsval was seen */
 	__u32 ifindex;	  /* the port its packets come in on */
 	__u32 flow_label; /* IPv6, network order, 20 bits */
-	__u32 keepalive_s; /* how long the flow was idle before its keepalive probe */
+	__u32 rtt_us;	  /* between it and the box, from the handshake */
 	__u16 mss;	  /* announced; 0 if it was not */
 	__u16 seg_max;	  /* largest segment payload seen from it */
 	__u16 flags;	  /* END_F_* */
+	__u16 keepalive_s; /* how long the flow was idle before its keepalive probe */
 	__u8 wscale;
 	__u8 ttl;	  /* as it arrived on the box */
 	__u8 tos;	  /* TOS or traffic class of its last packet, without ECN */
-	__u8 reserved[3];
+	__u8 reserved;
 	__u64 packets;
 	__u64 bytes;	  /* payload bytes, retransmissions included */
 };

@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Flows that stay split to their end: the daemon moves every byte, and neither end notices."""
-from lab import NOTICED, SERVER, Lab, scenario, seam_json, start_seam
-from servers import LoadServer, client
+import re
+
+from lab import NOTICED, SERVER, Lab, Link, scenario, seam_json, start_seam, wait_for
+from servers import LoadServer, client, finish_client, start_client
 
 POLICY = """
 client = "cli";
@@ -25,6 +27,31 @@ def bulk(tap, lab, what, **options):
 		tap.zero(counters, NOTICED, f"{what}: {end}: noticed nothing")
 
 
+def legs(lab):
+	"""`ss -ti` of the legs, by the port of their end."""
+	pid = str(seam_json(lab, "status")["daemon"]["pid"])
+	found = lab.run("box", ["nsenter", "-t", pid, "-n", "ss", "-tniHO"]).stdout.splitlines()
+	return {line.split()[4].rsplit(":", 1)[1]: line for line in found}
+
+
+def round_trips(tap, lab):
+	"""A leg knows at once what the end it speaks for knew: its first timeout is not 3 s."""
+	LoadServer(lab, "sink", 7001)
+	for family, host in SERVER.items():
+		proc = start_client(lab, "source", host, 7001, send=200, chunk=100, pause=1500)
+		found = wait_for(lambda: len(legs(lab)) == 2 and legs(lab), f"IPv{family}: the legs")
+		to_server = found.pop("7001")
+		# The server never sends: the client's leg has seen no ack of its own but the first.
+		to_client, = found.values()
+		rtt = {end: float(re.search(r"\brtt:([\d.]+)", line)[1]) for end, line in
+			(("client", to_client), ("server", to_server))}
+		rto = max(int(re.search(r"\brto:(\d+)", line)[1]) for line in (to_client, to_server))
+		tap.ok(20 <= rtt["client"] < 60 and 6 <= rtt["server"] < 60 and rto < 1000,
+			f"IPv{family}: the legs know round trips of {rtt['client']} and {rtt['server']} ms", to_client, to_server)
+		finish_client(lab, proc)
+		wait_for(lambda: not legs(lab), f"IPv{family}: the legs to go")
+
+
 @scenario
 def main(tap):
 	with Lab() as lab:
@@ -32,3 +59,7 @@ def main(tap):
 		seam = start_seam(lab, POLICY)
 		bulk(tap, lab, "both ways", send=BULK, recv=BULK, seed=7, expect=7)
 		tap.equal(seam.stop(), 0, "seam ends")
+	with Lab(client_link=Link(delay=10), server_link=Link(delay=3), loss_probes=True) as lab:
+		seam = start_seam(lab, POLICY)
+		round_trips(tap, lab)
+		seam.stop()
