@@ -47,7 +47,6 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, __u32 ifi
 	struct room *room = room_get();
 	struct embryo *old, *e;
 	struct rule_walk walk;
-	struct flow_key rev;
 	struct options *o;
 
 	if (!ctl || !room || ctl->draining)
@@ -59,11 +58,12 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, __u32 ifi
 		count(SEAM_R_SYN_RETRANS);
 		return TC_ACT_UNSPEC;
 	}
-	__builtin_memcpy(rev.client, p->key.server, 16);
-	__builtin_memcpy(rev.server, p->key.client, 16);
-	rev.client_port = p->key.server_port;
-	rev.server_port = p->key.client_port;
-	old = bpf_map_lookup_elem(&embryos, &rev);
+	/* The key of the walk serves for the other way first: the stack is nearly used up here. */
+	__builtin_memcpy(walk.key.client, p->key.server, 16);
+	__builtin_memcpy(walk.key.server, p->key.client, 16);
+	walk.key.client_port = p->key.server_port;
+	walk.key.server_port = p->key.client_port;
+	old = bpf_map_lookup_elem(&embryos, &walk.key);
 	if (old && !(old->end[SEAM_SERVER].tcp_flags & TCP_SYN)) {
 		old->why_not = SEAM_R_SIMULTANEOUS;
 		count(SEAM_R_SIMULTANEOUS);
@@ -227,22 +227,22 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 					  enum seam_end likely, __u32 ifindex, __u64 now)
 {
 	struct room *room = room_get();
-	struct flow_key key, rev;
+	struct flow_key key;
 	struct embryo *e;
 	struct flow *old;
 	bool from_client = true;
 
 	if (!room)
 		return 0;
-	__builtin_memcpy(rev.client, p->key.server, 16);
-	__builtin_memcpy(rev.server, p->key.client, 16);
-	rev.client_port = p->key.server_port;
-	rev.server_port = p->key.client_port;
 	key = p->key;
 	e = bpf_map_lookup_elem(&embryos, &key);
 	if (!e) {
+		/* One key for both ways: the stack is nearly used up here. */
 		from_client = false;
-		key = rev;
+		__builtin_memcpy(key.client, p->key.server, 16);
+		__builtin_memcpy(key.server, p->key.client, 16);
+		key.client_port = p->key.server_port;
+		key.server_port = p->key.client_port;
 		e = bpf_map_lookup_elem(&embryos, &key);
 	}
 	if (!e) {
