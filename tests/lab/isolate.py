@@ -20,6 +20,7 @@ import time
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWPID = 0x20000000
+MS_BIND, MS_REC, MS_PRIVATE = 1 << 12, 1 << 14, 1 << 18
 PR_SET_PDEATHSIG = 1
 INNER = "SEAM_LAB_INNER"
 GRACE = 20	# seconds the script has to tear down after a signal
@@ -56,12 +57,36 @@ def _status(status):
 	return code if code >= 0 else 128 - code
 
 
+def _checked(name, *args):
+	if getattr(_libc, name)(*args) != 0:
+		err = ctypes.get_errno()
+		raise OSError(err, f"{name}: {os.strerror(err)}")
+
+
+def _private_mounts():
+	"""No mount made from here on is seen outside.
+
+	In a chroot `/` is no mount point, so that its propagation cannot be changed, nor does
+	`ip netns exec` work: then go to the root of the mount namespace, and make it one.
+	"""
+	cwd, root = os.getcwd(), os.open("/", os.O_PATH)
+	with open("/proc/self/ns/mnt") as ns:
+		_checked("setns", ns.fileno(), CLONE_NEWNS)
+	_checked("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+	path = os.readlink(f"/proc/self/fd/{root}")
+	if path != "/":
+		_checked("mount", path.encode(), path.encode(), None, MS_BIND | MS_REC, None)
+		os.chroot(path)
+	os.close(root)
+	os.chdir(cwd)
+
+
 def _init():
 	"""PID 1: mounts, the script as PID 2, and reaping."""
 	_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 	os.setsid()	# a terminal's ^C reaches only the original process
+	_private_mounts()
 	mounts = (
-		["mount", "--make-rprivate", "/"],
 		["mount", "-t", "proc", "proc", "/proc"],
 		["mount", "-t", "tmpfs", "-o", "mode=755", "seam-lab", "/run"],
 	)
