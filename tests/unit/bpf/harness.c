@@ -86,6 +86,20 @@ static const char *const network[] = {
 	"neigh add fd02::2 lladdr 02:00:00:00:02:02 dev s0 nud permanent",
 };
 
+/* No mount from here on is seen outside; in a chroot too, where `/` is no mount point to ask that of. */
+static void private_mounts(void)
+{
+	int root = open("/", O_PATH), ns = open("/proc/self/ns/mnt", O_RDONLY);
+	char cwd[4096];
+
+	if (root < 0 || ns < 0 || !getcwd(cwd, sizeof(cwd)) || setns(ns, CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    fchdir(root) || chroot(".") || chdir(cwd))
+		die("making mounts private");
+	close(root);
+	close(ns);
+}
+
 void harness_start(const char *name)
 {
 	static char out[1 << 16];
@@ -100,8 +114,8 @@ void harness_start(const char *name)
 	}
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS))
 		die("unshare");
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount("sysfs", "/sys", "sysfs", 0, NULL) || mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL))
+	private_mounts();
+	if (mount("sysfs", "/sys", "sysfs", 0, NULL) || mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL))
 		die("mount");
 	write_file("/proc/sys/net/ipv4/ip_forward", "1");
 	write_file("/proc/sys/net/ipv6/conf/all/forwarding", "1");
@@ -232,6 +246,12 @@ void daemon_beat(void)
 	control_map->heartbeat_ns = ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
+void daemon_gone(void)
+{
+	control_map->heartbeat_ns = 1;
+	control_map->patience_ms = 1; /* whatever the machine's uptime */
+}
+
 static void clear(int fd)
 {
 	__u8 key[64];
@@ -287,6 +307,10 @@ void policy(const struct seam_rule *lines, int n)
 
 	if (bpf_obj_get_info_by_fd(bpf_map__fd(port->maps.rules), &info, &len))
 		die("rules");
+	/* Before Linux 6.2 an inner map without BTF does not equal one with it. */
+	opts.btf_fd = bpf_object__btf_fd(port->obj);
+	opts.btf_key_type_id = info.btf_key_type_id;
+	opts.btf_value_type_id = info.btf_value_type_id;
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "rules", sizeof(__u32), sizeof(*lines),
 			    SEAM_RULES_MAX, &opts);
 	if (fd < 0)

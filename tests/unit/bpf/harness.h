@@ -112,6 +112,7 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void fresh(const struct conn *c);
 struct control *control(void);
 void daemon_beat(void);
+void daemon_gone(void);
 void policy(const struct seam_rule *lines, int n);
 /* A table of one line for everything. */
 void policy_all(enum rule_action action, __u8 flags);

@@ -109,7 +109,7 @@ static void others(void)
 static void gone(void)
 {
 	asked(false);
-	control()->heartbeat_ns = 1;
+	daemon_gone();
 	STEPS({ "the daemon is gone: passes", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), PASS, .counts = "daemon_gone",
 		.flow = "state=passed reason=daemon_gone c.nxt=301 -bypass -want_up -want_down" },
 	      { "and so on", CLIENT, UP(.seq = 301, .ack = 1, .len = 300), PASS, .counts = "", .flow = "c.nxt=601" });
@@ -119,7 +119,7 @@ static void gone(void)
 	STEPS({ "no hold device: passes", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), PASS, .counts = "daemon_gone" });
 
 	asked(false);
-	control()->heartbeat_ns = 1;
+	daemon_gone();
 	STEPS({ "fail answer block", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "+fail_block",
 		.counts = "daemon_gone block_rst", .flow = "state=blocked reason=daemon_gone c.nxt=1",
 		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 1, .ack = 301,
@@ -161,17 +161,17 @@ static void timer(void)
 	ctl_is("split: the timer was faster", CTL_SPLIT, SEAM_R_NEED_MORE, 0, 0, "state=splitting reason=hold_time");
 
 	asked(false);
-	control()->hold_max_us = 20000;
-	control()->patience_ms = 10;
+	control()->hold_max_us = 200000;
+	control()->patience_ms = 100;
 	daemon_beat();
-	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "srtt_us=19000", .flow = "state=held" });
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "srtt_us=190000", .flow = "state=held" });
 	waits_for("the daemon died meanwhile: passes", "state=passed reason=daemon_gone held_in=1 held_out=1");
 
 	asked(false);
-	control()->hold_max_us = 20000;
-	control()->patience_ms = 10;
+	control()->hold_max_us = 200000;
+	control()->patience_ms = 100;
 	daemon_beat();
-	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "srtt_us=19000 +fail_block", .flow = "state=held" });
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "srtt_us=190000 +fail_block", .flow = "state=held" });
 	waits_for("or is blocked", "state=blocked reason=daemon_gone +block_rst");
 
 	asked(false);

@@ -185,7 +185,7 @@ static void endings(void)
 	ctl_is("abort", CTL_ABORT, SEAM_R_INSPECTOR, 3, 0, "c+rst_ok s+rst_ok state=split");
 
 	split(false);
-	control()->heartbeat_ns = 1;
+	daemon_gone();
 	STEPS({ "the daemon is gone", CLIENT, UP(.seq = 101, .ack = 51, .len = 5), REDIRECT, .counts = "daemon_gone block_rst",
 		.flow = "state=blocked reason=daemon_gone +aborted",
 		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 51, .ack = 106, .opts = "nop nop ts=905:110" } });
