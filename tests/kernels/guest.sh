@@ -29,7 +29,8 @@ check() {
 	else
 		failed=$((failed + 1))
 		echo "not ok $count - $name"
-		tail -n "${LINES_SHOWN:-12}" /tmp/check.log | cut -c1-300 | sed 's/^/# /'
+		# Of TAP, what failed and its diagnostics.
+		grep -v '^ok ' /tmp/check.log | tail -n "${LINES_SHOWN:-12}" | cut -c1-300 | sed 's/^/# /'
 	fi
 }
 
@@ -130,7 +131,7 @@ for o in /t/bpf/*.bpf.o; do
 	LINES_SHOWN=40 check "$(basename "$o") loads" loads "$o"
 done
 for t in /t/bpf_test_*; do
-	[ -x "$t" ] && check "$(basename "$t")" "$t"
+	[ -x "$t" ] && LINES_SHOWN=40 check "$(basename "$t")" "$t"
 done
 
 sysctl -qw net.ipv4.ip_forward=1

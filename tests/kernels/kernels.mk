@@ -2,10 +2,17 @@
 # Seam on Debian's packaged kernels, in qemu; included by the Makefile.
 
 KERNELS ?= linux-image-cloud-amd64 linux-image-6.12-cloud-amd64
-KERNEL_TEST_PACKAGES := qemu-system-x86 busybox-static cpio kmod xz-utils xdp-tools
 
-.PHONY: check-kernels
-check-kernels: $(O)/seam $(BPF_TESTS)
+.PHONY: deps-kernels check-kernels check-kernels-run
+deps-kernels:
+	scripts/deps build test kernels
+
+# In a make of its own, as check.
+check-kernels: deps-kernels
+	$(MAKE) --no-print-directory check-kernels-run
+
+check-kernels-run: $(O)/seam $(BPF_TESTS)
 	@failed=; for k in $(KERNELS); do \
 		tests/kernels/run.sh $(O) $$k || failed="$$failed $$k"; done; \
-		test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+		if [ -n "$$failed" ]; then echo "check-kernels: failed on$$failed"; exit 1; fi; \
+		echo "check-kernels: passed on $(KERNELS)"

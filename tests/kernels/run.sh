@@ -42,6 +42,8 @@ add() {
 
 mkdir -p "$root"/{bin,proc,sys,dev,tmp,run,etc,modules,t/bpf}
 add /bin/busybox /bin/busybox
+# For system() and popen(): busybox's shell takes its own applets before PATH.
+add "$(readlink -f /bin/sh)" /bin/sh
 for p in $programs; do
 	path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$p") || { echo "$p is missing" >&2; exit 1; }
 	add "$(readlink -f "$path")" "/usr/sbin/$p"
@@ -54,6 +56,7 @@ for t in "$out"/tests/bpf_test_*; do
 	if [ -x "$t" ]; then add "$t" "/t/$(basename "$t")"; fi
 done
 cp "$out"/*.bpf.o "$root/t/bpf/"
+install -D "$here/../unit/bpf/verified.txt" "$root/tests/unit/bpf/verified.txt"
 # libxdp looks for its dispatcher here.
 mkdir -p "$root/usr/lib/x86_64-linux-gnu/bpf"
 cp /usr/lib/x86_64-linux-gnu/bpf/xdp-dispatcher.o "$root/usr/lib/x86_64-linux-gnu/bpf/"
