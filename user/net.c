@@ -313,8 +313,10 @@ static int steer_packets(const char *name)
 	if (child < 0)
 		return -errno;
 	if (!child) {
-		if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-		    mount("sysfs", "/sys", "sysfs", 0, NULL))
+		if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
+			_exit(errno);
+		/* Busy: the one mounted is this namespace's already. */
+		if (mount("sysfs", "/sys", "sysfs", 0, NULL) && errno != EBUSY)
 			_exit(errno);
 		fd = open(path, O_WRONLY | O_CLOEXEC);
 		_exit(fd >= 0 && write(fd, mask, n) == (ssize_t)n ? 0 : errno);

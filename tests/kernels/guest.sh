@@ -85,6 +85,10 @@ start_seam() { # CLIENT-IF SERVER-IF XDP
 	done
 }
 
+no_warning() {
+	! grep warning /tmp/seam.log
+}
+
 # transfer PORT BYTES: there and back, in chunks with pauses; both hashes are the same
 transfer() {
 	: > /tmp/server.err
@@ -139,6 +143,7 @@ ip link add c0 type veth peer name cli
 ip link add s0 type veth peer name srv
 plug client c0 1; plug server s0 2; box cli 1; box srv 2
 check "veth: seam starts" start_seam cli srv off
+check "veth: in the first network namespace too it has nothing to warn of" no_warning
 check "veth: a connection is inspected, and arrives whole" transfer 7000 3000000
 check "veth: it was merged" was_merged
 check "veth: seam ends" ended
