@@ -39,7 +39,8 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 	f->state = to;
 	f->reason = reason;
 	f->changed_ns = now;
-	if (to != FLOW_MONITORED && to != FLOW_PASSED)
+	/* Of no other flow does the daemon need to hear. */
+	if (to == FLOW_HELD || to == FLOW_SPLITTING || to == FLOW_BLOCKED)
 		f->flags |= FLOW_F_HISTORY;
 
 	ev->time_ns = now;
