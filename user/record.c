@@ -83,6 +83,10 @@ void record_json(const struct seam_record *rec, bool blocked, json_t *to)
 			json_object_set_new(http, "malformed", json_true());
 		json_object_set_new(to, "http", http);
 	}
+	if (rec->bytes[SEAM_UP] || rec->bytes[SEAM_DOWN])
+		json_object_set_new(to, "inspected",
+			json_pack("{s:I, s:I}", "bytes_toserver", (json_int_t)rec->bytes[SEAM_UP],
+				  "bytes_toclient", (json_int_t)rec->bytes[SEAM_DOWN]));
 	if (rec->pattern_matches)
 		json_object_set_new(to, "alert",
 			json_pack("{s:s, s:s, s:s, s:I, s:s, s:i}", "action",
