@@ -64,6 +64,7 @@ static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 no
 		move(f, FLOW_PASSED, c->reason, now, ev);
 	} else {
 		f->flags |= FLOW_F_RELEASE;
+		f->release = c->reason;
 		f->released_ns = now;
 	}
 	return 0;

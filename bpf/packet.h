@@ -112,20 +112,37 @@ static __always_inline void open_window(const struct flow_end *me, struct flow_e
 				  peer->told_ack + ((__u32)v->wnd << me->wscale));
 }
 
-/* First payload of a flow whose policy asks for it. Lock held. */
+/*
+ * First payload of a flow whose policy asks for it. A FIN without any counts: had
+ * it gone by, the legs of a later split would wait for it for ever. Lock held.
+ */
 static __always_inline bool wants_hold(const struct flow *f, __u32 end, const struct pkt *p)
 {
 	__u32 want = end == SEAM_CLIENT ? FLOW_F_WANT_UP : FLOW_F_WANT_DOWN;
 
 	return f->state == FLOW_MONITORED && (f->flags & want) &&
-	       (p->len || (p->flags & (TCP_FIN | TCP_RST)));
+	       (p->len || (p->flags & TCP_FIN));
+}
+
+/* A packet of a blocked flow. The first one tells both ends. Lock held. */
+static __always_inline void refuse(struct flow *f, const struct flow_end *me, struct flow_end *peer,
+				   struct verdict *v)
+{
+	v->where = f->flags & FLOW_F_BLOCK_RST ? TO_RST : TO_DROP;
+	v->why = v->where == TO_DROP ? SEAM_R_BLOCK_DROP : 0;
+	if ((f->flags & FLOW_F_RST_BOTH) && v->where == TO_RST) {
+		f->flags &= ~FLOW_F_RST_BOTH;
+		v->rst_fwd = true;
+		v->seq = me->nxt;
+		peer->flags |= END_F_RST_SENT;
+	}
 }
 
 /* All held packets are out again. Lock held. */
 static __always_inline void released(struct flow *f, __u64 now, struct seam_event *ev)
 {
 	f->flags &= ~(FLOW_F_RELEASE | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
-	move(f, FLOW_PASSED, SEAM_R_RULE, now, ev);
+	move(f, FLOW_PASSED, f->release, now, ev);
 }
 
 /*
@@ -186,8 +203,14 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		note_keepalive(f, me, peer, end, p, now, ev);
 	if (source == FROM_PORT) {
 		track_sender(f, me, p, seg, ifindex, now);
+	} else if (f->held_out == f->held_in && !(payload && seq_after(p->end, me->nxt))) {
+		/* Written off, and meanwhile its sender has sent it again. */
+		v->where = TO_DROP;
+		v->why = SEAM_R_HOLD_LOST;
+		v->flags = f->flags;
+		return;
 	} else {
-		if (f->held_out != f->held_in) /* or it was written off already */
+		if (f->held_out != f->held_in)
 			f->held_out++;
 		f->held_bytes -= f->held_bytes < p->len ? f->held_bytes : p->len;
 		f->released_ns = now;
@@ -197,20 +220,20 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	switch (f->state) {
 	case FLOW_MONITORED:
 		track_ack(f, me, peer, p, now);
-		if (wants_hold(f, end, p) && p->len) {
-			if (!daemon_alive(ctl, now) || !ctl->tap_ifindex) {
-				fail(f, SEAM_R_DAEMON_GONE, now, ev);
-				v->where = f->state == FLOW_BLOCKED ? TO_RST : TO_STACK;
-				if (f->state == FLOW_PASSED)
-					track_data(f, me, peer, p);
+		if (wants_hold(f, end, p)) {
+			if (daemon_alive(ctl, now) && ctl->tap_ifindex) {
+				f->flags |= FLOW_F_BYPASS;
+				move(f, FLOW_HELD,
+				     end == SEAM_CLIENT ? SEAM_R_FIRST_PAYLOAD : SEAM_R_SERVER_FIRST,
+				     now, ev);
+				into_hold(f, p, ctl, v, now);
 				break;
 			}
-			f->flags |= FLOW_F_BYPASS;
-			move(f, FLOW_HELD,
-			     end == SEAM_CLIENT ? SEAM_R_FIRST_PAYLOAD : SEAM_R_SERVER_FIRST,
-			     now, ev);
-			into_hold(f, p, ctl, v, now);
-			break;
+			fail(f, SEAM_R_DAEMON_GONE, now, ev);
+			if (f->state == FLOW_BLOCKED) {
+				refuse(f, me, peer, v);
+				break;
+			}
 		}
 		track_data(f, me, peer, p);
 		v->where = TO_STACK;
@@ -327,14 +350,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		break;
 
 	case FLOW_BLOCKED:
-		v->where = f->flags & FLOW_F_BLOCK_RST ? TO_RST : TO_DROP;
-		v->why = v->where == TO_DROP ? SEAM_R_BLOCK_DROP : 0;
-		if ((f->flags & FLOW_F_RST_BOTH) && v->where == TO_RST) {
-			f->flags &= ~FLOW_F_RST_BOTH;
-			v->rst_fwd = true;
-			v->seq = me->nxt;
-			peer->flags |= END_F_RST_SENT;
-		}
+		refuse(f, me, peer, v);
 		break;
 	}
 	v->flags = f->flags;
@@ -402,7 +418,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	if (!p->ts && p->payload - p->l4 > 20 && (f->flags & FLOW_F_TSTAMP))
 		find_tstamp(ctx, p);
 	/* The timer wants map operations, which a lock forbids. */
-	if (wants_hold(f, end, p) && p->len && !hold_start(f, key, ctl)) {
+	if (wants_hold(f, end, p) && !hold_start(f, key, ctl)) {
 		bpf_spin_lock(&f->lock);
 		if (f->state == FLOW_MONITORED)
 			fail(f, SEAM_R_NO_MEMORY, now, ev);

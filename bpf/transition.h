@@ -178,7 +178,7 @@ static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct 
 	f->held_out = f->held_in;
 	f->held_bytes = 0;
 	if (f->flags & FLOW_F_FAIL_BLOCK) {
-		f->flags |= FLOW_F_BLOCK_RST;
+		f->flags |= FLOW_F_BLOCK_RST | FLOW_F_RST_BOTH;
 		move(f, FLOW_BLOCKED, reason, now, ev);
 	} else {
 		move(f, FLOW_PASSED, reason, now, ev);

@@ -135,7 +135,7 @@ struct flow {
 	__u8 state;	   /* enum flow_state */
 	__u8 reason;	   /* enum seam_reason of the last transition */
 	__u8 why_not;	   /* enum seam_reason: why it cannot be split */
-	__u8 reserved0;
+	__u8 release;	   /* enum seam_reason: why held packets are let go (FLOW_F_RELEASE) */
 	__u32 flags;	   /* FLOW_F_* */
 	__u16 rule;	   /* number of the deciding rule, from 1; 0: default */
 	__u16 policy;	   /* generation of the policy that decided */

@@ -69,8 +69,12 @@ static void others(void)
 		.flow = "state=held reason=server_first s.nxt=1 held_in=1" });
 
 	asked(false);
-	STEPS({ "FIN without payload is not held", CLIENT, UP(.seq = 1, .ack = 1, .flags = "FA"), PASS, .counts = "",
-		.flow = "state=monitored c+fin" });
+	STEPS({ "FIN without payload is held, or its leg would never see it", CLIENT, UP(.seq = 1, .ack = 1, .flags = "FA"),
+		REDIRECT, .counts = "first_payload", .flow = "state=held held_in=1 c-fin" });
+
+	asked(false);
+	STEPS({ "RST without payload is not held", CLIENT, { .flags = "R", .seq = 1 }, PASS, .counts = "rst",
+		.flow = "state=closing c+rst" });
 
 	asked(false);
 	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT },
@@ -85,7 +89,8 @@ static void others(void)
 		.counts = "hold_bytes", .flow = "held_bytes=2000 held_in=2 state=held" });
 
 	asked(false);
-	STEPS({ "back from the queue, and no such flow", HOLD, UP(.seq = 1, .ack = 1), PASS, .flow = "state=monitored" });
+	STEPS({ "back from the queue, and nothing was held", HOLD, UP(.seq = 1, .ack = 1), DROP, .counts = "hold_lost",
+		.flow = "state=monitored" });
 	conn.cport++;
 	STEPS({ "back from the queue, and no such flow", HOLD, UP(.seq = 1, .ack = 1), DROP, .counts = "hold_lost" });
 
@@ -121,8 +126,8 @@ static void gone(void)
 	asked(false);
 	daemon_gone();
 	STEPS({ "fail answer block", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "+fail_block",
-		.counts = "daemon_gone block_rst", .flow = "state=blocked reason=daemon_gone c.nxt=1",
-		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 1, .ack = 301,
+		.counts = "daemon_gone block_rst=2", .flow = "state=blocked reason=daemon_gone c.nxt=1",
+		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 1, .ack = 301, .ttl = 63,
 				       .opts = "nop nop ts=905:110" } });
 
 	/* The timer found the daemon late; it was not dead, and writes the packet back. */
@@ -131,6 +136,7 @@ static void gone(void)
 	ctl_is("recover: the fail answer", CTL_RECOVER, SEAM_R_RESTART, 0, 0, "state=passed held_in=1 held_out=1");
 	STEPS({ "the packet comes back after all", HOLD, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .wire = true,
 		.flow = "held_in=1 held_out=1 c.nxt=301" });
+	STEPS({ "but not once it has been sent again", HOLD, UP(.seq = 1, .ack = 1, .len = 300), DROP, .counts = "hold_lost" });
 	usleep(1000);
 	STEPS({ "and the flow is not held up by it", CLIENT, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT, .wire = true,
 		.flow = "c.nxt=311 held_in=1" });
