@@ -18,6 +18,21 @@ struct conn *conn_find(struct daemon *d, const struct flow_key *key)
 	return c;
 }
 
+/*
+ * How much a rule may wait for: the policy's limit, or all that the client can
+ * send while the server acknowledges nothing. Rather than fill a window to the
+ * last byte it waits (RFC 9293 3.8.6.2.1).
+ */
+static size_t head_limit(const struct policy *p, const struct flow *f)
+{
+	const struct flow_end *server = &f->end[SEAM_SERVER];
+	__u32 window = server->edge - f->end[SEAM_CLIENT].nxt;
+	__u32 segment = server->mss ? server->mss : 536;
+	__u32 most = window - (segment < window / 2 ? segment : window / 2) + 1;
+
+	return most < p->hold.bytes ? most : p->hold.bytes;
+}
+
 struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct flow *f)
 {
 	struct conn *c = calloc(1, sizeof(*c));
@@ -28,8 +43,10 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 	c->key = *key;
 	c->id = f->id;
 	c->flow_flags = f->flags;
-	c->base = f->end[SEAM_CLIENT].nxt;
+	c->base[SEAM_CLIENT] = f->end[SEAM_CLIENT].nxt;
+	c->base[SEAM_SERVER] = f->end[SEAM_SERVER].nxt;
 	c->policy = policy_get(d->policy);
+	c->head_limit = head_limit(c->policy, f);
 	c->facts.key = *key;
 	c->facts.rec = &c->rec;
 	c->held_tail = &c->held;
@@ -63,7 +80,8 @@ static void keep_record(struct daemon *d, const struct conn *c)
 {
 	struct seam_record rec;
 
-	if (!c->rec.tls.seen && !c->rec.http.seen && !c->rec.pattern.matches)
+	if (!c->rec.tls.seen && !c->rec.http.seen && !c->rec.pattern.matches &&
+	    !c->rec.bytes[SEAM_UP] && !c->rec.bytes[SEAM_DOWN])
 		return;
 	record_from(&c->rec, &rec);
 	bpf_map_update_elem(d->kern.maps.records, &c->id, &rec, BPF_ANY);
@@ -107,20 +125,17 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 	int err;
 
 	if (c->rule && op == CTL_BLOCK && c->rule->block_rst)
-		ctl.flags = FLOW_F_BLOCK_RST | FLOW_F_RST_BOTH;
+		/* What its legs say as they close arrives after this, or before. */
+		ctl.flags = FLOW_F_BLOCK_RST |
+			    (c->phase == CONN_HELD ? FLOW_F_RST_BOTH : FLOW_F_ABORTED);
 	err = kern_ctl(&d->kern, &ctl);
 	if (out)
 		*out = ctl.flow;
 	return err;
 }
 
-const struct policy_rule *conn_decide(struct daemon *d, struct conn *c)
+static void classify(struct conn *c)
 {
-	bool more = false;
-
-	(void)d;
-	if (c->rule)
-		return c->rule;
 	if (!c->facts.server_first_known && c->head_len) {
 		c->facts.server_first_known = true;
 		c->facts.server_first = false;
@@ -133,6 +148,32 @@ const struct policy_rule *conn_decide(struct daemon *d, struct conn *c)
 		c->facts.http = http_classify(c->head, c->head_len, &c->rec);
 		c->facts.http_known = c->facts.http != CLASSIFY_MORE;
 	}
+}
+
+void conn_client_done(struct conn *c)
+{
+	classify(c);
+	c->facts.tls_known = c->facts.http_known = c->facts.server_first_known = true;
+	if (c->facts.tls == CLASSIFY_MORE)
+		c->facts.tls = CLASSIFY_NO;
+	if (c->facts.http == CLASSIFY_MORE)
+		c->facts.http = CLASSIFY_NO;
+}
+
+void conn_server_spoke(struct conn *c)
+{
+	if (!c->facts.server_first_known && !c->head_len)
+		c->facts.server_first = true;
+	conn_client_done(c);
+}
+
+const struct policy_rule *conn_decide(struct conn *c)
+{
+	bool more = false;
+
+	if (c->rule)
+		return c->rule;
+	classify(c);
 	return policy_decide(c->policy, &c->facts, &more);
 }
 
@@ -235,7 +276,7 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 	case FLOW_NONE:
 	case FLOW_BLOCKED:
 	case FLOW_CLOSING:
-		if (c && c->phase != CONN_HELD)
+		if (c)
 			conn_over(d, c, ev);
 		return;
 	case FLOW_PASSED:
@@ -253,6 +294,26 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 	}
 }
 
+void conn_give_up(struct daemon *d, struct conn *c)
+{
+	const struct policy_rule *rule = &c->policy->default_rule;
+
+	if (c->policy->hold.block) {
+		conn_block(d, c, rule, SEAM_R_UNDECIDED);
+		return;
+	}
+	conn_decided(d, c, rule);
+	c->let_go = true;
+	c->deadline_ns = 0;
+	conn_close_inspectors(c);
+	if (c->phase == CONN_HELD) {
+		hold_pass(d, c, SEAM_R_UNDECIDED);
+		return;
+	}
+	split_try_merge(d, c, SEAM_R_UNDECIDED);
+	relay_run(d, c);
+}
+
 static void conn_deadline(struct daemon *d, struct conn *c)
 {
 	c->deadline_ns = 0;
@@ -260,20 +321,7 @@ static void conn_deadline(struct daemon *d, struct conn *c)
 		split_reset(d, c);
 		conn_free(d, c);
 	} else if (!c->rule) {
-		const struct policy_rule *rule = &c->policy->default_rule;
-
-		if (c->policy->hold.block) {
-			conn_block(d, c, rule, SEAM_R_UNDECIDED);
-		} else if (c->phase == CONN_HELD) {
-			conn_ctl(d, c, CTL_PASS, SEAM_R_UNDECIDED, 0, NULL);
-			hold_release(d, c);
-			conn_free(d, c);
-		} else {
-			conn_decided(d, c, rule);
-			c->let_go = true;
-			conn_close_inspectors(c);
-			relay_run(d, c);
-		}
+		conn_give_up(d, c);
 	} else if (!c->let_go) {
 		c->let_go = true;
 		conn_close_inspectors(c);

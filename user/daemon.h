@@ -62,7 +62,7 @@ struct conn {
 	uint64_t id;
 	enum conn_phase phase;
 	uint32_t flow_flags;	/* FLOW_F_* when it was first seen */
-	uint32_t base;		/* sequence number of the client's first payload byte */
+	uint32_t base[2];	/* sequence number of each end's first payload byte */
 	struct policy *policy;
 	const struct policy_rule *rule; /* NULL: undecided */
 	bool let_go;		/* decided, and nobody inspects any more */
@@ -71,6 +71,7 @@ struct conn {
 	struct held *held, **held_tail;
 	uint8_t *head;		/* the client's first bytes, while undecided */
 	size_t head_len;
+	size_t head_limit;	/* of head_len: after that many a rule is waited for no longer */
 	struct conn_leg leg[2];	/* by enum seam_end that it faces */
 	void *inspect[POLICY_INSPECTORS_MAX]; /* NULL: has let go */
 	size_t memory;		/* bytes of inspector memory */
@@ -118,8 +119,14 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 void conn_free(struct daemon *d, struct conn *c);
 /* Gives back the memory of conns freed in this turn of the loop. */
 void conn_bury(struct daemon *d);
-/* Whether the flow's rule is known by now; walks the policy with what is seen. */
-const struct policy_rule *conn_decide(struct daemon *d, struct conn *c);
+/* The flow's rule, if it is known by now; walks the policy with what is seen. */
+const struct policy_rule *conn_decide(struct conn *c);
+/* The client has said all it will before it is answered: what it is is known. */
+void conn_client_done(struct conn *c);
+/* The server has spoken: nothing more of the client is waited for. */
+void conn_server_spoke(struct conn *c);
+/* A limit has passed without a rule: the policy's answer. May free the conn. */
+void conn_give_up(struct daemon *d, struct conn *c);
 /* Takes the rule as decided and opens its inspectors. Negative errno: no memory. */
 int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rule);
 void conn_close_inspectors(struct conn *c);
@@ -138,6 +145,8 @@ void hold_ready(struct daemon *d, struct watch *w, uint32_t events);
 /* Puts all held packets of a flow back, in order, for the kernel to judge. */
 void hold_release(struct daemon *d, struct conn *c);
 void hold_drop(struct conn *c);
+/* Lets a held flow go; frees the conn, unless it is to be merged first. */
+void hold_pass(struct daemon *d, struct conn *c, __u8 reason);
 /* Decides on a held flow if that is possible by now, and acts on it. */
 void hold_decide(struct daemon *d, struct conn *c);
 

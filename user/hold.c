@@ -45,13 +45,13 @@ void hold_drop(struct conn *c)
 /* Takes what continues the client's first bytes; the rest comes through a leg. */
 static void head_add(struct conn *c, const struct frame *f)
 {
-	uint32_t off = f->seq - c->base, skip;
+	uint32_t off = f->seq - c->base[SEAM_CLIENT], skip;
 	uint8_t *head;
 
 	if (c->rule || !f->len || off > c->head_len)
 		return; /* decided, empty, or a gap: the timer will make a split of it */
 	skip = c->head_len - off;
-	if (skip >= f->len || c->head_len + f->len > c->policy->hold.bytes)
+	if (skip >= f->len)
 		return;
 	head = realloc(c->head, c->head_len + f->len - skip);
 	if (!head)
@@ -61,42 +61,11 @@ static void head_add(struct conn *c, const struct frame *f)
 	c->head_len += f->len - skip;
 }
 
-void hold_decide(struct daemon *d, struct conn *c)
+void hold_pass(struct daemon *d, struct conn *c, __u8 reason)
 {
-	const struct policy_rule *rule = conn_decide(d, c);
 	struct flow f;
-	int err;
 
-	if (!rule)
-		return;
-	switch (rule->action) {
-	case RULE_BLOCK:
-		conn_block(d, c, rule, SEAM_R_RULE);
-		return;
-	case RULE_INSPECT:
-		err = conn_decided(d, c, rule);
-		if (err) {
-			/* No memory to inspect with: the rule's fail answer. */
-			if (rule->fail_block) {
-				conn_block(d, c, rule, SEAM_R_NO_MEMORY);
-				return;
-			}
-			break;
-		}
-		err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_RULE, 0, &f);
-		if (!err) {
-			split_build(d, c, &f);
-			return;
-		}
-		log_debug("flow %llu: split: %s", (unsigned long long)c->id, strerror(-err));
-		if (err == -EAGAIN)
-			return; /* something is in flight yet; the next packet asks again */
-		break;
-	default:
-		conn_decided(d, c, rule);
-	}
-	err = conn_ctl(d, c, CTL_PASS, rule->number ? SEAM_R_RULE : SEAM_R_DEFAULT, 0, &f);
-	if (err == -EBUSY) {
+	if (conn_ctl(d, c, CTL_PASS, reason, 0, &f) == -EBUSY) {
 		/* The timer was faster: a split it is, to be merged at once. */
 		c->let_go = true;
 		conn_close_inspectors(c);
@@ -105,6 +74,38 @@ void hold_decide(struct daemon *d, struct conn *c)
 	}
 	hold_release(d, c);
 	conn_free(d, c);
+}
+
+void hold_decide(struct daemon *d, struct conn *c)
+{
+	const struct policy_rule *rule = conn_decide(c);
+	struct flow f;
+	int err;
+
+	if (!rule) {
+		if (c->head_len >= c->head_limit)
+			conn_give_up(d, c);
+		return;
+	}
+	if (rule->action == RULE_BLOCK) {
+		conn_block(d, c, rule, SEAM_R_RULE);
+		return;
+	}
+	err = conn_decided(d, c, rule);
+	if (err && rule->fail_block) {
+		/* No memory to inspect with: the rule's fail answer. */
+		conn_block(d, c, rule, SEAM_R_NO_MEMORY);
+		return;
+	}
+	if (rule->action == RULE_INSPECT && !err) {
+		err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_RULE, 0, &f);
+		if (!err) {
+			split_build(d, c, &f);
+			return;
+		}
+		log_debug("flow %llu: split: %s", (unsigned long long)c->id, strerror(-err));
+	}
+	hold_pass(d, c, rule->number ? SEAM_R_RULE : SEAM_R_DEFAULT);
 }
 
 static struct conn *conn_for(struct daemon *d, const struct frame *f, enum seam_end *end)
@@ -131,14 +132,23 @@ static struct conn *conn_for(struct daemon *d, const struct frame *f, enum seam_
 	if ((flow.state != FLOW_HELD && flow.state != FLOW_SPLITTING) ||
 	    (flow.flags & FLOW_F_RELEASE))
 		return NULL;
-	c = conn_new(d, &key, &flow);
-	if (!c)
-		return NULL;
-	if (*end == SEAM_SERVER) {
-		c->facts.server_first_known = true;
-		c->facts.server_first = true;
+	return conn_new(d, &key, &flow);
+}
+
+/* What a held packet says about who speaks, and whether more is to come. */
+static void note_frame(struct conn *c, const struct frame *f, enum seam_end end)
+{
+	uint32_t upto = f->seq + f->len - c->base[end];
+
+	if (end == SEAM_SERVER) {
+		/* Not a keepalive probe with a byte in it. */
+		if ((f->len && (int32_t)upto > 0) || (f->flags & (TH_FIN | TH_RST)))
+			conn_server_spoke(c);
+		return;
 	}
-	return c;
+	head_add(c, f);
+	if ((f->flags & (TH_FIN | TH_RST)) && upto == c->head_len)
+		conn_client_done(c);
 }
 
 static void one_frame(struct daemon *d, size_t len)
@@ -165,16 +175,7 @@ static void one_frame(struct daemon *d, size_t len)
 	memcpy(h->data, d->buf, len);
 	*c->held_tail = h;
 	c->held_tail = &h->next;
-	if (end == SEAM_CLIENT)
-		head_add(c, &f);
-	if (f.flags & (TH_FIN | TH_RST)) {
-		/* It ends here: what is not known by now will not be. */
-		c->facts.tls_known = c->facts.http_known = c->facts.server_first_known = true;
-		if (c->facts.tls == CLASSIFY_MORE)
-			c->facts.tls = CLASSIFY_NO;
-		if (c->facts.http == CLASSIFY_MORE)
-			c->facts.http = CLASSIFY_NO;
-	}
+	note_frame(c, &f, end);
 	hold_decide(d, c);
 }
 

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@
 enum step {
 	STEP_AGAIN,	/* something moved */
 	STEP_WAIT,	/* nothing to do until the next event */
-	STEP_GONE,	/* the conn was freed */
+	STEP_GONE,	/* the conn was freed, or somebody else went on with it */
 };
 
 int relay_unacked(const struct conn_leg *leg)
@@ -88,62 +89,6 @@ static enum inspect_answer inspect(struct conn *c, enum seam_dir dir, const uint
 	return more || !c->rule->until.verdict ? INSPECT_MORE : INSPECT_LET_GO;
 }
 
-/*
- * A flow that was split before its verdict: everything its client has sent so
- * far is in the queue of its leg.
- */
-static enum step undecided(struct daemon *d, struct conn *c)
-{
-	const struct policy_rule *rule;
-	uint8_t *head;
-	ssize_t n;
-
-	n = recv(c->leg[SEAM_CLIENT].watch.fd, d->buf, FRAME_MAX, MSG_PEEK | MSG_DONTWAIT);
-	if (n > 0 && (size_t)n > c->head_len) {
-		head = realloc(c->head, n);
-		if (!head)
-			return STEP_WAIT;
-		memcpy(head, d->buf, n);
-		c->head = head;
-		c->head_len = n;
-	} else if (n == 0) {
-		/* The client has nothing more to say. */
-		c->facts.tls_known = c->facts.http_known = c->facts.server_first_known = true;
-		if (c->facts.tls != CLASSIFY_YES)
-			c->facts.tls = CLASSIFY_NO;
-		if (c->facts.http != CLASSIFY_YES)
-			c->facts.http = CLASSIFY_NO;
-	}
-	if (!c->head_len && !c->facts.server_first_known &&
-	    recv(c->leg[SEAM_SERVER].watch.fd, d->buf, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
-		c->facts.server_first_known = c->facts.server_first = true;
-	rule = conn_decide(d, c);
-	if (!rule && c->head_len >= c->policy->hold.bytes) {
-		rule = &c->policy->default_rule;
-		if (c->policy->hold.block) {
-			conn_block(d, c, rule, SEAM_R_UNDECIDED);
-			return STEP_GONE;
-		}
-		conn_decided(d, c, rule);
-		conn_close_inspectors(c);
-		let_go(d, c, SEAM_R_UNDECIDED);
-		return STEP_AGAIN;
-	}
-	if (!rule)
-		return STEP_WAIT;
-	if (rule->action == RULE_BLOCK) {
-		conn_block(d, c, rule, SEAM_R_RULE);
-		return STEP_GONE;
-	}
-	if (conn_decided(d, c, rule) && rule->fail_block) {
-		conn_block(d, c, rule, SEAM_R_NO_MEMORY);
-		return STEP_GONE;
-	}
-	if (c->let_go)
-		let_go(d, c, rule->number ? SEAM_R_RULE : SEAM_R_DEFAULT);
-	return STEP_AGAIN;
-}
-
 /* One end has reset: the other one gets what is left, and then a RST. */
 static enum step aborting(struct daemon *d, struct conn *c)
 {
@@ -166,6 +111,82 @@ static enum step aborting(struct daemon *d, struct conn *c)
 	conn_ctl(d, c, CTL_CLOSED, SEAM_R_RST, 0, NULL);
 	conn_free(d, c);
 	return STEP_GONE;
+}
+
+/* Bytes in a leg's receive queue. */
+static int queued(const struct conn_leg *leg)
+{
+	int n = 0;
+
+	return ioctl(leg->watch.fd, SIOCINQ, &n) ? 0 : n;
+}
+
+static int tcp_state(const struct conn_leg *leg)
+{
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+
+	return getsockopt(leg->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) ? TCP_CLOSE :
+									     info.tcpi_state;
+}
+
+/* Looks at what is new of the client's first bytes, all of it in its leg's queue. */
+static void head_peek(struct conn *c)
+{
+	int n = queued(&c->leg[SEAM_CLIENT]);
+	uint8_t *head;
+	ssize_t got;
+
+	if (n <= 0 || (size_t)n <= c->head_len)
+		return;
+	head = realloc(c->head, n);
+	if (!head)
+		return;
+	c->head = head;
+	got = recv(c->leg[SEAM_CLIENT].watch.fd, head, n, MSG_PEEK | MSG_DONTWAIT);
+	if (got > 0 && (size_t)got > c->head_len)
+		c->head_len = got;
+}
+
+/* A flow that was split before its verdict. */
+static enum step undecided(struct daemon *d, struct conn *c)
+{
+	const struct policy_rule *rule;
+	int end, state[2];
+
+	for (end = 0; end < 2; end++) {
+		state[end] = tcp_state(&c->leg[end]);
+		if (state[end] == TCP_CLOSE)
+			c->leg[end].dead = true;
+	}
+	if (c->leg[SEAM_CLIENT].dead || c->leg[SEAM_SERVER].dead)
+		return aborting(d, c);
+	head_peek(c);
+	if (queued(&c->leg[SEAM_SERVER]) || state[SEAM_SERVER] == TCP_CLOSE_WAIT)
+		conn_server_spoke(c);
+	else if (state[SEAM_CLIENT] == TCP_CLOSE_WAIT)
+		conn_client_done(c);
+	rule = conn_decide(c);
+	if (!rule) {
+		if (c->head_len < c->head_limit)
+			return STEP_WAIT;
+		conn_give_up(d, c);
+		return STEP_GONE;
+	}
+	if (rule->action == RULE_BLOCK) {
+		conn_block(d, c, rule, SEAM_R_RULE);
+		return STEP_GONE;
+	}
+	if (conn_decided(d, c, rule)) {
+		if (rule->fail_block) {
+			conn_block(d, c, rule, SEAM_R_NO_MEMORY);
+			return STEP_GONE;
+		}
+		let_go(d, c, SEAM_R_NO_MEMORY);
+	} else if (c->let_go) {
+		let_go(d, c, rule->number ? SEAM_R_RULE : SEAM_R_DEFAULT);
+	}
+	return STEP_AGAIN;
 }
 
 static enum step relay_end(struct daemon *d, struct conn *c, enum seam_dir dir)
