@@ -99,6 +99,12 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		o->rst = true;
 		goto out;
 	}
+	/* One that is allowed may get here only after the flow has been closed. */
+	if (rst && (to->flags & END_F_RST_OK) &&
+	    (state_split(f->state) || !(to->flags & END_F_RST_SENT))) {
+		to->flags |= END_F_RST_SENT;
+		goto out;
+	}
 	if (!state_split(f->state)) {
 		o->drop = true;
 		o->why = SEAM_R_LEG_STRAY;
@@ -107,10 +113,6 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 	if (p->flags & TCP_SYN) {
 		o->drop = true;
 		o->why = SEAM_R_LEG_SILENCED;
-		goto out;
-	}
-	if (rst && (to->flags & END_F_RST_OK)) {
-		to->flags |= END_F_RST_SENT;
 		goto out;
 	}
 	if (rst || (fin && !((from->flags & END_F_FIN) && p->end - 1 == from->fin))) {
