@@ -260,7 +260,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			track_data(f, me, peer, p);
 			v->where = TO_WIRE;
 			ending(f, me, peer, p, v, now, ev);
-		} else if (payload || (p->flags & TCP_RST)) {
+		} else if (payload || (p->flags & TCP_RST) || (f->flags & FLOW_F_RELEASE)) {
+			/* While it is released an ack, too: its sender's data may be in the queue. */
 			into_hold(f, p, ctl, v, now);
 		} else {
 			v->where = TO_WIRE;
