@@ -6,6 +6,7 @@
  * daemon, the legs say exactly what was handed on.
  */
 #include <errno.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -113,12 +114,12 @@ static enum step aborting(struct daemon *d, struct conn *c)
 	return STEP_GONE;
 }
 
-/* Bytes in a leg's receive queue. */
-static int queued(const struct conn_leg *leg)
+/* Bytes in a leg's receive queue. SIOCINQ does not tell, of a socket in a sockmap. */
+static size_t queued(const struct conn_leg *leg)
 {
-	int n = 0;
+	ssize_t n = recv(leg->watch.fd, NULL, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
 
-	return ioctl(leg->watch.fd, SIOCINQ, &n) ? 0 : n;
+	return n > 0 ? n : 0;
 }
 
 static int tcp_state(const struct conn_leg *leg)
@@ -133,11 +134,11 @@ static int tcp_state(const struct conn_leg *leg)
 /* Looks at what is new of the client's first bytes, all of it in its leg's queue. */
 static void head_peek(struct conn *c)
 {
-	int n = queued(&c->leg[SEAM_CLIENT]);
+	size_t n = queued(&c->leg[SEAM_CLIENT]);
 	uint8_t *head;
 	ssize_t got;
 
-	if (n <= 0 || (size_t)n <= c->head_len)
+	if (n <= c->head_len)
 		return;
 	head = realloc(c->head, n);
 	if (!head)
