@@ -84,8 +84,10 @@ static __always_inline int ctl_recover(struct flow *f, __u64 now, struct seam_ev
 static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now,
 				   struct seam_event *ev)
 {
-	if (c->rule != CTL_KEEP_RULE)
+	if (c->rule != CTL_KEEP_RULE) {
 		f->rule = c->rule;
+		f->policy = c->policy;
+	}
 	switch (c->op) {
 	case CTL_PASS:
 		return ctl_pass(f, c, now, ev);

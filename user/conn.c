@@ -46,6 +46,7 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 	c->base[SEAM_CLIENT] = f->end[SEAM_CLIENT].nxt;
 	c->base[SEAM_SERVER] = f->end[SEAM_SERVER].nxt;
 	c->policy = policy_get(d->policy);
+	c->generation = d->generation;
 	c->head_limit = head_limit(c->policy, f);
 	c->facts.key = *key;
 	c->facts.rec = &c->rec;
@@ -121,6 +122,7 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 		.reason = reason,
 		.arg = arg,
 		.rule = c->rule ? c->rule->number : CTL_KEEP_RULE,
+		.policy = c->generation,
 	};
 	int err;
 

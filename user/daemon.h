@@ -64,6 +64,7 @@ struct conn {
 	uint32_t flow_flags;	/* FLOW_F_* when it was first seen */
 	uint32_t base[2];	/* sequence number of each end's first payload byte */
 	struct policy *policy;
+	uint16_t generation;	/* of that policy */
 	const struct policy_rule *rule; /* NULL: undecided */
 	bool let_go;		/* decided, and nobody inspects any more */
 	struct policy_facts facts;

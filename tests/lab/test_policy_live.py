@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """A policy in force: what the SYN decides costs the daemon nothing, and a reload is all or nothing."""
+import itertools
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -32,6 +34,7 @@ rules = (
 );
 """
 CONNECTIONS = 500
+_sequence = itertools.count()
 
 
 def cost(pid):
@@ -75,7 +78,8 @@ def reload_is_all_or_nothing(tap, lab):
 	conf = lab.tmp / "live.conf"
 	conf.write_text(OLD)
 	seam = start_seam(lab, args=["-c", conf])
-	seen = run_in_background(lab)
+	silent = run_in_background(lab, [])
+	seen = run_in_background(lab, [["send", "00" * 50], ["count"]])
 	flow = wait_for(lambda: next(iter(seam_json(lab, "flows", "--state=split")), None), "a flow to be split")
 	history = seam_json(lab, "flow", str(flow["flow_id"]))["history"]
 
@@ -100,34 +104,40 @@ def reload_is_all_or_nothing(tap, lab):
 
 	now = seam_json(lab, "flow", str(flow["flow_id"]))
 	tap.ok(now["state"] == "split" and now["history"] == history, "a flow that was split all along is untouched", now)
-	report = finish(lab, seen)
+	report = finish(seen)
 	tap.ok(report["good"], "and goes on", report)
+	report = finish(silent)
+	tap.ok(report["good"] and rule_of(lab, report) == "newest",
+		"one that had said nothing is decided by the policy of when it speaks", report, rule_of(lab, report))
 	history = [(t["to"], t["reason"]) for t in seam_json(lab, "flow", str(flow["flow_id"]))["history"]]
 	tap.ok(("merging", "let_go") in history or ("merging", "until") in history, "until its own rule's end", history)
 	seam.stop()
 
 
-def decided_by(lab):
-	"""Name of the rule that decides a new connection."""
-	report = run_clients(lab, {"it": {"host": SERVER[6], "port": 7002, "steps": [["send", "00" * 10], ["count"], ["fin"]]}})["it"]
+def rule_of(lab, report):
 	flow, = [f for f in seam_json(lab, "flows") if f["src_port"] == report["port"]]
 	return seam_json(lab, "flow", str(flow["flow_id"])).get("rule_name")
 
 
-def run_in_background(lab):
-	"""A client that says 50 bytes, waits for a file to appear, and says 60 more."""
-	import threading
-	seen = {"go": lab.tmp / "go"}
+def decided_by(lab):
+	"""Name of the rule that decides a new connection."""
+	report = run_clients(lab, {"it": {"host": SERVER[6], "port": 7002, "steps": [["send", "00" * 10], ["count"], ["fin"]]}})["it"]
+	return rule_of(lab, report)
+
+
+def run_in_background(lab, steps):
+	"""A client that runs the steps, waits for finish(), and says 60 bytes more."""
+	seen = {"go": lab.tmp / f"go{next(_sequence)}"}
 
 	def run():
-		seen["report"] = run_clients(lab, {"it": {"host": SERVER[4], "port": 7002, "steps": [["send", "00" * 50],
-			["count"], ["await", str(seen["go"])], ["send", "00" * 60], ["count"], ["sleep", 0.2], ["fin"]]}})["it"]
+		seen["report"] = run_clients(lab, {"it": {"host": SERVER[4], "port": 7002, "steps": [*steps,
+			["await", str(seen["go"])], ["send", "00" * 60], ["count"], ["sleep", 0.2], ["fin"]]}})["it"]
 	seen["thread"] = threading.Thread(target=run)
 	seen["thread"].start()
 	return seen
 
 
-def finish(lab, seen):
+def finish(seen):
 	seen["go"].touch()
 	seen["thread"].join()
 	return seen["report"]
