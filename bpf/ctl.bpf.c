@@ -175,6 +175,8 @@ int seam_ctl(struct __sk_buff *ctx)
 		c->result = 0;
 		return 0;
 	}
+	if (c->count)
+		count_rule(c->rule);
 	bpf_spin_lock(&f->lock);
 	c->result = ctl_run(f, c, now, &room->event);
 	snapshot(c, f);

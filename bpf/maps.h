@@ -183,6 +183,16 @@ static __always_inline void count(enum seam_reason reason)
 		(*n)++;
 }
 
+/* A flow was decided by this rule. */
+static __always_inline void count_rule(__u16 rule)
+{
+	__u32 key = rule;
+	__u64 *n = bpf_map_lookup_elem(&rule_hits, &key);
+
+	if (n)
+		(*n)++;
+}
+
 static __always_inline struct control *control_get(void)
 {
 	__u32 zero = 0;

@@ -57,19 +57,14 @@ static long rule_step(__u32 i, struct rule_walk *w)
 /* Fills in what the first matching line says about w->key; without a policy: pass. */
 static __always_inline void rule_decide(struct rule_walk *w)
 {
-	__u32 hit;
-	__u64 *n;
-
 	w->rule = 0;
 	w->policy = 0;
 	w->action = RULE_PASS;
 	w->flags = 0;
 	w->found = false;
 	bpf_loop(SEAM_RULES_MAX, rule_step, w, 0);
-	hit = w->rule;
-	n = bpf_map_lookup_elem(&rule_hits, &hit);
-	if (n && w->action != RULE_ASK)
-		(*n)++;
+	if (w->action != RULE_ASK)
+		count_rule(w->rule);
 }
 
 #endif

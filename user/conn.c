@@ -42,7 +42,7 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 		return NULL;
 	c->key = *key;
 	c->id = f->id;
-	c->flow_flags = f->flags;
+	c->counted = f->flags & FLOW_F_INSPECT; /* at the SYN */
 	c->base[SEAM_CLIENT] = f->end[SEAM_CLIENT].nxt;
 	c->base[SEAM_SERVER] = f->end[SEAM_SERVER].nxt;
 	c->policy = policy_get(d->policy);
@@ -123,6 +123,7 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 		.arg = arg,
 		.rule = c->rule ? c->rule->number : CTL_KEEP_RULE,
 		.policy = c->generation,
+		.count = c->rule && !c->counted,
 	};
 	int err;
 
@@ -130,6 +131,7 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 		/* What its legs say as they close arrives after this, or before. */
 		ctl.flags = FLOW_F_BLOCK_RST |
 			    (c->phase == CONN_HELD ? FLOW_F_RST_BOTH : FLOW_F_ABORTED);
+	c->counted |= ctl.count;
 	err = kern_ctl(&d->kern, &ctl);
 	if (out)
 		*out = ctl.flow;

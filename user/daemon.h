@@ -61,11 +61,11 @@ struct conn {
 	struct flow_key key;
 	uint64_t id;
 	enum conn_phase phase;
-	uint32_t flow_flags;	/* FLOW_F_* when it was first seen */
 	uint32_t base[2];	/* sequence number of each end's first payload byte */
 	struct policy *policy;
 	uint16_t generation;	/* of that policy */
 	const struct policy_rule *rule; /* NULL: undecided */
+	bool counted;		/* for the rule that decided */
 	bool let_go;		/* decided, and nobody inspects any more */
 	struct policy_facts facts;
 	struct flow_record rec;

@@ -42,7 +42,8 @@ struct seam_ctl {
 	__u64 arg;
 	__u32 flags;	  /* CTL_BLOCK: FLOW_F_BLOCK_RST */
 	__u16 policy;	  /* generation that `rule` is of */
-	__u8 reserved[2];
+	__u8 count;	  /* `rule` has decided another flow */
+	__u8 reserved;
 	struct flow_key key;
 	struct flow flow; /* out: the flow after the transition */
 };

@@ -4,6 +4,8 @@
 
 All connections run at once over a link with a delay, with tail loss probes on at the ends.
 """
+from collections import Counter as Counted
+
 from hello import client_hello, http_head, in_records
 from lab import SERVER, Lab, Link, scenario, seam_json, start_seam
 from scripted import Counter, run_clients
@@ -145,8 +147,11 @@ def main(tap):
 			reports = run_clients(lab, {name: case for name, (*_, case) in todo.items()})
 		for name, (rule, action, slow, _case) in todo.items():
 			judge(tap, lab, server, name, rule, action, slow, reports[name])
+		counted = {r["name"]: r["flows"] for r in seam_json(lab, "stats")["rules"] if r["flows"]}
+		tap.equal(counted, Counted(rule for rule, *_ in todo.values()) | {"default": 2}, "each rule counts its flows")
 		for end, counters in d.items():
-			tap.zero(counters, PROBED, f"the {end} never probed nor sent anything twice")
+			if not tap.zero(counters, PROBED, f"the {end} never probed nor sent anything twice"):
+				tap.diag({k: v for k, v in counters.items() if v and k.startswith("TcpExt")}, lab.drops())
 		left = seam_json(lab, "flows", *(f"--state={s}" for s in ("held", "splitting", "split", "merging")))
 		tap.equal(left, [], "nothing is left half done")
 		tap.equal(seam.stop(), 0, "seam ends")
