@@ -54,29 +54,31 @@ struct out {
 /*
  * The window that `to` is told: what the leg offers, but never beyond what the
  * real receiver `from` has promised itself, and never less than was told before.
- * A window counts in units of the scale, so that an edge cannot be met exactly;
- * the edge remembered is kept one unit short, and rounding up stays within it.
+ * A window counts in units of the scale, so that an edge cannot always be met:
+ * where the next unit would be beyond the receiver's, it is missed by less than
+ * one, which senders are prepared for (RFC 7323 2.4).
  */
 static __always_inline __u16 told_window(struct flow_end *to, const struct flow_end *from,
 					 const struct pkt *p)
 {
-	__u32 unit = 1U << from->wscale, wnd = (__u32)p->wnd << from->wscale;
-	__u32 edge = p->ack + wnd, field;
+	__u32 unit = 1U << from->wscale, edge = p->ack + ((__u32)p->wnd << from->wscale), field;
 
-	if (!seq_after(edge, from->edge)) {
-		to->flags &= ~END_F_CLAMPED;
-		if (!seq_before(edge, to->told_edge)) {
-			to->told_edge = edge;
-			return p->wnd;
-		}
-	} else {
+	if (seq_after(edge, from->edge)) {
 		to->flags |= END_F_CLAMPED;
-		to->told_edge = seq_max(to->told_edge, from->edge - (unit - 1));
+		edge = from->edge;
+	} else {
+		to->flags &= ~END_F_CLAMPED;
 	}
-	if (!seq_after(to->told_edge, p->ack))
+	edge = seq_max(edge, to->told_edge);
+	if (!seq_after(edge, p->ack))
 		return 0;
-	field = (to->told_edge - p->ack + unit - 1) >> from->wscale;
-	return field > 0xffff ? 0xffff : field;
+	field = (edge - p->ack + unit - 1) >> from->wscale;
+	if (seq_after(p->ack + (field << from->wscale), from->edge))
+		field = (edge - p->ack) >> from->wscale;
+	if (field > 0xffff)
+		field = 0xffff;
+	to->told_edge = seq_max(to->told_edge, p->ack + (field << from->wscale));
+	return field;
 }
 
 /* Decides on a packet of the leg that faces `to` and speaks for `from`. Lock held. */

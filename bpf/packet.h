@@ -96,20 +96,26 @@ static __always_inline void ending(struct flow *f, struct flow_end *me, struct f
 static __always_inline void open_window(const struct flow_end *me, struct flow_end *peer,
 					struct verdict *v)
 {
-	__u32 wnd = (me->edge - peer->told_ack) >> me->wscale;
+	__u32 wnd = (me->edge - peer->told_ack) >> me->wscale, edge;
 	__s32 more = me->edge - peer->told_edge, left = peer->told_edge - peer->nxt;
 
-	if (!(peer->flags & END_F_CLAMPED) || (peer->flags & END_F_FIN) || more <= 0 ||
+	/* The leg may have acknowledged a byte or two more than `me` has room for. */
+	if (!(peer->flags & END_F_CLAMPED) || (peer->flags & END_F_FIN) ||
+	    !seq_after(me->edge, peer->told_ack) ||
 	    (more < 2 * (__s32)me->mss && left >= (__s32)me->mss))
 		return;
+	if (wnd > 0xffff)
+		wnd = 0xffff;
+	edge = peer->told_ack + (wnd << me->wscale);
+	if (!seq_after(edge, peer->told_edge))
+		return; /* not by a whole unit of its scale */
 	v->update = true;
-	v->wnd = wnd > 0xffff ? 0xffff : wnd;
+	v->wnd = wnd;
 	v->seq = peer->told_nxt;
 	v->ack = peer->told_ack;
 	v->tsval = peer->told_tsval;
 	v->tsecr = peer->tsval;
-	peer->told_edge = seq_max(peer->told_edge,
-				  peer->told_ack + ((__u32)v->wnd << me->wscale));
+	peer->told_edge = edge;
 }
 
 /*
