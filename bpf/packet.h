@@ -171,6 +171,19 @@ static __always_inline void catch_up(struct flow *f, const struct flow_end *me,
 		f->flags &= ~FLOW_F_TSCATCHUP;
 }
 
+/* What a merged flow's packet says of time, if the legs have told more. Lock held. */
+static __always_inline void merged_clocks(struct flow *f, const struct flow_end *me,
+					  const struct flow_end *peer, const struct pkt *p,
+					  struct verdict *v)
+{
+	if (f->flags & FLOW_F_TSDELTA) {
+		v->deltas.tsval = me->ts_delta;
+		v->deltas.tsecr = -peer->ts_delta;
+	}
+	if ((f->flags & FLOW_F_TSCATCHUP) && p->ts)
+		catch_up(f, me, peer, p, v);
+}
+
 /*
  * A leg answers keepalive probes in place of the end that they ask after: that
  * end's leg shall probe as well. Linux sends the last byte's number and no byte,
@@ -323,6 +336,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			f->tc_ns = now;
 			/* This ack is news to the other end too: its true window. */
 			v->where = TO_WIRE;
+			merged_clocks(f, me, peer, p, v);
 		}
 		break;
 
@@ -348,12 +362,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		f->tc_ns = now;
 		if (f->state != FLOW_CLOSING && (p->flags & (TCP_FIN | TCP_RST)))
 			ending(f, me, peer, p, v, now, ev);
-		if (f->flags & FLOW_F_TSDELTA) {
-			v->deltas.tsval = me->ts_delta;
-			v->deltas.tsecr = -peer->ts_delta;
-		}
-		if ((f->flags & FLOW_F_TSCATCHUP) && p->ts)
-			catch_up(f, me, peer, p, v);
+		merged_clocks(f, me, peer, p, v);
 		break;
 
 	case FLOW_BLOCKED:

@@ -251,6 +251,13 @@ static void quiet(void)
 	STEPS({ "the ack that was missing merges, and goes on", SERVER, DOWN(.seq = 51, .ack = 111), REDIRECT, .wire = true,
 		.counts = "quiet", .flow = "state=merged reason=quiet s.ack=111" });
 	split(false);
+	flow_set("s.told_nxt=111 c.nxt=111 c.told_ack=111 s.told_tsval=120 c.told_tsval=915");
+	ctl_is("in flight on the far side, and the legs' clocks lead", CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=merging");
+	STEPS({ "the ack that merges goes on in the ends' own time", SERVER, DOWN(.seq = 51, .ack = 111, .opts = "nop nop ts=911:120"),
+		REDIRECT, .out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .ttl = 63, .flags = "A", .seq = 51, .ack = 111, .wnd = 509,
+						 .opts = "nop nop ts=915:110" },
+		.counts = "quiet", .flow = "state=merged" });
+	split(false);
 	flow_set("c.nxt=111 s.told_nxt=111 s.ack=111");
 	ctl_is("in flight on the near side", CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=merging");
 	STEPS({ "the leg's ack that was missing merges, and goes on", LEG_OUT, CLEG(.seq = 51, .ack = 111), REDIRECT,
