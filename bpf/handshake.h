@@ -54,6 +54,9 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, __u32 ifi
 
 	old = bpf_map_lookup_elem(&embryos, &p->key);
 	if (old && old->end[SEAM_CLIENT].isn == p->seq) {
+		/* The clock is measured from here: time and TSval belong together. */
+		walk_options(ctx, p, &room->options);
+		old->end[SEAM_CLIENT].tsval = room->options.tsval;
 		old->end[SEAM_CLIENT].seen_ns = now;
 		count(SEAM_R_SYN_RETRANS);
 		return TC_ACT_UNSPEC;

@@ -35,6 +35,13 @@ static void plain(bool v6)
 	check(flow_is(v6 ? "-ipv4" : "+ipv4"), "family of the flow");
 	check(state_counter(FLOW_MONITORED) == 1 && !state_counter(FLOW_HANDSHAKE), "states counted");
 	STEPS({ "SYN-ACK after all of it", SERVER, SYNACK, PASS, .counts = "untracked" });
+
+	/* A second between the two would make a clock of 1 ms look like one of 1 us. */
+	fresh(&(struct conn){ .v6 = v6 });
+	STEPS({ "SYN", CLIENT, SYN, PASS },
+	      { "a SYN sent again: its own time and TSval", CLIENT,
+		{ .flags = "S", .wnd = 64240, .opts = "mss=1460 sackok ts=1103:0 nop ws=7" }, PASS, .counts = "syn_retrans",
+		.embryo = "c.tsval=1103" });
 }
 
 /* What is agreed on, and what keeps a flow from being split. */
