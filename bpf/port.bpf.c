@@ -37,6 +37,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	struct flow_key key;
 	struct flow *f;
 	struct pkt *p;
+	bool synack;
 
 	if (ctx->vlan_present || !room)
 		return TC_ACT_UNSPEC;
@@ -45,18 +46,17 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	if (what != PARSE_TCP)
 		return not_tcp(ctx, p, what, likely);
 
-	if ((p->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
-		f = flow_find(p, &key, likely, &end);
-		if (f && state_split(f->state) && end == SEAM_CLIENT)
-			return handle_packet(ctx, f, &key, end, p, FROM_PORT, now);
-		return handle_syn(ctx, p, ifindex, now);
-	}
-	if ((p->flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK)) {
-		handle_unknown(ctx, p, likely, ifindex, now);
-		return TC_ACT_UNSPEC;
-	}
 	f = flow_find(p, &key, likely, &end);
-	if (!f) {
+	synack = (p->flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
+	if (synack || (p->flags & (TCP_SYN | TCP_RST)) == TCP_SYN) {
+		/* Sent again while the flow is split: its leg has the answer. */
+		if (!f || !state_split(f->state) || end != (synack ? SEAM_SERVER : SEAM_CLIENT)) {
+			if (!synack)
+				return handle_syn(ctx, p, ifindex, now);
+			handle_unknown(ctx, p, likely, ifindex, now);
+			return TC_ACT_UNSPEC;
+		}
+	} else if (!f) {
 		if (!handle_unknown(ctx, p, likely, ifindex, now))
 			return TC_ACT_UNSPEC;
 		f = flow_find(p, &key, SEAM_CLIENT, &end);

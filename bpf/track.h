@@ -47,7 +47,8 @@ static __always_inline void track_ack(struct flow *f, struct flow_end *me,
 	__u32 sent = state_split(f->state) ? me->told_nxt : peer->nxt;
 	__u32 edge;
 
-	if ((p->flags & (TCP_ACK | TCP_RST)) == TCP_ACK && !seq_after(p->ack, sent)) {
+	/* The window of a SYN-ACK sent again is not scaled; and older than what is known. */
+	if ((p->flags & (TCP_ACK | TCP_RST | TCP_SYN)) == TCP_ACK && !seq_after(p->ack, sent)) {
 		if (seq_after(p->ack, me->ack))
 			me->ack = p->ack;
 		edge = p->ack + ((__u32)p->wnd << me->wscale);
