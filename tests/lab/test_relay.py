@@ -3,7 +3,9 @@
 """Flows that stay split to their end: the daemon moves every byte, and neither end notices."""
 import re
 
-from lab import NOTICED, SERVER, Lab, Link, scenario, seam_json, start_seam, wait_for
+import pcap
+from lab import NOTICED, REGIMES, SERVER, Lab, Link, scenario, seam_json, start_seam, wait_for
+from promises import Watch
 from servers import LoadServer, client, finish_client, start_client
 
 POLICY = """
@@ -11,7 +13,8 @@ client = "cli";
 server = "srv";
 rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; until = { bytes = "1T"; }; } );
 """
-BULK = 100_000_000
+BULK = {"on": 100_000_000, "box": 40_000_000, "off": 20_000_000}
+SHORT = 2_000_000
 
 
 def bulk(tap, lab, what, **options):
@@ -25,6 +28,20 @@ def bulk(tap, lab, what, **options):
 	tap.equal(moved, options["send"] + options["recv"], f"{what}: every byte was moved by the daemon")
 	for end, counters in d.items():
 		tap.zero(counters, NOTICED, f"{what}: {end}: noticed nothing")
+
+
+def short(tap, lab):
+	"""Every packet of a short transfer, by what was promised; and its checksums, where there are some."""
+	for family, host in SERVER.items():
+		what = f"{lab.regime}: IPv{family}"
+		whole = lab.regime == "off"
+		with Watch(lab, "port 7000", 262144 if whole else 128) as watch:
+			report, = client(lab, "source", host, 7000, send=SHORT, recv=SHORT, seed=7, expect=7)
+		tap.equal(report["tx_sha256"], report["rx_sha256"], f"{what}: {SHORT} bytes come back")
+		watch.kept(tap, f"{what}: split")
+		if whole:
+			tap.equal([str(p) for p in pcap.checksum_errors(watch.at_client + watch.at_server)], [],
+				f"{what}: checksums are right")
 
 
 def legs(lab):
@@ -52,13 +69,19 @@ def round_trips(tap, lab):
 		wait_for(lambda: not legs(lab), f"IPv{family}: the legs to go")
 
 
-@scenario
-def main(tap):
-	with Lab() as lab:
+def regime(tap, name):
+	with Lab(name) as lab:
 		LoadServer(lab, "echo", 7000, expect=7)
 		seam = start_seam(lab, POLICY)
-		bulk(tap, lab, "both ways", send=BULK, recv=BULK, seed=7, expect=7)
-		tap.equal(seam.stop(), 0, "seam ends")
+		bulk(tap, lab, f"{name}: both ways", send=BULK[name], recv=BULK[name], seed=7, expect=7)
+		short(tap, lab)
+		tap.equal(seam.stop(), 0, f"{name}: seam ends")
+
+
+@scenario
+def main(tap):
+	for name in REGIMES:
+		regime(tap, name)
 	with Lab(client_link=Link(delay=10), server_link=Link(delay=3), loss_probes=True) as lab:
 		seam = start_seam(lab, POLICY)
 		round_trips(tap, lab)
