@@ -130,18 +130,30 @@ static __always_inline bool wants_hold(const struct flow *f, __u32 end, const st
 	       (p->len || (p->flags & TCP_FIN));
 }
 
-/* A packet of a blocked flow. The first one tells both ends. Lock held. */
-static __always_inline void refuse(struct flow *f, const struct flow_end *me, struct flow_end *peer,
-				   struct verdict *v)
+/*
+ * A packet of a blocked flow. The first one tells both ends; a flow whose legs
+ * died stands, for each end, where its leg has stopped speaking. Lock held.
+ */
+static __always_inline void refuse(struct flow *f, struct flow_end *me, struct flow_end *peer,
+				   const struct pkt *p, struct verdict *v)
 {
-	v->where = f->flags & FLOW_F_BLOCK_RST ? TO_RST : TO_DROP;
-	v->why = v->where == TO_DROP ? SEAM_R_BLOCK_DROP : 0;
-	if ((f->flags & FLOW_F_RST_BOTH) && v->where == TO_RST) {
-		f->flags &= ~FLOW_F_RST_BOTH;
-		v->rst_fwd = true;
-		v->seq = me->nxt;
-		peer->flags |= END_F_RST_SENT;
+	if (!(f->flags & FLOW_F_BLOCK_RST)) {
+		v->where = TO_DROP;
+		v->why = SEAM_R_BLOCK_DROP;
+		return;
 	}
+	v->where = TO_RST;
+	if (p->flags & TCP_RST) /* nothing answers that */
+		return;
+	me->flags |= END_F_RST_SENT;
+	if (!(f->flags & FLOW_F_RST_BOTH))
+		return;
+	f->flags &= ~FLOW_F_RST_BOTH;
+	if (peer->flags & END_F_RST_SENT)
+		return;
+	v->rst_fwd = true;
+	v->seq = f->flags & FLOW_F_ABORTED ? peer->told_nxt : me->nxt;
+	peer->flags |= END_F_RST_SENT;
 }
 
 /* All held packets are out again. Lock held. */
@@ -250,7 +262,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			}
 			fail(f, SEAM_R_DAEMON_GONE, now, ev);
 			if (f->state == FLOW_BLOCKED) {
-				refuse(f, me, peer, v);
+				refuse(f, me, peer, p, v);
 				break;
 			}
 		}
@@ -300,7 +312,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	case FLOW_MERGING:
 		if (!daemon_alive(ctl, now)) {
 			abort_split(f, SEAM_R_DAEMON_GONE, now, ev);
-			v->where = TO_RST;
+			refuse(f, me, peer, p, v);
 			break;
 		}
 		if (source == FROM_PORT && hold_pending(f, v, now)) {
@@ -366,7 +378,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		break;
 
 	case FLOW_BLOCKED:
-		refuse(f, me, peer, v);
+		refuse(f, me, peer, p, v);
 		break;
 	}
 	v->flags = f->flags;

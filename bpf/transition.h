@@ -185,11 +185,14 @@ static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct 
 	}
 }
 
-/* Ends a split whose legs are lost: both ends get a RST. Lock held. */
+/*
+ * Ends a split whose legs are lost: both ends get a RST, from what the legs still
+ * send or with the next packet of either end. Lock held.
+ */
 static __always_inline void abort_split(struct flow *f, __u8 reason, __u64 now,
 					struct seam_event *ev)
 {
-	f->flags |= FLOW_F_BLOCK_RST | FLOW_F_ABORTED;
+	f->flags |= FLOW_F_BLOCK_RST | FLOW_F_RST_BOTH | FLOW_F_ABORTED;
 	move(f, FLOW_BLOCKED, reason, now, ev);
 }
 

@@ -191,9 +191,19 @@ static void endings(void)
 
 	split(false);
 	daemon_gone();
-	STEPS({ "the daemon is gone", CLIENT, UP(.seq = 101, .ack = 51, .len = 5), REDIRECT, .counts = "daemon_gone block_rst",
-		.flow = "state=blocked reason=daemon_gone +aborted",
-		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 51, .ack = 106, .opts = "nop nop ts=905:110" } });
+	STEPS({ "the daemon is gone: a RST goes to both", CLIENT, UP(.seq = 101, .ack = 51, .len = 5), REDIRECT,
+		.counts = "daemon_gone block_rst=2", .flow = "state=blocked reason=daemon_gone +aborted -rst_both c+rst_sent s+rst_sent",
+		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .ttl = 63, .flags = "RA", .seq = 51, .ack = 106, .opts = "nop nop ts=905:110" } },
+	      { "a leg that dies later says nothing more", LEG_OUT, SLEG(.seq = 101, .ack = 51, .flags = "RA"), DROP, .counts = "leg_stray" });
+
+	split(false);
+	ctl_is("restart", CTL_RECOVER, SEAM_R_RESTART, 0, 0, "state=blocked reason=restart +aborted +rst_both");
+	STEPS({ "a RST of one end is not answered", CLIENT, { .flags = "R", .seq = 101 }, DROP, .counts = "rst_dropped", .flow = "+rst_both s-rst_sent" },
+	      { "what an end sends is, to both", SERVER, DOWN(.seq = 51, .ack = 101, .len = 5), REDIRECT, .counts = "block_rst=2",
+		.flow = "-rst_both c+rst_sent s+rst_sent",
+		.out = &(struct spec){ .dir = SEAM_UP, .link = LEAVING, .ttl = 63, .flags = "RA", .seq = 101, .ack = 56, .opts = "nop nop ts=108:910" } },
+	      { "to each once by itself", SERVER, DOWN(.seq = 51, .ack = 101, .len = 5), REDIRECT, .counts = "block_rst",
+		.out = &(struct spec){ .dir = SEAM_UP, .link = LEAVING, .flags = "RA", .seq = 101, .ack = 56, .opts = "nop nop ts=108:910" } });
 	conn.cport++;
 	STEPS({ "a leg without a flow", LEG_OUT, SLEG(.seq = 1), DROP, .counts = "leg_stray" },
 	      { "a packet without a leg", LEG_IN, UP(.seq = 1, .ack = 1), DROP, .counts = "no_leg" });
