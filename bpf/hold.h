@@ -18,6 +18,7 @@ static int hold_timer(void *map, struct flow_key *key, struct hold *h)
 	struct room *room = room_get();
 	struct flow *f = bpf_map_lookup_elem(&flows, key);
 	bool again = false, alive = daemon_alive(ctl, now);
+	__u64 patience, left;
 	struct flow_key k;
 	__u32 flags;
 
@@ -37,10 +38,14 @@ static int hold_timer(void *map, struct flow_key *key, struct hold *h)
 	__builtin_memcpy(&k, key, sizeof(k));
 	report(&room->event, &k, flags);
 done:
-	if (again)
-		bpf_timer_start(&h->timer, ctl->patience_ms * NSEC_PER_MSEC, 0);
-	else
+	if (!again) {
 		bpf_map_delete_elem(&holds, key);
+		return 0;
+	}
+	/* Again when patience ends, unless the heart beats till then. */
+	patience = ctl->patience_ms * NSEC_PER_MSEC;
+	left = ctl->heartbeat_ns + patience - now;
+	bpf_timer_start(&h->timer, left < patience ? left : patience, 0);
 	return 0;
 }
 
