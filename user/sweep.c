@@ -101,7 +101,7 @@ static void census(struct daemon *d, const struct flow_key *key, const struct fl
 	(void)d;
 	(void)key;
 	n->total++;
-	if (f->state == FLOW_CLOSING)
+	if (f->state == FLOW_CLOSING || f->state == FLOW_BLOCKED)
 		return;
 	if (f->flags & FLOW_F_TSDELTA)
 		n->deltas++;
