@@ -302,6 +302,7 @@ static int attach_all(struct daemon *d)
 		if (err)
 			return err;
 	}
+	kern_detach_dropped(&d->kern);
 	return 0;
 }
 

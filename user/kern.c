@@ -290,6 +290,27 @@ static int tc_detach(int ifindex, bool our_qdisc)
 	return err;
 }
 
+/* Whether a filter with our handle is there that this instance did not put there. */
+static bool tc_taken(struct kern *k, int ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	__u32 key = ifindex;
+	struct port port;
+
+	return bpf_map_lookup_elem(k->maps.ports, &key, &port) && !bpf_tc_query(&hook, &opts);
+}
+
+static void port_detach(const char *dir, int ifindex, const struct port *port)
+{
+	int err;
+
+	xdp_detach(dir, ifindex);
+	err = tc_detach(ifindex, port->our_qdisc);
+	if (err && err != -ENOENT && err != -ENODEV && err != -EINVAL)
+		log_warn("detaching from interface %d: %s", ifindex, strerror(-err));
+}
+
 int kern_attach(struct kern *k, const char *ifname, enum seam_end end, enum policy_xdp xdp)
 {
 	struct bpf_program *prog = end == SEAM_CLIENT ? k->objects->port->progs.seam_client :
@@ -319,6 +340,12 @@ int kern_attach(struct kern *k, const char *ifname, enum seam_end end, enum poli
 	}
 	port->end = end;
 	key = port->ifindex;
+	if (tc_taken(k, port->ifindex)) {
+		log_err("%s: another instance of Seam is attached there; `seam detach -i NAME` removes it, "
+			"or what is left of one: tc filter del dev %s ingress pref %d",
+			ifname, ifname, TC_PRIORITY);
+		return -EBUSY;
+	}
 	err = tc_attach(port->ifindex, bpf_program__fd(prog), &new_qdisc);
 	if (err) {
 		log_err("attaching to TC ingress of %s: %s", ifname, strerror(-err));
@@ -343,6 +370,36 @@ int kern_attach(struct kern *k, const char *ifname, enum seam_end end, enum poli
 	}
 	k->n_ports++;
 	return 0;
+}
+
+static bool port_is_ours(const struct kern *k, int ifindex)
+{
+	int i;
+
+	for (i = 0; i < k->n_ports; i++)
+		if (k->ports[i].ifindex == ifindex)
+			return true;
+	return false;
+}
+
+void kern_detach_dropped(struct kern *k)
+{
+	char name[IF_NAMESIZE];
+	struct port port;
+	__u32 key, next;
+	int err;
+
+	err = bpf_map_get_next_key(k->maps.ports, NULL, &next);
+	while (!err) {
+		key = next;
+		err = bpf_map_get_next_key(k->maps.ports, &key, &next);
+		if (port_is_ours(k, key) || bpf_map_lookup_elem(k->maps.ports, &key, &port))
+			continue;
+		port_detach(k->dir, key, &port);
+		bpf_map_delete_elem(k->maps.ports, &key);
+		log_info("%s: detached, the policy does not name it any more",
+			 if_indextoname(key, name) ? name : "an interface that is gone");
+	}
 }
 
 int kern_attach_hold(struct kern *k, int ifindex)
@@ -373,7 +430,6 @@ int kern_detach(const char *instance)
 	struct control c;
 	struct port port;
 	__u32 zero = 0;
-	int err;
 
 	memset(&k.maps, 0xff, sizeof(k.maps));
 	kern_dir(instance, k.dir, sizeof(k.dir));
@@ -384,10 +440,7 @@ int kern_detach(const char *instance)
 		prev = &key;
 		if (bpf_map_lookup_elem(k.maps.ports, &key, &port))
 			continue;
-		xdp_detach(k.dir, key);
-		err = tc_detach(key, port.our_qdisc);
-		if (err && err != -ENOENT && err != -ENODEV && err != -EINVAL)
-			log_warn("detaching from interface %u: %s", key, strerror(-err));
+		port_detach(k.dir, key, &port);
 	}
 	if (k.maps.control >= 0 && !bpf_map_lookup_elem(k.maps.control, &zero, &c)) {
 		if (c.veth_ifindex)

@@ -61,6 +61,9 @@ int kern_load(struct kern *k, const struct policy *p, const char *instance);
 /* Attaches to one port; the entry in `ports` says what was done. */
 int kern_attach(struct kern *k, const char *ifname, enum seam_end end, enum policy_xdp xdp);
 
+/* Detaches from the ports of the run before that kern_attach() was not called for. */
+void kern_detach_dropped(struct kern *k);
+
 /* Attaches the programs of the hold device and the veth pair. Called with the
  * thread in the namespace that `ifindex` is in. */
 int kern_attach_hold(struct kern *k, int ifindex);
