@@ -140,9 +140,7 @@ static void stop(struct daemon *d)
 	d->kern.control->draining = 1;
 	HASH_ITER(hh, d->conns, c, next) {
 		if (c->phase == CONN_HELD) {
-			conn_ctl(d, c, CTL_PASS, SEAM_R_SHUTDOWN, 0, NULL);
-			hold_release(d, c);
-			conn_free(d, c);
+			hold_let_out(d, c, SEAM_R_SHUTDOWN);
 		} else if (c->phase == CONN_SPLIT) {
 			if (!c->rule)
 				conn_decided(d, c, &c->policy->default_rule);
@@ -349,6 +347,10 @@ static void finish(struct daemon *d)
 	bool stateful;
 
 	HASH_ITER(hh, d->conns, c, next) {
+		if (c->phase == CONN_HELD) {
+			hold_let_out(d, c, SEAM_R_SHUTDOWN);
+			continue;
+		}
 		lost++;
 		conn_ctl(d, c, CTL_ABORT, SEAM_R_SHUTDOWN, 3, NULL);
 		split_reset(d, c);

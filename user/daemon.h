@@ -148,6 +148,8 @@ void hold_release(struct daemon *d, struct conn *c);
 void hold_drop(struct conn *c);
 /* Lets a held flow go; frees the conn, unless it is to be merged first. */
 void hold_pass(struct daemon *d, struct conn *c, __u8 reason);
+/* The same without legs, when the daemon ends: frees the conn. */
+void hold_let_out(struct daemon *d, struct conn *c, __u8 reason);
 /* Decides on a held flow if that is possible by now, and acts on it. */
 void hold_decide(struct daemon *d, struct conn *c);
 

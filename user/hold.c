@@ -42,6 +42,15 @@ void hold_drop(struct conn *c)
 	c->held_tail = &c->held;
 }
 
+void hold_let_out(struct daemon *d, struct conn *c, __u8 reason)
+{
+	/* The timer may have begun a split of it; there are no legs yet. */
+	if (conn_ctl(d, c, CTL_PASS, reason, 0, NULL) == -EBUSY)
+		conn_ctl(d, c, CTL_UNSPLIT, reason, 0, NULL);
+	hold_release(d, c);
+	conn_free(d, c);
+}
+
 /* Takes what continues the client's first bytes; the rest comes through a leg. */
 static void head_add(struct conn *c, const struct frame *f)
 {
