@@ -11,6 +11,8 @@
 #include "steer.h"
 #include "track.h"
 
+#define ENODEV 19
+
 enum source {
 	FROM_PORT,
 	FROM_HOLD,
@@ -222,8 +224,8 @@ static __always_inline void note_keepalive(struct flow *f, struct flow_end *me,
 }
 
 static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *p,
-				   enum source source, const struct control *ctl, __u32 seg,
-				   __u32 ifindex, __u64 now, struct verdict *v,
+				   enum source source, const struct control *ctl, bool alive,
+				   __u32 seg, __u32 ifindex, __u64 now, struct verdict *v,
 				   struct seam_event *ev)
 {
 	struct flow_end *me = end == SEAM_CLIENT ? &f->end[0] : &f->end[1];
@@ -247,12 +249,15 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		f->released_ns = now;
 	}
 	v->ifindex = me->ifindex;
+	if (!alive && source == FROM_PORT &&
+	    (f->state == FLOW_HELD || f->state == FLOW_SPLITTING))
+		fail(f, SEAM_R_DAEMON_GONE, now, ev);
 
 	switch (f->state) {
 	case FLOW_MONITORED:
 		track_ack(f, me, peer, p, now);
 		if (wants_hold(f, end, p)) {
-			if (daemon_alive(ctl, now) && ctl->tap_ifindex) {
+			if (alive) {
 				f->flags |= FLOW_F_BYPASS;
 				move(f, FLOW_HELD,
 				     end == SEAM_CLIENT ? SEAM_R_FIRST_PAYLOAD : SEAM_R_SERVER_FIRST,
@@ -310,7 +315,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	case FLOW_SPLIT:
 	case FLOW_RELAYED:
 	case FLOW_MERGING:
-		if (!daemon_alive(ctl, now)) {
+		if (!alive) {
 			abort_split(f, SEAM_R_DAEMON_GONE, now, ev);
 			refuse(f, me, peer, p, v);
 			break;
@@ -427,6 +432,22 @@ static __noinline void find_tstamp(struct __sk_buff *ctx, struct pkt *p)
 	p->tsecr = o->tsecr;
 }
 
+/*
+ * Whether the daemon is there for a flow that has not been let go. One that was
+ * killed took the hold device with it, which shows before its heart is missed.
+ */
+static __always_inline bool daemon_there(struct __sk_buff *ctx, const struct flow *f,
+					 const struct control *ctl, __u64 now)
+{
+	__u32 mtu = 0;
+
+	if (f->state >= FLOW_MERGED)
+		return true;
+	return daemon_alive(ctl, now) && ctl->tap_ifindex &&
+	       (state_split(f->state) ||
+		bpf_check_mtu(ctx, ctl->tap_ifindex, &mtu, 0, 0) != -ENODEV);
+}
+
 static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 					 struct flow_key *key, __u32 end, struct pkt *p,
 					 enum source source, __u64 now)
@@ -434,6 +455,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	struct control *ctl = control_get();
 	__u32 seg = p->gso ?: p->len, ifindex = ctx->ifindex;
 	struct room *room = room_get();
+	bool alive = daemon_there(ctx, f, ctl, now);
 	struct seam_event *ev;
 	struct verdict *v;
 
@@ -446,7 +468,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	if (!p->ts && p->payload - p->l4 > 20 && (f->flags & FLOW_F_TSTAMP))
 		find_tstamp(ctx, p);
 	/* The timer wants map operations, which a lock forbids. */
-	if (wants_hold(f, end, p) && !hold_start(f, key, ctl)) {
+	if (alive && wants_hold(f, end, p) && !hold_start(f, key, ctl)) {
 		bpf_spin_lock(&f->lock);
 		if (f->state == FLOW_MONITORED)
 			fail(f, SEAM_R_NO_MEMORY, now, ev);
@@ -456,7 +478,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	}
 
 	bpf_spin_lock(&f->lock);
-	decide(f, end, p, source, ctl, seg, ifindex, now, v, ev);
+	decide(f, end, p, source, ctl, alive, seg, ifindex, now, v, ev);
 	bpf_spin_unlock(&f->lock);
 
 	report(ev, key, v->flags);

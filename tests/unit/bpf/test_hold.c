@@ -130,6 +130,12 @@ static void gone(void)
 		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 1, .ack = 301, .ttl = 63,
 				       .opts = "nop nop ts=905:110" } });
 
+	asked(false);
+	STEPS({ "held", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .flow = "state=held" });
+	control()->tap_ifindex = 0x7ffffff;
+	STEPS({ "the daemon was killed, its device is gone: what is sent again passes", CLIENT, UP(.seq = 1, .ack = 1, .len = 300),
+		REDIRECT, .wire = true, .counts = "daemon_gone", .flow = "state=passed held_in=1 held_out=1 c.nxt=301" });
+
 	/* The timer found the daemon late; it was not dead, and writes the packet back. */
 	asked(false);
 	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT });
