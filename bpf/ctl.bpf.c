@@ -70,13 +70,14 @@ static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 no
 	return 0;
 }
 
-/* A new daemon finds what a dead one left. */
-static __always_inline int ctl_recover(struct flow *f, __u64 now, struct seam_event *ev)
+/* A new daemon finds what a dead one left, or one that ends leaves it. */
+static __always_inline int ctl_recover(struct flow *f, __u8 reason, __u64 now,
+				       struct seam_event *ev)
 {
 	if (f->state == FLOW_HELD || f->state == FLOW_SPLITTING)
-		fail(f, SEAM_R_RESTART, now, ev);
+		fail(f, reason, now, ev);
 	else if (state_split(f->state))
-		abort_split(f, SEAM_R_RESTART, now, ev);
+		abort_split(f, reason, now, ev);
 	f->held_out = f->held_in;
 	return 0;
 }
@@ -126,7 +127,7 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 		move(f, FLOW_CLOSING, c->reason, now, ev);
 		return 0;
 	case CTL_RECOVER:
-		return ctl_recover(f, now, ev);
+		return ctl_recover(f, c->reason, now, ev);
 	case CTL_SNAPSHOT:
 		return 0;
 	}

@@ -352,7 +352,7 @@ static void finish(struct daemon *d)
 			continue;
 		}
 		lost++;
-		conn_ctl(d, c, CTL_ABORT, SEAM_R_SHUTDOWN, 3, NULL);
+		conn_ctl(d, c, CTL_RECOVER, SEAM_R_SHUTDOWN, 0, NULL);
 		split_reset(d, c);
 		conn_free(d, c);
 	}

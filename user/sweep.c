@@ -79,6 +79,7 @@ static void recover(struct daemon *d, const struct flow_key *key, const struct f
 {
 	struct seam_ctl ctl = {
 		.op = CTL_RECOVER, .key = *key, .id = f->id, .rule = CTL_KEEP_RULE,
+		.reason = SEAM_R_RESTART,
 	};
 	unsigned int *n = arg;
 

@@ -21,7 +21,7 @@ enum seam_ctl_op {
 	CTL_CLOSED,	  /* split: both legs are closed end to end, closing */
 	CTL_EXPIRE,	  /* delete if idle for `arg` nanoseconds in state `state` */
 	CTL_DELETE,	  /* delete whatever its state */
-	CTL_RECOVER,	  /* restart: held, splitting, split of a dead daemon */
+	CTL_RECOVER,	  /* held, splitting: the fail answer; split: RST to both ends */
 	CTL_SNAPSHOT,	  /* only fill in `flow` */
 };
 
