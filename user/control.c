@@ -172,11 +172,17 @@ static json_t *failure(const char *fmt, ...) __attribute__((format(printf, 1, 2)
 static json_t *failure(const char *fmt, ...)
 {
 	char text[1200];
+	json_t *valid;
 	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
+	/* It may quote what was sent, which need not be UTF-8, or cut a character in two. */
+	valid = json_string(text);
+	for (char *c = text; !valid && *c; c++)
+		*c = *c & 0x80 ? '?' : *c;
+	json_decref(valid);
 	return json_pack("{s:b, s:s}", "ok", 0, "error", text);
 }
 
