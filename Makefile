@@ -66,6 +66,9 @@ help:
 	@echo "make demo           the main job on real traffic, in namespaces of its own (root)"
 	@echo "make check          every test (root)"
 	@echo "make check-kernels  the same programs on Debian's 6.1 and 6.12 kernels, in qemu"
+	@echo "make fuzz           every fuzzer at length, FUZZ_SECONDS=$(FUZZ_SECONDS) each, FUZZERS=\"$(FUZZERS)\""
+	@echo "make check-asan     the daemon with ASan and UBSan through the lab (root)"
+	@echo "make check-valgrind the daemon under valgrind through a short scenario (root)"
 	@echo "make clean"
 
 include tests/tests.mk

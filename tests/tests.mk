@@ -3,12 +3,13 @@
 
 include tests/unit/unit.mk
 include tests/kernels/kernels.mk
+include tests/fuzz/fuzz.mk
 
 POLICY_SRCS := $(wildcard user/policy*.c)
 INSPECT_SRCS := $(wildcard user/inspect*.c) user/tls_hello.c user/http_head.c
 UNIT_CFLAGS := $(SEAM_CFLAGS) -Itests/unit -O1 -g -fsanitize=address,undefined
 UNIT_LIBS := -lconfig -ljansson -lhs -lhttp_parser -lcrypto
-UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_policy test_show)
+UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_policy test_show test_frame)
 
 $(O)/tests/test_tls $(O)/tests/test_http $(O)/tests/test_pattern: $(O)/tests/%: tests/unit/%.c \
 		$(INSPECT_SRCS) $(wildcard user/*.h tests/unit/*.h) | $(O)/tests
@@ -36,8 +37,8 @@ check: deps-test
 	$(MAKE) --no-print-directory check-run
 
 .PHONY: check-run
-check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS)
-	prove --merge --exec '' $(UNIT_TESTS) $(BPF_TESTS) $(LAB_TESTS)
+check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf
+	prove --merge --exec '' $(UNIT_TESTS) $(BPF_TESTS) tests/fuzz/test_fuzz.py $(LAB_TESTS)
 
 demo: deps-test
 	$(MAKE) --no-print-directory $(O)/seam

@@ -22,6 +22,7 @@
 #include "hold.skel.h"
 #include "leg.skel.h"
 #include "port.skel.h"
+#include "xdp.skel.h"
 
 #include "harness.h"
 #include "../tap.h"
@@ -43,6 +44,7 @@ static struct port_bpf *port;
 static struct hold_bpf *hold;
 static struct leg_bpf *leg;
 static struct ctl_bpf *ctl_obj;
+static struct xdp_bpf *xdp;
 static struct control *control_map;
 static int fds[N_PROGS], ifindexes[N_PROGS];
 static __u64 marked[SEAM_R_MAX];
@@ -181,10 +183,12 @@ static void unload(void)
 	hold_bpf__destroy(hold);
 	leg_bpf__destroy(leg);
 	ctl_bpf__destroy(ctl_obj);
+	xdp_bpf__destroy(xdp);
 	port = NULL;
 	hold = NULL;
 	leg = NULL;
 	ctl_obj = NULL;
+	xdp = NULL;
 }
 
 void harness_load(const struct sizes *sizes)
@@ -206,11 +210,18 @@ void harness_load(const struct sizes *sizes)
 	load(leg ? leg->obj : NULL, sizes);
 	ctl_obj = ctl_bpf__open_opts(&opts);
 	load(ctl_obj ? ctl_obj->obj : NULL, sizes);
+	xdp = xdp_bpf__open_opts(&opts);
+	load(xdp ? xdp->obj : NULL, sizes);
 	fds[CLIENT] = bpf_program__fd(port->progs.seam_client);
 	fds[SERVER] = bpf_program__fd(port->progs.seam_server);
 	fds[HOLD] = bpf_program__fd(hold->progs.seam_hold);
 	fds[LEG_OUT] = bpf_program__fd(leg->progs.seam_leg_out);
 	fds[LEG_IN] = bpf_program__fd(leg->progs.seam_leg_in);
+	fds[XDP_CLIENT] = bpf_program__fd(xdp->progs.seam_xdp_client);
+	fds[XDP_SERVER] = bpf_program__fd(xdp->progs.seam_xdp_server);
+	for (int i = CLIENT; i <= SERVER; i++)
+		if (bpf_map_update_elem(bpf_map__fd(xdp->maps.xdp_ports), &ifindexes[i], &ifindexes[i], BPF_ANY))
+			die("xdp_ports");
 	control_map = mmap(NULL, sizeof(*control_map), PROT_READ | PROT_WRITE, MAP_SHARED,
 			   bpf_map__fd(port->maps.control), 0);
 	if (control_map == MAP_FAILED)
@@ -558,8 +569,13 @@ int run_packet(enum prog prog, const struct packet *in, struct packet *out, __u3
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = in->len,
 		    .data_out = out->data, .data_size_out = sizeof(out->data), .ctx_in = &ctx,
 		    .ctx_size_in = sizeof(ctx), .flags = csum_complete ? TEST_CSUM_COMPLETE : 0);
-	int err = bpf_prog_test_run_opts(fds[prog], &opts);
+	int err;
 
+	if (prog >= XDP_CLIENT) {
+		opts.ctx_in = NULL;
+		opts.ctx_size_in = opts.flags = 0;
+	}
+	err = bpf_prog_test_run_opts(fds[prog], &opts);
 	if (err == -EINVAL && csum_complete && in->len > 60) {
 		diag("this kernel's test_run knows no CHECKSUM_COMPLETE");
 		csum_complete = false;

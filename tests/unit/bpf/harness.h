@@ -33,6 +33,8 @@ enum prog {
 	HOLD,	 /* back from the hold device */
 	LEG_OUT, /* from a leg */
 	LEG_IN,
+	XDP_CLIENT,
+	XDP_SERVER,
 	N_PROGS,
 };
 
@@ -131,7 +133,7 @@ __s64 state_counter(enum flow_state state);
 void counters_mark(void);
 bool counters_are(const char *expected);
 
-/* Runs a packet; negative errno beyond -1000. */
+/* Runs a packet; negative errno beyond -1000. XDP sees it come in on lo. */
 int run_packet(enum prog prog, const struct packet *in, struct packet *out, __u32 gso);
 int prog_fd(enum prog prog);
 int ctl_fd(void);

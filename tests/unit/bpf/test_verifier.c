@@ -17,6 +17,7 @@
 static const char *const names[N_PROGS] = {
 	[CLIENT] = "seam_client", [SERVER] = "seam_server", [HOLD] = "seam_hold",
 	[LEG_OUT] = "seam_leg_out", [LEG_IN] = "seam_leg_in",
+	[XDP_CLIENT] = "seam_xdp_client", [XDP_SERVER] = "seam_xdp_server",
 };
 
 static unsigned int bound_of(const char *name)
@@ -47,7 +48,7 @@ static void measure(const char *name, int fd, bool record)
 		printf("%s %u\n", name, (info.verified_insns * 3 / 2 + 999) / 1000 * 1000);
 		return;
 	}
-	note("%-14s %8u verified, bound %8u; %6u bytes translated, %6u jited", name,
+	note("%-15s %8u verified, bound %8u; %6u bytes translated, %6u jited", name,
 	     info.verified_insns, bound, info.xlated_prog_len, info.jited_prog_len);
 	check(info.verified_insns <= bound, "%s verifies within its bound", name);
 }
