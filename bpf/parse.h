@@ -69,6 +69,7 @@ enum parse_result {
 	PARSE_TCP = 0,
 	PARSE_SHORT,	 /* headers not within [data, data_end): pull, try again */
 	PARSE_OTHER,	 /* not TCP over IP */
+	PARSE_CHAIN,	 /* more IPv6 extension headers than are followed */
 	PARSE_ICMP,	 /* ICMP or ICMPv6; pkt.l4 is set */
 	PARSE_FRAGMENT,  /* a fragment; the key is set if `end` is 1 */
 	PARSE_MALFORMED,
@@ -121,6 +122,24 @@ static __always_inline enum parse_result parse_tcp(struct pkt *p, void *data, vo
 	return PARSE_TCP;
 }
 
+/* A fragment: the first one tells the ports, however short it is cut. */
+static __always_inline enum parse_result parse_fragment(struct pkt *p, void *data, void *data_end,
+							__u32 l4, bool first)
+{
+	__u16 *ports = data + l4;
+
+	asm volatile("" : "+r"(ports));
+	p->end = 0;
+	if (first && (void *)(ports + 2) > data_end)
+		return PARSE_SHORT;
+	if (first) {
+		p->key.client_port = ports[0];
+		p->key.server_port = ports[1];
+		p->end = 1;
+	}
+	return PARSE_FRAGMENT;
+}
+
 static __always_inline enum parse_result parse_ipv4(struct pkt *p, void *data, void *data_end,
 						    __u32 pkt_len)
 {
@@ -144,17 +163,10 @@ static __always_inline enum parse_result parse_ipv4(struct pkt *p, void *data, v
 	key_mapped(p->key.server, ih->daddr);
 	p->l4 = ETH_HLEN + ihl;
 	if (ih->frag_off & bpf_htons(0x3fff)) {
-		struct tcphdr *th = data + ETH_HLEN + ihl;
-
 		if (ih->protocol != IPPROTO_TCP)
 			return PARSE_OTHER;
-		p->end = 0;
-		if (!(ih->frag_off & bpf_htons(0x1fff)) && (void *)(th + 1) <= data_end) {
-			p->key.client_port = th->source;
-			p->key.server_port = th->dest;
-			p->end = 1;
-		}
-		return PARSE_FRAGMENT;
+		return parse_fragment(p, data, data_end, ETH_HLEN + ihl,
+				      !(ih->frag_off & bpf_htons(0x1fff)));
 	}
 	if (ih->protocol == IPPROTO_ICMP)
 		return PARSE_ICMP;
@@ -195,8 +207,14 @@ static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, v
 		if (nexthdr == IPPROTO_TCP || nexthdr == IPPROTO_ICMPV6)
 			break;
 		if (nexthdr == IPPROTO_FRAGMENT) {
-			p->end = 0;
-			return PARSE_FRAGMENT;
+			struct frag_hdr *fh = data + off;
+
+			asm volatile("" : "+r"(fh));
+			if ((void *)(fh + 1) > data_end)
+				return PARSE_SHORT;
+			return parse_fragment(p, data, data_end, off + sizeof(*fh),
+					      fh->nexthdr == IPPROTO_TCP &&
+						      !(fh->frag_off & bpf_htons(0xfff8)));
 		}
 		if (nexthdr != IPPROTO_HOPOPTS && nexthdr != IPPROTO_DSTOPTS &&
 		    nexthdr != IPPROTO_ROUTING)
@@ -206,12 +224,15 @@ static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, v
 		nexthdr = eh->nexthdr;
 		off += 8 + eh->hdrlen * 8;
 		if (off > 512)
-			return PARSE_OTHER;
+			return PARSE_CHAIN;
 		p->ip_opts = true;
 	}
 	p->l4 = off;
 	if (nexthdr == IPPROTO_ICMPV6)
 		return PARSE_ICMP;
+	if (nexthdr == IPPROTO_HOPOPTS || nexthdr == IPPROTO_DSTOPTS ||
+	    nexthdr == IPPROTO_ROUTING || nexthdr == IPPROTO_FRAGMENT)
+		return PARSE_CHAIN;
 	if (nexthdr != IPPROTO_TCP)
 		return PARSE_OTHER;
 	return parse_tcp(p, data, data_end, off, end);

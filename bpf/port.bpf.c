@@ -23,6 +23,8 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 	}
 	if (what == PARSE_MALFORMED)
 		count(SEAM_R_MALFORMED);
+	else if (what == PARSE_CHAIN)
+		count(SEAM_R_IP_OPTIONS);
 	else
 		count(SEAM_R_NOT_TCP);
 	return TC_ACT_UNSPEC;
