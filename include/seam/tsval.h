@@ -5,11 +5,14 @@
 
 #include "flow.h"
 
+/* BPF runs these under a flow's lock, where kernels before 6.7 allow no call of a function. */
+#define TSVAL_INLINE static inline __attribute__((always_inline))
+
 /* Shorter than this between first and last TSval, its tick cannot be measured. */
 #define TSVAL_MEASURE_US 50000
 
 /* Whether it counts microseconds, as Linux can since 6.7. Soon told: they are many. */
-static inline int tsval_tick_is_1us(const struct flow_end *e)
+TSVAL_INLINE int tsval_tick_is_1us(const struct flow_end *e)
 {
 	__u64 span = (e->tsval_ns - e->tsval0_ns) / 1000;
 	__u32 ticks = e->tsval - e->tsval0;
@@ -18,7 +21,7 @@ static inline int tsval_tick_is_1us(const struct flow_end *e)
 }
 
 /* Whether it counts milliseconds, as far as is known. */
-static inline int tsval_tick_is_1ms(const struct flow_end *e)
+TSVAL_INLINE int tsval_tick_is_1ms(const struct flow_end *e)
 {
 	__u64 span = (e->tsval_ns - e->tsval0_ns) / 1000, ms = span / 1000;
 	__u32 ticks = e->tsval - e->tsval0;
@@ -33,7 +36,7 @@ static inline int tsval_tick_is_1ms(const struct flow_end *e)
  * as long as they are too close together to tell (RFC 7323 5.4 allows 1 ms to
  * 1 s; Linux may use 1 us). Never ahead of the end's clock by its rounding.
  */
-static inline __u32 tsval_now(const struct flow_end *e, __u64 now)
+TSVAL_INLINE __u32 tsval_now(const struct flow_end *e, __u64 now)
 {
 	__u64 since = (now - e->tsval_ns) / 1000;
 	__u64 span = (e->tsval_ns - e->tsval0_ns) / 1000;
