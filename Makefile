@@ -28,11 +28,13 @@ BPF_OBJS := $(patsubst bpf/%.bpf.c,$(O)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELS := $(BPF_OBJS:.bpf.o=.skel.h)
 USER_OBJS := $(patsubst user/%.c,$(O)/user/%.o,$(wildcard user/*.c))
 
-.PHONY: all clean help install
+.PHONY: all bpf clean help install
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(O)/seam
+
+bpf: $(BPF_OBJS)
 
 $(O)/seam: $(USER_OBJS)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SEAM_LIBS)
@@ -69,6 +71,7 @@ help:
 	@echo "make fuzz           every fuzzer at length, FUZZ_SECONDS=$(FUZZ_SECONDS) each, FUZZERS=\"$(FUZZERS)\""
 	@echo "make check-asan     the daemon with ASan and UBSan through the lab (root)"
 	@echo "make check-valgrind the daemon under valgrind through a short scenario (root)"
+	@echo "make check-compilers  the unit tests, built by gcc, clang 14 and clang 19"
 	@echo "make clean"
 
 include tests/tests.mk

@@ -23,6 +23,8 @@ $(O)/tests/test_show: tests/unit/test_show.c user/show.c user/record.c \
 		$(wildcard user/*.h tests/unit/*.h include/seam/*.h) | $(O)/tests
 	$(CC) -D_GNU_SOURCE $(UNIT_CFLAGS) -o $@ $< user/show.c user/record.c $(UNIT_LIBS)
 
+include tests/compilers.mk
+
 LAB_TESTS := $(sort $(wildcard tests/lab/test_*.py))
 
 .PHONY: check demo deps-build deps-test

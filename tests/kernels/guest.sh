@@ -43,7 +43,7 @@ in_ns() { # NAMESPACE COMMAND...
 loads() { # OBJECT
 	bpftool -d prog loadall "$1" /sys/fs/bpf/try > /tmp/load.log 2>&1
 	rc=$?
-	grep -aE '^processed' /tmp/load.log | sed "s/^/# $(basename "$1"): /" > /dev/console
+	grep -aE '^processed' /tmp/load.log | sed "s|^|# ${1#/t/bpf/}: |" > /dev/console
 	[ $rc = 0 ] || grep -avE '^libbpf: (sec|elf|CO-RE|map|unpinned|prog .*: relo|loading)' /tmp/load.log | tail -n 40
 	rm -rf /sys/fs/bpf/try
 	find /sys/fs/bpf -maxdepth 1 -type f -exec rm {} +
@@ -131,8 +131,8 @@ ended() { # the daemon, by SIGTERM
 
 echo "TAP version 13"
 echo "# $(uname -r)"
-for o in /t/bpf/*.bpf.o; do
-	LINES_SHOWN=40 check "$(basename "$o") loads" loads "$o"
+for o in /t/bpf/*/*.bpf.o; do
+	LINES_SHOWN=40 check "${o#/t/bpf/} loads" loads "$o"
 done
 for t in /t/bpf_test_*; do
 	[ -x "$t" ] && LINES_SHOWN=40 check "$(basename "$t")" "$t"

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # Boots one of Debian's packaged kernels in qemu and runs guest.sh in it.
 #
-#	tests/kernels/run.sh OUTPUT PACKAGE
+#	tests/kernels/run.sh OUTPUT PACKAGE [OBJECTS...]
 #
-# PACKAGE is a meta package, as linux-image-cloud-amd64. Nothing is installed:
+# PACKAGE is a meta package, as linux-image-cloud-amd64. OBJECTS are directories
+# with the same BPF objects by other compilers, to be loaded as well. Nothing is installed:
 # the kernel is unpacked below OUTPUT/kernels. Emulated (TCG), so that it runs
 # everywhere; at most $LIMIT seconds (default 300).
 set -euo pipefail
@@ -55,7 +56,10 @@ add "$dir/bin/tcpload" /usr/sbin/tcpload
 for t in "$out"/tests/bpf_test_*; do
 	if [ -x "$t" ]; then add "$t" "/t/$(basename "$t")"; fi
 done
-cp "$out"/*.bpf.o "$root/t/bpf/"
+for d in "$out" "${@:3}"; do
+	mkdir -p "$root/t/bpf/$(basename "$d")"
+	cp "$d"/*.bpf.o "$root/t/bpf/$(basename "$d")/"
+done
 install -D "$here/../unit/bpf/verified.txt" "$root/tests/unit/bpf/verified.txt"
 # libxdp looks for its dispatcher here.
 mkdir -p "$root/usr/lib/x86_64-linux-gnu/bpf"
