@@ -40,8 +40,9 @@ check: deps-test
 
 .PHONY: check-run
 check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf
-	prove --merge --exec '' $(UNIT_TESTS) $(BPF_TESTS) tests/fuzz/test_fuzz.py $(LAB_TESTS)
+	SEAM=$(O)/seam prove --merge --exec '' tests/unit/test_licence.sh $(UNIT_TESTS) $(BPF_TESTS) \
+		tests/fuzz/test_fuzz.py $(LAB_TESTS)
 
 demo: deps-test
 	$(MAKE) --no-print-directory $(O)/seam
-	tests/lab/demo.py
+	SEAM=$(O)/seam tests/lab/demo.py
