@@ -3,7 +3,7 @@
 # Every file names its licence in its first lines, and both texts are there.
 # Test data is read byte by byte and has no room for it.
 echo "TAP version 13"
-without=$(find . -type f ! -path './.git/*' ! -path ./.git ! -path './.output/*' ! -path './LICENSES/*' \
+without=$(find . -type f ! -path './.git/*' ! -path ./.git ! -path './.output/*' ! -path "./${O:-.output}/*" ! -path './LICENSES/*' \
 	! -path './tests/fixtures/*' ! -path './tests/fuzz/corpus/*' ! -name '*.pyc' | sort | while read -r f; do
 	head -n 5 "$f" | grep -q 'SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause' || echo "$f"
 done)
