@@ -293,6 +293,8 @@ class Lab:
 	def _addresses(self):
 		for end, box_if, net in (("client", "cli", 1), ("server", "srv", 2)):
 			for ns, iface, host in (("box", box_if, 1), (end, "eth0", 2)):
+				# For a second the box could not ask for its neighbours: no link-local address yet.
+				self._sysctl(ns, {f"net.ipv6.conf.{iface}.accept_dad": 0})
 				batch = (f"addr add 10.99.{net}.{host}/24 dev {iface}\n"
 					f"addr add fd99:{net}::{host}/64 dev {iface} nodad\n"
 					f"link set dev {iface} up\n")
