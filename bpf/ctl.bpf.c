@@ -122,7 +122,7 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 			f->end[SEAM_SERVER].flags |= END_F_RST_OK;
 		return 0;
 	case CTL_CLOSED:
-		if (f->state == FLOW_CLOSING)
+		if (f->state == FLOW_CLOSING || f->state == FLOW_BLOCKED)
 			return 0;
 		move(f, FLOW_CLOSING, c->reason, now, ev);
 		return 0;

@@ -242,6 +242,13 @@ void conn_block(struct daemon *d, struct conn *c, const struct policy_rule *rule
 	conn_free(d, c);
 }
 
+void conn_reset(struct daemon *d, struct conn *c)
+{
+	split_reset(d, c);
+	conn_ctl(d, c, CTL_CLOSED, SEAM_R_RST, 0, NULL);
+	conn_free(d, c);
+}
+
 /* Nothing more is to be expected of the flow: its legs are not needed. */
 static void conn_over(struct daemon *d, struct conn *c, const struct seam_event *ev)
 {
@@ -322,8 +329,7 @@ static void conn_deadline(struct daemon *d, struct conn *c)
 {
 	c->deadline_ns = 0;
 	if (c->phase == CONN_ABORTING) {
-		split_reset(d, c);
-		conn_free(d, c);
+		conn_reset(d, c);
 	} else if (!c->rule) {
 		conn_give_up(d, c);
 	} else if (!c->let_go) {

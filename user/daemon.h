@@ -133,6 +133,8 @@ int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rul
 void conn_close_inspectors(struct conn *c);
 /* Blocks the flow as `rule` says; frees the conn. */
 void conn_block(struct daemon *d, struct conn *c, const struct policy_rule *rule, __u8 reason);
+/* Ends a flow that an end has reset: a RST to the other one. Frees the conn. */
+void conn_reset(struct daemon *d, struct conn *c);
 /* Asks the kernel for a transition of this flow; fills in `out` if not NULL. */
 int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason, __u64 arg,
 	     struct flow *out);

@@ -38,6 +38,14 @@ int relay_unacked(const struct conn_leg *leg)
 	return ioctl(leg->watch.fd, SIOCOUTQ, &n) ? 0 : n;
 }
 
+/* Bytes in a leg's receive queue. SIOCINQ does not tell, of a socket in a sockmap. */
+static size_t queued(const struct conn_leg *leg)
+{
+	ssize_t n = recv(leg->watch.fd, NULL, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+
+	return n > 0 ? n : 0;
+}
+
 static bool at_mark(int fd)
 {
 	int mark = 0;
@@ -94,7 +102,8 @@ static enum inspect_answer inspect(struct conn *c, enum seam_dir dir, const uint
 static enum step aborting(struct daemon *d, struct conn *c)
 {
 	struct conn_leg *other;
-	int end, left = 0;
+	size_t left = 0;
+	int end;
 
 	if (c->phase != CONN_ABORTING) {
 		c->phase = CONN_ABORTING;
@@ -104,22 +113,12 @@ static enum step aborting(struct daemon *d, struct conn *c)
 	for (end = 0; end < 2; end++) {
 		other = &c->leg[!end];
 		if (c->leg[end].dead && !other->dead)
-			left += relay_unacked(other);
+			left += (c->rule ? queued(&c->leg[end]) : 0) + relay_unacked(other);
 	}
 	if (left)
 		return STEP_WAIT;
-	split_reset(d, c);
-	conn_ctl(d, c, CTL_CLOSED, SEAM_R_RST, 0, NULL);
-	conn_free(d, c);
+	conn_reset(d, c);
 	return STEP_GONE;
-}
-
-/* Bytes in a leg's receive queue. SIOCINQ does not tell, of a socket in a sockmap. */
-static size_t queued(const struct conn_leg *leg)
-{
-	ssize_t n = recv(leg->watch.fd, NULL, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-
-	return n > 0 ? n : 0;
 }
 
 static int tcp_state(const struct conn_leg *leg)
@@ -218,13 +217,12 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 		return STEP_WAIT;
 	n = recv(from->watch.fd, d->buf, urgent ? 1 : RELAY_CHUNK, MSG_PEEK | MSG_DONTWAIT);
 	if (n < 0) {
-		if ((errno == EAGAIN || errno == EINTR) && !from->dead)
-			return STEP_WAIT;
-		from->dead = true;
-		return aborting(d, c);
+		if (errno != EAGAIN && errno != EINTR)
+			from->dead = true;
+		return STEP_WAIT;
 	}
-	if (n == 0)
-		return relay_end(d, c, dir);
+	if (n == 0) /* after a reset as well, once SO_ERROR was asked for */
+		return from->dead ? STEP_WAIT : relay_end(d, c, dir);
 	if (!c->let_go && (size_t)n > from->ahead) {
 		answer = inspect(c, dir, d->buf + from->ahead, n - from->ahead, false);
 		if (answer == INSPECT_BLOCK) {
@@ -240,10 +238,9 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	}
 	w = send(to->watch.fd, d->buf, n, MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0));
 	if (w < 0) {
-		if (errno == EAGAIN || errno == EINTR)
-			return STEP_WAIT;
-		to->dead = true;
-		return aborting(d, c);
+		if (errno != EAGAIN && errno != EINTR)
+			to->dead = true;
+		return STEP_WAIT;
 	}
 	/* Handed on: now, and only now, it leaves the first leg. */
 	recv(from->watch.fd, NULL, w, MSG_TRUNC | MSG_DONTWAIT);
@@ -277,7 +274,7 @@ void relay_run(struct daemon *d, struct conn *c)
 			break;
 		}
 	}
-	if (c->phase == CONN_ABORTING)
+	if (c->leg[SEAM_CLIENT].dead || c->leg[SEAM_SERVER].dead)
 		aborting(d, c);
 	else if (c->let_go)
 		split_try_merge(d, c, SEAM_R_LET_GO);
@@ -290,7 +287,7 @@ void relay_ready(struct daemon *d, struct watch *w, uint32_t events)
 
 	if (events & EPOLLPRI)
 		leg->urgent = true;
-	if (events & (EPOLLERR | EPOLLHUP)) {
+	if (events & EPOLLERR) { /* without it, SO_ERROR may tell of an ICMP error that is none */
 		int err = 0;
 		socklen_t len = sizeof(err);
 

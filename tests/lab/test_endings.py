@@ -1,0 +1,215 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""How connections end while they are split: FIN and RST in every order, and neither end can tell."""
+import errno
+import select
+import socket
+import time
+
+from lab import SERVER, Lab, LabError, Link, scenario, seam_json, wait_for
+from peers import (FAMILY, Pair, abort, data, error_of, hearing, listen, open_socket, read_all, reasons,
+	send_until_blocked, state, through_both, wait_acked)
+
+HEAD, BODY = data(3000, 1), data(300_000, 2)
+
+
+def half_close(p):
+	"""a has said all, b has not: its data go on."""
+	p.prime()
+	p.a.sendall(HEAD)
+	p.a.shutdown(socket.SHUT_WR)
+	heard = read_all(p.b)
+	answer = hearing(p.a)
+	p.b.sendall(BODY)
+	time.sleep(0.1)
+	p.b.sendall(BODY)
+	p.b.close()
+	return heard, answer.result()
+
+
+def fin_with_data(p):
+	"""The FIN rides on the last segment."""
+	p.prime()
+	p.a.send(HEAD[:700], socket.MSG_MORE)
+	p.a.shutdown(socket.SHUT_WR)
+	heard = read_all(p.b)
+	p.b.send(HEAD, socket.MSG_MORE)
+	p.b.shutdown(socket.SHUT_WR)
+	return heard, read_all(p.a)
+
+
+def fin_behind_first_payload(p):
+	"""Payload and FIN are both in the hold."""
+	p.a.sendall(HEAD)
+	p.a.shutdown(socket.SHUT_WR)
+	heard = read_all(p.b)
+	answer = hearing(p.a)
+	p.b.sendall(BODY)
+	p.b.close()
+	return heard, answer.result()
+
+
+def fin_in_first_payload(p):
+	p.a.send(HEAD[:700], socket.MSG_MORE)
+	p.a.shutdown(socket.SHUT_WR)
+	heard = read_all(p.b)
+	answer = hearing(p.a)
+	p.b.sendall(BODY)
+	p.b.close()
+	return heard, answer.result()
+
+
+def rst_behind_first_payload(p):
+	p.a.sendall(HEAD[:700])
+	abort(p.a)
+	return read_all(p.b)[1]
+
+
+def simultaneous_close(p):
+	p.prime()
+	for s in (p.a, p.b):
+		s.sendall(HEAD)
+		s.shutdown(socket.SHUT_WR)
+	return read_all(p.a), read_all(p.b)
+
+
+def close_unread(p):
+	"""b closes with data it has not read: RST, and a learns of it by its next call."""
+	p.prime()
+	p.a.sendall(HEAD)
+	select.select([p.b], [], [])
+	wait_acked(p.a)
+	p.b.close()
+	return error_of(p.a)
+
+
+def abort_after_data(p):
+	"""What was acknowledged arrives before the RST."""
+	p.prime()
+	p.a.sendall(HEAD)
+	wait_acked(p.a)
+	time.sleep(0.1)
+	abort(p.a)
+	error = error_of(p.b)
+	return error, read_all(p.b)[0] == HEAD
+
+
+def abort_after_half_close(p):
+	p.prime()
+	p.a.sendall(HEAD)
+	p.a.shutdown(socket.SHUT_WR)
+	heard = read_all(p.b)
+	p.b.sendall(HEAD)
+	read_all(p.a, len(HEAD))
+	abort(p.b)
+	return heard, error_of(p.a)
+
+
+def abort_at_zero_window(p):
+	"""b does not read. All that was told to be there is there, then the RST."""
+	p.prime()
+	send_until_blocked(p.a, BODY)
+	abort(p.a)
+	return error_of(p.b)
+
+
+def abort_by_blocked_reader(p):
+	p.prime()
+	send_until_blocked(p.a, BODY)
+	abort(p.b)
+	return error_of(p.a)
+
+
+CASES = (half_close, fin_with_data, fin_behind_first_payload, fin_in_first_payload, simultaneous_close,
+	rst_behind_first_payload, close_unread, abort_after_data, abort_after_half_close, abort_at_zero_window,
+	abort_by_blocked_reader)
+
+
+def refused(lab, family):
+	s = open_socket(lab, "client", family)
+	try:
+		s.connect((SERVER[family], 9))
+	except OSError as e:
+		return errno.errorcode[e.errno]
+	finally:
+		s.close()
+
+
+def rst_in_handshake(lab, family):
+	"""The client has gone when the SYN-ACK comes: its RST reaches the server, which never accepts."""
+	with listen(lab, family) as listener:
+		with lab.deltas("server") as d:
+			with open_socket(lab, "client", family) as s:
+				s.setblocking(False)
+				s.connect_ex((SERVER[family], listener.getsockname()[1]))
+			time.sleep(0.1)
+		listener.settimeout(0.1)
+		try:
+			listener.accept()
+		except TimeoutError:
+			return d["server"]["TcpPassiveOpens"], len(lab.ss("server", "state", "syn-recv"))
+	return "accepted"
+
+
+def case(lab, fn, family, reverse):
+	def run():
+		with Pair(lab, family, reverse, client_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)],
+			  server_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)]) as p:
+			return fn(p)
+	way = "server" if reverse else "client"
+	return f"IPv{family}: {fn.__name__.replace('_', ' ')}, {way} first", run
+
+
+def nobody_authorised(tap, lab):
+	"""A leg that is ended by force: both ends are reset, neither is told a clean end."""
+	pid = seam_json(lab, "status")["daemon"]["pid"]
+	for end in ("client", "server"):
+		with Pair(lab) as p:
+			p.prime()
+			p.a.sendall(HEAD)
+			read_all(p.b, len(HEAD))
+			leg = p.client.getsockname()[1] if end == "server" else p.client.getpeername()[1]
+			watch = lab.capture(end, "eth0", f"tcp port {p.port} and tcp[tcpflags] & (tcp-fin|tcp-syn) != 0")
+			done = lab.run("box", ["nsenter", "-t", str(pid), "-n", "ss", "-K", "-t", "sport", "=", f":{leg}"])
+			tap.ok(str(leg) in done.stdout, f"{end} leg: ended by force", done.stdout, done.stderr)
+			p.a.setblocking(True)
+			p.a.settimeout(20)
+			try:
+				for _ in range(100):
+					p.a.sendall(b"?")
+					time.sleep(0.01)
+			except OSError:
+				pass
+			tap.equal((error_of(p.a) or "ECONNRESET", read_all(p.b, timeout=5)[1]), ("ECONNRESET", "ECONNRESET"),
+				f"{end} leg: both ends are reset")
+			tap.equal([str(x) for x in watch.stop()], [], f"{end} leg: no FIN or SYN leaves")
+			tap.equal(state(lab, p), "blocked", f"{end} leg: and the flow is blocked")
+	tap.equal(reasons(lab).get("leg_died"), 2, "leg_died: once for each of the two flows")
+
+
+def nothing_left(tap, lab):
+	pid = seam_json(lab, "status")["daemon"]["pid"]
+	argv = ["nsenter", "-t", str(pid), "-n", "ss", "-tnH"]
+	try:
+		wait_for(lambda: not lab.run("box", argv).stdout.strip(), "no leg", timeout=5)
+		left = ""
+	except LabError:
+		left = lab.run("box", argv).stdout
+	tap.equal(left, "", "no leg is left")
+
+
+@scenario
+def main(tap):
+	with Lab(server_link=Link(delay=1)) as lab:
+		cases = [case(lab, fn, family, reverse) for fn in CASES for family in FAMILY for reverse in (False, True)]
+		for family in FAMILY:
+			cases.append((f"IPv{family}: connection refused", lambda family=family: refused(lab, family)))
+			cases.append((f"IPv{family}: RST in the handshake", lambda family=family: rst_in_handshake(lab, family)))
+		seam = through_both(tap, lab, cases)
+		counted = reasons(lab)
+		tap.ok(not counted.get("leg_died") and not counted.get("leg_silenced"), "no leg ended by itself", counted)
+		tap.ok(counted["legs_ready"] >= 4 * (len(CASES) - 1), "the flows were split", counted)
+		nothing_left(tap, lab)
+		nobody_authorised(tap, lab)
+		nothing_left(tap, lab)
+		tap.equal(seam.stop(), 0, "seam ends")
