@@ -45,7 +45,6 @@ struct conn_leg {
 	bool eof;		/* its end sent FIN, and all before it was read */
 	bool shut;		/* FIN handed on to the other leg */
 	bool dead;		/* error; its end is gone */
-	bool urgent;		/* may have urgent data to hand on */
 };
 
 enum conn_phase {
@@ -156,7 +155,7 @@ void hold_let_out(struct daemon *d, struct conn *c, __u8 reason);
 void hold_decide(struct daemon *d, struct conn *c);
 
 /* What is waited for on a leg: edge-triggered, so that nothing needs to be switched off. */
-#define LEG_EVENTS (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET)
+#define LEG_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 /* split.c: from held to split, and from split to merged */
 /* Builds the legs of a flow that is `splitting`. On failure the flow is let go. */

@@ -209,13 +209,13 @@ static enum step relay_end(struct daemon *d, struct conn *c, enum seam_dir dir)
 static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
 	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
-	bool urgent = from->urgent && at_mark(from->watch.fd);
 	enum inspect_answer answer;
 	ssize_t n, w;
+	bool urgent;
 
 	if (from->eof)
 		return STEP_WAIT;
-	n = recv(from->watch.fd, d->buf, urgent ? 1 : RELAY_CHUNK, MSG_PEEK | MSG_DONTWAIT);
+	n = recv(from->watch.fd, d->buf, RELAY_CHUNK, MSG_PEEK | MSG_DONTWAIT);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			from->dead = true;
@@ -223,6 +223,10 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	}
 	if (n == 0) /* after a reset as well, once SO_ERROR was asked for */
 		return from->dead ? STEP_WAIT : relay_end(d, c, dir);
+	/* Asked after the byte was seen: its mark was there before it. No read goes across one. */
+	urgent = at_mark(from->watch.fd);
+	if (urgent)
+		n = 1;
 	if (!c->let_go && (size_t)n > from->ahead) {
 		answer = inspect(c, dir, d->buf + from->ahead, n - from->ahead, false);
 		if (answer == INSPECT_BLOCK) {
@@ -285,8 +289,6 @@ void relay_ready(struct daemon *d, struct watch *w, uint32_t events)
 	struct conn_leg *leg = (void *)((char *)w - offsetof(struct conn_leg, watch));
 	struct conn *c = leg->conn;
 
-	if (events & EPOLLPRI)
-		leg->urgent = true;
 	if (events & EPOLLERR) { /* without it, SO_ERROR may tell of an ICMP error that is none */
 		int err = 0;
 		socklen_t len = sizeof(err);

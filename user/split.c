@@ -70,7 +70,6 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 			return;
 		}
 		c->leg[end].watch.fd = fd;
-		c->leg[end].urgent = f->end[end].flags & END_F_URG;
 		err = leg_insert(d, c, end);
 		if (!err)
 			err = daemon_watch(d, &c->leg[end].watch, LEG_EVENTS);
