@@ -213,7 +213,7 @@ int seam_leg_out(struct __sk_buff *ctx)
 		bpf_skb_store_bytes(ctx, ETH_HLEN, &word, 4, BPF_F_RECOMPUTE_CSUM);
 		p->flow_label = o.flow_label;
 	}
-	return to_wire(ctx, p, o.ifindex, false);
+	return to_wire(ctx, p, o.ifindex, FROM_LEG);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

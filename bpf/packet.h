@@ -13,11 +13,6 @@
 
 #define ENODEV 19
 
-enum source {
-	FROM_PORT,
-	FROM_HOLD,
-};
-
 /*
  * After the hold queue has run empty, packets go through it for this long
  * still: one that another CPU is just bringing must not overtake the last.
@@ -488,7 +483,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	case TO_WIRE:
 		if ((v->deltas.tsval || v->deltas.tsecr) && p->ts && apply_deltas(ctx, p, &v->deltas))
 			return TC_ACT_SHOT;
-		return to_wire(ctx, p, v->ifindex, source == FROM_PORT);
+		return to_wire(ctx, p, v->ifindex, source);
 	case TO_HOLD:
 		return ctl ? bpf_redirect(ctl->tap_ifindex, 0) : TC_ACT_SHOT;
 	case TO_LEG:
@@ -586,7 +581,7 @@ static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 		return TC_ACT_UNSPEC;
 	p->payload = ETH_HLEN;
 	p->len = ctx->len - ETH_HLEN;
-	return to_wire(ctx, p, ctx->ifindex, true);
+	return to_wire(ctx, p, ctx->ifindex, FROM_PORT);
 }
 
 #endif

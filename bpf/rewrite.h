@@ -20,6 +20,14 @@
 #define TCP_ACK_OFF 8
 #define TCP_WND_OFF 14
 
+/* The checksum, in host order, for a sum as bpf_csum_diff() makes it. */
+static __always_inline __u16 csum_fold(__u32 sum)
+{
+	sum = (sum >> 16) + (sum & 0xffff);
+	sum += sum >> 16;
+	return ~bpf_ntohs(sum);
+}
+
 /* Replaces 32 bits at offset `at`, both values in host order. */
 static __noinline int put32(struct __sk_buff *ctx, const struct pkt *p, __u32 at,
 				 __u32 from, __u32 to)

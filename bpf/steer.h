@@ -11,6 +11,13 @@
 #define FIB_NO_NEIGH 7
 #define FIB_FRAG_NEEDED 8
 
+/* Where a packet that Seam handles came from. */
+enum source {
+	FROM_PORT,
+	FROM_HOLD,
+	FROM_LEG,
+};
+
 /*
  * Asks for a packet's next hop as a router would: route, neighbour, MTU.
  * `ctx` is that of TC or XDP; `ifindex` is the port that packets of its sender
@@ -92,14 +99,65 @@ static __noinline long route(struct __sk_buff *ctx, const struct pkt *p, __u32 i
 	return rc;
 }
 
+/* An ICMP error, in words in network order; IPv4 uses less of `ip` and `quoted`. */
+struct too_big {
+	__u32 ip[10];
+	__u32 icmp[2];
+	__u32 quoted[12];
+};
+
+/*
+ * Answers a leg's packet that the next link does not take, as a router would:
+ * fragmentation needed (RFC 1191 4), or packet too big (RFC 4443 3.2). The leg
+ * sends it again in pieces that fit, and its namespace remembers.
+ */
+static __noinline int too_big(struct __sk_buff *ctx, const struct pkt *p, __u16 mtu)
+{
+	__u32 head = p->v4 ? 20 : 40, len = 8 + head + 8;
+	struct too_big e = {};
+	__s64 sum = 0;
+	int err;
+
+	if (p->ip_opts || bpf_skb_load_bytes(ctx, ETH_HLEN, e.quoted, sizeof(e.quoted)) ||
+	    turn_around(ctx, p) || bpf_skb_change_tail(ctx, ETH_HLEN + head + len, 0))
+		return TC_ACT_SHOT;
+	e.icmp[1] = bpf_htonl(mtu);
+	if (p->v4) {
+		__builtin_memset(e.quoted + 7, 0, 20);
+		e.icmp[0] = bpf_htonl(0x03040000);
+		e.ip[0] = bpf_htonl(0x45000000 | (head + len));
+		e.ip[2] = bpf_htonl(64 << 24 | IPPROTO_ICMP << 16);
+		e.ip[3] = p->key.server[3];
+		e.ip[4] = p->key.client[3];
+		sum = bpf_csum_diff(0, 0, e.ip, 20, 0);
+		e.ip[2] |= bpf_htonl(csum_fold(sum));
+		sum = 0;
+	} else {
+		e.icmp[0] = bpf_htonl(0x02000000);
+		e.ip[0] = bpf_htonl(6 << 28);
+		e.ip[1] = bpf_htonl(len << 16 | IPPROTO_ICMPV6 << 8 | 64);
+		__builtin_memcpy(e.ip + 2, p->key.server, 16);
+		__builtin_memcpy(e.ip + 6, p->key.client, 16);
+		/* The pseudo-header (RFC 8200 8.1). */
+		sum = bpf_csum_diff(0, 0, e.ip + 2, 32, bpf_htonl(len + IPPROTO_ICMPV6));
+	}
+	sum = bpf_csum_diff(0, 0, e.icmp, sizeof(e.icmp) + sizeof(e.quoted), sum);
+	e.icmp[0] |= bpf_htonl(csum_fold(sum));
+	err = p->v4 ? bpf_skb_store_bytes(ctx, ETH_HLEN, e.ip, 20, 0) ?:
+		      bpf_skb_store_bytes(ctx, ETH_HLEN + 20, e.icmp, 36, 0) :
+		      bpf_skb_store_bytes(ctx, ETH_HLEN, &e, sizeof(e), 0);
+	return err ? TC_ACT_SHOT : bpf_redirect(ctx->ifindex, 0);
+}
+
 /*
  * Forwards a packet past the host's stack. What a host must answer itself (TTL,
- * MTU, no route) is left to the stack if it came from a port, else dropped.
+ * MTU, no route) is left to the stack if it came from a port, else dropped; a
+ * leg is told of an MTU, as it does not ask the host's routes.
  */
 static __noinline int to_wire(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex,
-				   bool from_port)
+				   enum source source)
 {
-	int otherwise = from_port ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	int otherwise = source == FROM_PORT ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 	struct bpf_redir_neigh nh = {};
 	struct bpf_fib_lookup fib;
 	long rc;
@@ -121,7 +179,11 @@ static __noinline int to_wire(struct __sk_buff *ctx, const struct pkt *p, __u32 
 	}
 	if (rc < 0)
 		return TC_ACT_SHOT;
-	count(rc == FIB_FRAG_NEEDED ? SEAM_R_MTU : SEAM_R_NO_ROUTE);
+	if (rc == FIB_FRAG_NEEDED) {
+		count(SEAM_R_MTU);
+		return source == FROM_LEG ? too_big(ctx, p, fib.mtu_result) : otherwise;
+	}
+	count(SEAM_R_NO_ROUTE);
 	return otherwise;
 }
 

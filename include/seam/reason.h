@@ -59,7 +59,7 @@
 	X(LEG_STRAY, 72, "leg_stray", "packet of a leg whose flow is not split")                 \
 	X(NO_ROUTE, 73, "no_route", "the routing table had no way on")                           \
 	X(TTL, 74, "ttl", "TTL or hop limit ran out; left to the host")                          \
-	X(MTU, 75, "mtu", "larger than the next link's MTU; left to the host")                   \
+	X(MTU, 75, "mtu", "larger than the next link's MTU; its sender is told")                   \
 	X(ICMP_LEG, 76, "icmp_leg", "ICMP error steered to a leg")                               \
 	X(HOLD_LOST, 77, "hold_lost", "packets did not come back from the hold queue")           \
 	X(BLOCK_DROP, 78, "block_drop", "dropped by a rule")                                     \
