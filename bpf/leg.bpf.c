@@ -44,7 +44,7 @@ struct out {
 	bool drop, rst;
 	__u8 why;
 	__u16 wnd;
-	__u8 flags;
+	__u8 flags, tos;
 	__u32 tsval, tsecr;
 	__u32 flow_label;
 	__u32 ifindex;
@@ -93,6 +93,7 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 	o->tsval = p->tsval;
 	o->tsecr = p->tsecr;
 	o->flow_label = from->flow_label;
+	o->tos = from->tos | (p->tos & 3);
 	o->ifindex = from->ifindex;
 
 	if (f->state == FLOW_BLOCKED && (f->flags & FLOW_F_ABORTED) && (fin || rst) &&
@@ -205,14 +206,9 @@ int seam_leg_out(struct __sk_buff *ctx)
 			     put32(ctx, p, p->ts + 4, p->tsecr, o.tsecr)))
 			return TC_ACT_SHOT;
 	}
-	if (!p->v4 && o.flow_label != p->flow_label) {
-		__u32 word = 0;
-
-		bpf_skb_load_bytes(ctx, ETH_HLEN, &word, 4);
-		word = (word & ~bpf_htonl(0xfffff)) | o.flow_label;
-		bpf_skb_store_bytes(ctx, ETH_HLEN, &word, 4, BPF_F_RECOMPUTE_CSUM);
-		p->flow_label = o.flow_label;
-	}
+	if ((o.tos != p->tos || (!p->v4 && o.flow_label != p->flow_label)) &&
+	    put_class(ctx, p, o.tos, o.flow_label))
+		return TC_ACT_SHOT;
 	return to_wire(ctx, p, o.ifindex, FROM_LEG);
 }
 

@@ -66,6 +66,22 @@ static __always_inline int put_flags(struct __sk_buff *ctx, struct pkt *p, __u8 
 	return err;
 }
 
+/* Sets TOS, or traffic class and flow label. */
+static __noinline int put_class(struct __sk_buff *ctx, struct pkt *p, __u8 tos,
+				     __u32 flow_label)
+{
+	__u16 old = bpf_htons(0x4500 | p->tos), new = bpf_htons(0x4500 | tos);
+	__u32 word = bpf_htonl(6 << 28 | (__u32)tos << 20) | flow_label;
+
+	p->tos = tos;
+	p->flow_label = flow_label;
+	if (!p->v4)
+		return bpf_skb_store_bytes(ctx, ETH_HLEN, &word, 4, BPF_F_RECOMPUTE_CSUM);
+	if (bpf_l3_csum_replace(ctx, ETH_HLEN + 10, old, new, 2))
+		return -1;
+	return bpf_skb_store_bytes(ctx, ETH_HLEN + 1, &tos, 1, 0);
+}
+
 struct csum_walk {
 	struct __sk_buff *ctx;
 	__u32 at, left;
