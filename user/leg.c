@@ -25,6 +25,8 @@
 #define TCPOPT_WSCALE 3
 #define TCPOPT_SACK_PERM 4
 #define TCPOPT_TIMESTAMP 8
+/* Linux's default between probes, in seconds. */
+#define KEEPALIVE_INTERVAL 75
 
 static int set_int(int fd, int level, int option, int value)
 {
@@ -199,9 +201,16 @@ fail:
 
 int leg_keepalive(int fd, unsigned int idle_s)
 {
-	int err = set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s < 1 ? 1 : idle_s > 32767 ? 32767 : idle_s);
+	int idle = idle_s < 1 ? 1 : idle_s > 32767 ? 32767 : idle_s, err;
 
-	return err ? err : set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	/*
+	 * How soon the end would repeat an unanswered probe is not known, as all of
+	 * them are answered: who asks often wants to know soon.
+	 */
+	if ((err = set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle)) ||
+	    (err = idle < KEEPALIVE_INTERVAL ? set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, idle) : 0))
+		return err;
+	return set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 int leg_start(int fd)
