@@ -613,7 +613,7 @@ static const struct field end_fields[] = {
 	F(flow_end, ifindex, PLAIN), F(flow_end, flow_label, PLAIN), F(flow_end, mss, PLAIN),
 	F(flow_end, seg_max, PLAIN), F(flow_end, flags, PLAIN), F(flow_end, wscale, PLAIN),
 	F(flow_end, ttl, PLAIN), F(flow_end, tos, PLAIN), F(flow_end, packets, PLAIN),
-	F(flow_end, bytes, PLAIN), {},
+	F(flow_end, bytes, PLAIN), F(flow_end, keepalive_s, PLAIN), {},
 };
 static const struct field embryo_fields[] = {
 	F(embryo, why_not, REASON), F(embryo, rule, PLAIN), F(embryo, policy, PLAIN),
@@ -639,12 +639,14 @@ static const struct {
 	{ "block_rst", FLOW_F_BLOCK_RST }, { "inspect", FLOW_F_INSPECT },
 	{ "fail_block", FLOW_F_FAIL_BLOCK }, { "rst_both", FLOW_F_RST_BOTH },
 	{ "tsdelta", FLOW_F_TSDELTA }, { "history", FLOW_F_HISTORY },
-	{ "aborted", FLOW_F_ABORTED }, {},
+	{ "aborted", FLOW_F_ABORTED }, { "tscatchup", FLOW_F_TSCATCHUP },
+	{ "closed", FLOW_F_CLOSED }, {},
 }, end_flags[] = {
 	{ "fin", END_F_FIN }, { "fin_acked", END_F_FIN_ACKED }, { "rst", END_F_RST },
 	{ "rst_ok", END_F_RST_OK }, { "keepalive", END_F_KEEPALIVE }, { "ce", END_F_CE },
 	{ "cwr", END_F_CWR }, { "data", END_F_DATA }, { "urg", END_F_URG },
-	{ "clamped", END_F_CLAMPED }, { "rst_sent", END_F_RST_SENT }, {},
+	{ "clamped", END_F_CLAMPED }, { "rst_sent", END_F_RST_SENT },
+	{ "asked", END_F_ASKED }, {},
 };
 
 static int reason_by_name(const char *name)

@@ -59,7 +59,23 @@ static void settles(void)
 		.flow = "held_in=2 c.nxt=301" });
 	flow_set("released_ns=1");
 	STEPS({ "what never comes back is written off", CLIENT, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT,
-		.wire = true, .flow = "held_in=2 held_out=2 c.nxt=311" });
+		.wire = true, .counts = "hold_lost", .flow = "held_in=2 held_out=2 held_bytes=0 c.nxt=311" });
+
+	/* The device dropped one of two; nothing would come to end the release. */
+	asked(false);
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT },
+	      { "more", CLIENT, UP(.seq = 301, .ack = 1, .len = 200), REDIRECT, .flow = "held_in=2" });
+	ctl_is("pass", CTL_PASS, SEAM_R_RULE, 0, 0, "state=held +release");
+	STEPS({ "one comes out", HOLD, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .wire = true, .flow = "state=held held_out=1" },
+	      { "not yet given up", CLIENT, UP(.seq = 301, .ack = 1, .len = 200), REDIRECT, .flow = "state=held held_in=3", .counts = "" },
+	      { "the other was lost: sent again, it ends the release", CLIENT, UP(.seq = 301, .ack = 1, .len = 200), REDIRECT,
+		.set = "released_ns=1", .wire = true, .counts = "hold_lost rule",
+		.flow = "state=passed reason=rule held_in=3 held_out=3 held_bytes=0 c.nxt=501 -release -want_up -want_down" });
+	asked(false);
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT });
+	ctl_is("pass", CTL_PASS, SEAM_R_RULE, 0, 0, "state=held +release");
+	STEPS({ "all of it was lost, and the client gives up", CLIENT, UP(.seq = 301, .ack = 1, .flags = "RA"), REDIRECT,
+		.set = "released_ns=1", .wire = true, .counts = "hold_lost rst", .flow = "state=closing c+rst -release" });
 }
 
 static void others(void)

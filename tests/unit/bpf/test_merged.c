@@ -56,6 +56,54 @@ static void deltas(bool v6)
 		.out = OUT_UP(.seq = 37, .ack = 1, .opts = "nop nop ts=110:955") });
 }
 
+/* The legs' clocks were a moment ahead: what they told is the least until the ends' own are there. */
+static void clocks(bool v6)
+{
+	merged(v6);
+	flow_set("+tscatchup c.told_tsval=915 s.told_tsval=110 c.tsval=110 s.tsval=905");
+	STEPS({ "TSval is raised to what was told", SERVER, DOWN(.seq = 1, .ack = 1, .len = 5, .opts = "nop nop ts=910:110"), REDIRECT,
+		.out = OUT_DOWN(.seq = 1, .ack = 1, .len = 5, .opts = "nop nop ts=915:110"), .flow = "+tscatchup s.tsval=910" },
+	      { "TSecr lowered to what was sent", CLIENT, UP(.seq = 1, .ack = 6, .opts = "nop nop ts=111:915"), REDIRECT,
+		.out = OUT_UP(.seq = 1, .ack = 6, .opts = "nop nop ts=111:910"), .flow = "+tscatchup" },
+	      { "one tick before", SERVER, DOWN(.seq = 6, .ack = 1, .opts = "nop nop ts=914:111"), REDIRECT,
+		.out = OUT_DOWN(.seq = 6, .ack = 1, .opts = "nop nop ts=915:111"), .flow = "+tscatchup" },
+	      { "no timestamps", SERVER, DOWN(.seq = 6, .ack = 1, .opts = ""), REDIRECT, .wire = true, .flow = "+tscatchup" },
+	      { "there: as it came", SERVER, DOWN(.seq = 6, .ack = 1, .opts = "nop nop ts=915:111"), REDIRECT, .wire = true,
+		.flow = "-tscatchup" },
+	      { "and from then on", SERVER, DOWN(.seq = 6, .ack = 1, .opts = "nop nop ts=914:112"), REDIRECT, .wire = true });
+
+	merged(v6);
+	flow_set("+tscatchup c.told_tsval=915 s.told_tsval=115 c.tsval=110 s.tsval=920");
+	STEPS({ "one clock is there, the other not", SERVER, DOWN(.seq = 1, .ack = 1, .opts = "nop nop ts=920:110"), REDIRECT, .wire = true,
+		.flow = "+tscatchup" },
+	      { "is raised", CLIENT, UP(.seq = 1, .ack = 1, .opts = "nop nop ts=112:920"), REDIRECT,
+		.out = OUT_UP(.seq = 1, .ack = 1, .opts = "nop nop ts=115:920") });
+
+	merged(v6);
+	flow_set("+tscatchup +tsdelta c.ts_delta=1000 c.tsval=110 c.told_tsval=900 s.told_tsval=1115 s.tsval=905");
+	STEPS({ "on top of a delta", CLIENT, UP(.seq = 1, .ack = 1), REDIRECT,
+		.out = OUT_UP(.seq = 1, .ack = 1, .opts = "nop nop ts=1115:905"), .flow = "+tscatchup" },
+	      { "across it", CLIENT, UP(.seq = 1, .ack = 1, .opts = "nop nop ts=116:905"), REDIRECT,
+		.out = OUT_UP(.seq = 1, .ack = 1, .opts = "nop nop ts=1116:905"), .flow = "-tscatchup +tsdelta" });
+}
+
+/* Closed by the legs: an end is told only what it asks for. */
+static void closed(bool v6)
+{
+	merged(v6);
+	flow_set("state=closing +closed c+fin s+fin c.nxt=102 s.nxt=52 c.ack=52 s.ack=102");
+	STEPS({ "the ack of what a leg sent twice", CLIENT, UP(.seq = 102, .ack = 52), DROP, .counts = "", .flow = "s-asked" },
+	      { "of either end", SERVER, DOWN(.seq = 52, .ack = 102), DROP, .counts = "" },
+	      { "the server sends its FIN again", SERVER, DOWN(.seq = 51, .ack = 102, .flags = "FA"), REDIRECT, .wire = true,
+		.flow = "s+asked c-asked" },
+	      { "and is answered", CLIENT, UP(.seq = 102, .ack = 52), REDIRECT, .wire = true },
+	      { "the client has not asked", SERVER, DOWN(.seq = 52, .ack = 102), DROP },
+	      { "a RST is not an ack", SERVER, DOWN(.seq = 52, .ack = 102, .flags = "RA"), REDIRECT, .wire = true,
+		.flow = "state=closing c-asked" },
+	      { "data of the client", CLIENT, UP(.seq = 101, .ack = 52, .len = 1), REDIRECT, .wire = true, .flow = "c+asked" },
+	      { "are answered", SERVER, DOWN(.seq = 52, .ack = 102), REDIRECT, .wire = true });
+}
+
 /* An ICMP error from the server's side about a packet of the client. */
 static void icmp(bool v6)
 {
@@ -124,6 +172,10 @@ int main(void)
 	forwards(true);
 	deltas(false);
 	deltas(true);
+	clocks(false);
+	clocks(true);
+	closed(false);
+	closed(true);
 	icmp(false);
 	icmp(true);
 	return harness_end();

@@ -149,6 +149,155 @@ static void window(void)
 	note("at most %d bytes left of what was told before, %d beyond the real edge", left, beyond);
 }
 
+#define UPDATE(...) &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .ttl = 63, .flags = "A", .seq = 51, .ack = 101, \
+	.opts = "nop nop ts=910:108", __VA_ARGS__ }
+
+/* When an end's window is worth a packet of its own to the other: in units of 128 bytes, segments of 1460. */
+static void updates(void)
+{
+	split(false);
+	flow_set("c+clamped");
+	STEPS({ "one unit less than two segments", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 531), REDIRECT, .counts = "",
+		.flow = "s.edge=68069 c.told_edge=65261" },
+	      { "two segments", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 532), REDIRECT, .counts = "window_update",
+		.out = UPDATE(.wnd = 532), .flow = "s.edge=68197 c.told_edge=68197 c+clamped" },
+	      { "the same again: told already", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 532), REDIRECT, .counts = "" });
+	split(false);
+	flow_set("c+clamped c.nxt=63801");
+	STEPS({ "any more, to who has a segment left to send into", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 510), REDIRECT, .counts = "",
+		.flow = "s.edge=65381 c.told_edge=65261" },
+	      { "to who has less", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 511), REDIRECT, .set = "c.nxt=63802", .counts = "window_update",
+		.out = UPDATE(.wnd = 511), .flow = "c.told_edge=65509" });
+	split(false);
+	flow_set("c+clamped c.nxt=65261 c.told_ack=65261 s.told_nxt=65261 c.told_nxt=51");
+	STEPS({ "a window that was closed: what the client was told last is said again", SERVER, DOWN(.seq = 51, .ack = 65261, .wnd = 1), REDIRECT,
+		.counts = "window_update", .out = UPDATE(.ack = 65261, .wnd = 1), .flow = "c.told_edge=65389" });
+	split(false);
+	STEPS({ "the leg has not been held back", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 600), REDIRECT, .counts = "", .flow = "c.told_edge=65261" },
+	      { "the client has nothing more to send", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 700), REDIRECT, .set = "c+clamped c+fin",
+		.counts = "", .flow = "c.told_edge=65261" },
+	      { "with data: not to be copied", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 800, .len = 10), REDIRECT, .set = "c-fin", .counts = "" },
+	      { "with SACK neither", SERVER, DOWN(.seq = 61, .ack = 101, .wnd = 900, .opts = "nop nop ts=910:108 nop nop sack=1:2"), REDIRECT,
+		.counts = "", .flow = "c.told_edge=65261 s.edge=115301" });
+	split(false);
+	flow_set("s+clamped");
+	STEPS({ "the server is told of the client's window likewise", CLIENT, UP(.seq = 101, .ack = 51, .wnd = 600), REDIRECT, .counts = "window_update",
+		.out = &(struct spec){ .link = LEAVING, .ttl = 63, .flags = "A", .seq = 101, .ack = 51, .wnd = 600, .opts = TS },
+		.flow = "s.told_edge=76851" });
+}
+
+/* An end that probes makes the leg of the other one probe: the flag is set with the event. */
+static void keepalive(bool v6)
+{
+	struct flow f;
+	struct timespec ts;
+
+	split(v6);
+	STEPS({ "a bare ack is no probe", CLIENT, UP(.seq = 101, .ack = 51), REDIRECT, .flow = "c-keepalive" },
+	      { "two bytes are none", CLIENT, UP(.seq = 100, .ack = 51, .len = 2), REDIRECT, .flow = "c-keepalive c.nxt=102", },
+	      { "something is unacknowledged: a retransmission", CLIENT, UP(.seq = 100, .ack = 51), REDIRECT, .flow = "c-keepalive" },
+	      { "into a closed window: a window probe", CLIENT, UP(.seq = 100, .ack = 51), REDIRECT, .set = "c.nxt=101 c.told_edge=101",
+		.flow = "c-keepalive" },
+	      { "FIN", CLIENT, UP(.seq = 100, .ack = 51, .flags = "FA"), REDIRECT, .set = "c.told_edge=65261", .flow = "c-keepalive" },
+	      { "the last byte's number, no byte: a probe", CLIENT, UP(.seq = 100, .ack = 51), REDIRECT, .set = "c-fin c.nxt=101",
+		.flow = "c+keepalive s-keepalive c.nxt=101 c.keepalive_s=0", .counts = "" });
+	split(v6);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	flow_get(&f);
+	f.seen_ns = (ts.tv_sec - 7) * 1000000000ULL + ts.tv_nsec;
+	flow_put(&f);
+	STEPS({ "with the last byte: after seven seconds", SERVER, DOWN(.seq = 50, .ack = 101, .len = 1), REDIRECT,
+		.flow = "s+keepalive c-keepalive s.keepalive_s=7 s.nxt=51" },
+	      { "the next one says nothing new", SERVER, DOWN(.seq = 50, .ack = 101), REDIRECT, .flow = "s.keepalive_s=7" });
+	flow_set("state=merged s-keepalive");
+	STEPS({ "of a merged flow: the other end answers itself", SERVER, DOWN(.seq = 50, .ack = 101), REDIRECT, .wire = true,
+		.flow = "s-keepalive" });
+}
+
+/* What a leg sends looks like what its end sent last. */
+static void marks(bool v6)
+{
+	split(v6);
+	STEPS({ "DSCP of the client changes", CLIENT, UP(.seq = 101, .ack = 51, .len = 10, .tos = 0xb9, .label = v6 ? 0x12345 : 0), REDIRECT,
+		.flow = "c.tos=0xb8" },
+	      { "and its leg's", LEG_OUT, SLEG(.seq = 101, .ack = 51, .len = 10), REDIRECT, .wire = false, .counts = "",
+		.out = OUT_UP(.seq = 101, .ack = 51, .len = 10, .tos = 0xb8, .label = v6 ? 0x12345 : 0) },
+	      { "not the other's", LEG_OUT, CLEG(.seq = 51, .ack = 101, .tos = 0), REDIRECT, .out = OUT_DOWN(.seq = 51, .ack = 101) },
+	      { "and back", LEG_OUT, SLEG(.seq = 111, .ack = 51, .len = 10, .tos = 0xb8, .label = v6 ? 0x12345 : 0), REDIRECT, .set = "c.tos=0 c.flow_label=0",
+		.out = OUT_UP(.seq = 111, .ack = 51, .len = 10) });
+}
+
+static void put16(__u8 *at, __u32 v)
+{
+	at[0] = v >> 8;
+	at[1] = v;
+}
+
+/* Sum of 16-bit words, not folded. */
+static __u32 sum16(const __u8 *at, __u32 n)
+{
+	__u32 i, sum = 0;
+
+	for (i = 0; i < n; i += 2)
+		sum += at[i] << 8 | at[i + 1];
+	return sum;
+}
+
+static __u16 fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~(sum + (sum >> 16));
+}
+
+/* A route with an MTU of its own: the leg is told, as by a router (the link takes 1500). */
+static void too_big(bool v6)
+{
+	__u32 ip = v6 ? 40 : 20, quote = ip + 8, len = 8 + quote;
+	struct packet in, out, want = {};
+	struct spec leg = SLEG(.seq = 101, .ack = 51, .len = v6 ? 1429 : 1449);
+	__u8 *h = want.data + 14, *icmp = h + ip;
+	bool complete = csum_complete;
+	int rc;
+
+	split(v6);
+	build(&leg, &in);
+	want.len = 14 + ip + len;
+	memcpy(want.data, in.data + 6, 6);
+	memcpy(want.data + 6, in.data, 6);
+	memcpy(want.data + 12, in.data + 12, 2);
+	memcpy(icmp + 8, in.data + 14, quote);
+	icmp[0] = v6 ? 2 : 3;
+	icmp[1] = v6 ? 0 : 4;
+	put16(icmp + 6, 1500);
+	if (v6) {
+		h[0] = 0x60;
+		put16(h + 4, len);
+		h[6] = 58;
+		h[7] = 64;
+		memcpy(h + 8, in.data + 38, 16);
+		memcpy(h + 24, in.data + 22, 16);
+	} else {
+		h[0] = 0x45;
+		put16(h + 2, 20 + len);
+		h[8] = 64;
+		h[9] = 1;
+		memcpy(h + 12, in.data + 30, 4);
+		memcpy(h + 16, in.data + 26, 4);
+		put16(h + 10, fold(sum16(h, 20)));
+	}
+	put16(icmp + 2, fold(sum16(icmp, len) + (v6 ? sum16(h + 8, 32) + len + 58 : 0)));
+	counters_mark();
+	csum_complete = false; /* bpf_skb_change_tail() makes CHECKSUM_NONE of it */
+	rc = run_packet(LEG_OUT, &in, &out, 0);
+	csum_complete = complete;
+	check(rc == REDIRECT && packet_is("too big", &in, &want, &out) && counters_are("mtu"),
+	      "IPv%c: a leg's packet that is too large is answered with an ICMP error (%d)", v6 ? '6' : '4', rc);
+	leg.len--;
+	build(&leg, &in);
+	counters_mark();
+	check(run_packet(LEG_OUT, &in, &out, 0) == REDIRECT && counters_are(""), "one that fits goes on");
+}
+
 static void endings(void)
 {
 	split(false);
@@ -188,6 +337,15 @@ static void endings(void)
 		.out = OUT_DOWN(.seq = 51, .ack = 101, .flags = "RA", .wnd = 0) });
 	split(false);
 	ctl_is("abort", CTL_ABORT, SEAM_R_INSPECTOR, 3, 0, "c+rst_ok s+rst_ok state=split");
+	ctl_is("and the daemon has done with it", CTL_CLOSED, SEAM_R_RST, 0, 0, "state=closing");
+	STEPS({ "its RST comes late", LEG_OUT, SLEG(.seq = 101, .ack = 51, .flags = "RA"), REDIRECT, .wire = true, .counts = "",
+		.flow = "s+rst_sent c-rst_sent" },
+	      { "once", LEG_OUT, SLEG(.seq = 101, .ack = 51, .flags = "RA"), DROP, .counts = "leg_stray" },
+	      { "to the other end too, if it was blocked since", LEG_OUT, CLEG(.seq = 51, .ack = 101, .flags = "RA"), REDIRECT,
+		.set = "state=blocked", .wire = true, .counts = "", .flow = "c+rst_sent" });
+	split(false);
+	flow_set("state=blocked +aborted +block_rst");
+	ctl_is("a flow that was cut off stays so", CTL_CLOSED, SEAM_R_RST, 0, 0, "state=blocked");
 
 	split(false);
 	daemon_gone();
@@ -328,6 +486,13 @@ int main(void)
 	steering(false);
 	steering(true);
 	window();
+	updates();
+	keepalive(false);
+	keepalive(true);
+	marks(false);
+	marks(true);
+	too_big(false);
+	too_big(true);
 	endings();
 	ecn();
 	quiet();
