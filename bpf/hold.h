@@ -49,7 +49,11 @@ done:
 	return 0;
 }
 
-/* Starts the timer of a flow about to be held. False if there is no room. */
+/*
+ * Starts the timer of a flow about to be held. False if there is no memory for
+ * one, of which some kernels have little (6.18: for a few hundred at a time): then
+ * the daemon looks after the hold, and if it is gone, the flow's next packet.
+ */
 static __noinline bool hold_start(const struct flow *f, const struct flow_key *key,
 				       const struct control *ctl)
 {
@@ -64,10 +68,12 @@ static __noinline bool hold_start(const struct flow *f, const struct flow_key *k
 	if (bpf_map_update_elem(&holds, key, &new, BPF_ANY))
 		return false;
 	h = bpf_map_lookup_elem(&holds, key);
-	if (!h || bpf_timer_init(&h->timer, &holds, CLOCK_MONOTONIC) ||
-	    bpf_timer_set_callback(&h->timer, hold_timer))
-		return false;
-	return !bpf_timer_start(&h->timer, us * NSEC_PER_USEC, 0);
+	if (h && !bpf_timer_init(&h->timer, &holds, CLOCK_MONOTONIC) &&
+	    !bpf_timer_set_callback(&h->timer, hold_timer) &&
+	    !bpf_timer_start(&h->timer, us * NSEC_PER_USEC, 0))
+		return true;
+	bpf_map_delete_elem(&holds, key);
+	return false;
 }
 
 #endif

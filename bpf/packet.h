@@ -463,14 +463,8 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	if (!p->ts && p->payload - p->l4 > 20 && (f->flags & FLOW_F_TSTAMP))
 		find_tstamp(ctx, p);
 	/* The timer wants map operations, which a lock forbids. */
-	if (alive && wants_hold(f, end, p) && !hold_start(f, key, ctl)) {
-		bpf_spin_lock(&f->lock);
-		if (f->state == FLOW_MONITORED)
-			fail(f, SEAM_R_NO_MEMORY, now, ev);
-		bpf_spin_unlock(&f->lock);
-		report(ev, key, f->flags);
-		ev->type = 0;
-	}
+	if (alive && wants_hold(f, end, p) && !hold_start(f, key, ctl))
+		count(SEAM_R_NO_MEMORY);
 
 	bpf_spin_lock(&f->lock);
 	decide(f, end, p, source, ctl, alive, seg, ifindex, now, v, ev);

@@ -339,6 +339,15 @@ static void conn_deadline(struct daemon *d, struct conn *c)
 	}
 }
 
+/* A hold that its timer should have ended: there was no memory for one. */
+static void conn_overdue(struct daemon *d, struct conn *c)
+{
+	struct flow f;
+
+	if (!conn_ctl(d, c, CTL_SPLIT, SEAM_R_HOLD_TIME, 0, &f))
+		split_build(d, c, &f);
+}
+
 void conn_tick(struct daemon *d, uint64_t now)
 {
 	struct conn *c, *next;
@@ -346,6 +355,8 @@ void conn_tick(struct daemon *d, uint64_t now)
 	HASH_ITER(hh, d->conns, c, next) {
 		if (c->deadline_ns && now >= c->deadline_ns)
 			conn_deadline(d, c);
+		else if (c->phase == CONN_HELD && now >= c->began_ns + HOLD_MAX_US * 1000ULL)
+			conn_overdue(d, c);
 		else if (c->phase == CONN_ABORTING)
 			relay_run(d, c);
 	}

@@ -24,7 +24,6 @@
 #define PATIENCE_MS 1000
 #define HOLD_QUEUE 16384
 #define HOLD_BYTES (256 * 1024)
-#define HOLD_MAX_US 50000
 
 int daemon_watch(struct daemon *d, struct watch *w, uint32_t events)
 {

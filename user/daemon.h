@@ -21,6 +21,9 @@
 #include "policy.h"
 #include "prime.h"
 
+/* The longest hold, whatever the round trip. */
+#define HOLD_MAX_US 50000
+
 struct daemon;
 
 /* What an epoll event is for; embedded in whatever handles it. */

@@ -127,6 +127,26 @@ static void others(void)
 				       .opts = "nop nop ts=905:110" } });
 }
 
+/* More at once than some kernels have timers for: they are held all the same. */
+static void many(void)
+{
+	int i, held = 0;
+
+	fresh(NULL);
+	for (i = 0; i < 1000; i++) {
+		const struct spec first = UP(.seq = 1, .ack = 1, .len = 300);
+		struct packet in, out;
+
+		conn.cport = 10000 + i;
+		establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+		daemon_beat();
+		build(&first, &in);
+		held += run_packet(CLIENT, &in, &out, 0) == REDIRECT && flow_is("state=held");
+	}
+	check(held == 1000, "%d of 1000 flows are held at once", held);
+	note("%llu without a timer", (unsigned long long)counter(SEAM_R_NO_MEMORY));
+}
+
 static void gone(void)
 {
 	asked(false);
@@ -219,6 +239,7 @@ int main(void)
 	passes(true);
 	settles();
 	others();
+	many();
 	gone();
 	timer();
 	return harness_end();
