@@ -67,6 +67,8 @@ def main(tap):
 		Counter(lab, ports)
 		mail, late, shell = Greeter(lab, 25), Greeter(lab, 26, delay=1), Sshd(lab)
 		seam = start_seam(lab, POLICY)
+		for host in SERVER.values():	# neighbours get to know each other
+			run_clients(lab, {"first": {"host": host, "port": 7000, "steps": [["read", len(MYSQL)]]}})
 		body = "seam\n" * 1000
 		with lab.deltas() as d:
 			for host in SERVER.values():
