@@ -6,6 +6,8 @@ The captures are those of the box's two ports. A packet is stamped there before 
 when it comes in, and after that when it goes out, so that merged by time a cause is always before
 its effect.
 """
+import time
+
 import pcap
 from pcap import FIN, RST, SYN
 
@@ -165,7 +167,9 @@ class Watch:
 		return self
 
 	def __exit__(self, *_exc):
-		self.at_client, self.at_server = (c.stop() for c in self.captures)
+		# What comes while they end, one after the other, only one of them sees.
+		end = time.time()
+		self.at_client, self.at_server = ([p for p in c.stop() if p.time < end] for c in self.captures)
 
 	def trace(self, port, until=None, count=60):
 		"""Packets of the connection with that client port, on both sides of the box, as text.
