@@ -44,6 +44,21 @@ static void plain(bool v6)
 		.embryo = "c.tsval=1103" });
 }
 
+/* A round trip that came out negative made a leg wait two minutes before it sent anything again. */
+static void round_trips(void)
+{
+	struct flow f;
+
+	fresh(NULL);
+	STEPS({ "SYN", CLIENT, SYN, PASS }, { "SYN-ACK", SERVER, SYNACK, PASS },
+	      { "the SYN again: the SYN-ACK was lost behind the box", CLIENT, SYN, PASS, .counts = "syn_retrans" },
+	      { "ACK", CLIENT, ACK, PASS, .counts = "established" });
+	flow_get(&f);
+	check(f.end[SEAM_CLIENT].rtt_us < 1000000 && f.end[SEAM_SERVER].rtt_us < 1000000,
+	      "no round trip is longer than the handshake (client %u us, server %u us)",
+	      f.end[SEAM_CLIENT].rtt_us, f.end[SEAM_SERVER].rtt_us);
+}
+
 /* What is agreed on, and what keeps a flow from being split. */
 static void options(void)
 {
@@ -321,6 +336,7 @@ int main(void)
 	harness_start("handshake");
 	plain(false);
 	plain(true);
+	round_trips();
 	options();
 	odd();
 	actions(false);
