@@ -55,7 +55,8 @@ static __always_inline void track_ack(struct flow *f, struct flow_end *me,
 		if (seq_after(edge, me->edge))
 			me->edge = edge;
 	}
-	if (p->ts && !seq_before(p->tsval, me->tsval)) {
+	/* The clock had come to it when it was first seen: a held packet comes by twice. */
+	if (p->ts && seq_after(p->tsval, me->tsval)) {
 		me->tsval = p->tsval;
 		me->tsval_ns = now;
 	}

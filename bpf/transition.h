@@ -229,9 +229,9 @@ static __always_inline void merge_clock(struct flow *f, struct flow_end *from,
 	if (lead > TSVAL_CATCHUP) {
 		from->ts_delta = lead;
 		f->flags |= FLOW_F_TSDELTA;
-	} else if (seq_after(to->told_tsval, from->tsval)) {
-		f->flags |= FLOW_F_TSCATCHUP;
 	}
+	if (seq_after(to->told_tsval, from->tsval + from->ts_delta))
+		f->flags |= FLOW_F_TSCATCHUP;
 }
 
 /* Merges a flow that is quiet. Lock held. */

@@ -85,6 +85,13 @@ static void clocks(bool v6)
 		.out = OUT_UP(.seq = 1, .ack = 1, .opts = "nop nop ts=1115:905"), .flow = "+tscatchup" },
 	      { "across it", CLIENT, UP(.seq = 1, .ack = 1, .opts = "nop nop ts=116:905"), REDIRECT,
 		.out = OUT_UP(.seq = 1, .ack = 1, .opts = "nop nop ts=1116:905"), .flow = "-tscatchup +tsdelta" });
+	merged(v6);
+	flow_set("+tsdelta +tscatchup c.ts_delta=17 c.tsval=422 s.told_tsval=443 s.tsval=905 c.told_tsval=905");
+	STEPS({ "a delta that runs a little ahead claims no TSval that was not sent", SERVER,
+		DOWN(.seq = 1, .ack = 1, .opts = "nop nop ts=910:443"), REDIRECT,
+		.out = OUT_DOWN(.seq = 1, .ack = 1, .opts = "nop nop ts=910:422"), .flow = "+tscatchup +tsdelta" },
+	      { "until the end has sent it", CLIENT, UP(.seq = 1, .ack = 1, .opts = "nop nop ts=430:910"), REDIRECT,
+		.out = OUT_UP(.seq = 1, .ack = 1, .opts = "nop nop ts=447:910"), .flow = "-tscatchup +tsdelta" });
 }
 
 /* Closed by the legs: an end is told only what it asks for. */

@@ -477,6 +477,13 @@ static void clocks(void)
 			good &= !d;
 		check(good, "%s", fixtures[i].what);
 	}
+	split(false);
+	STEPS({ "a packet that was held says no later what its clock was", HOLD, UP(.seq = 101, .ack = 51, .len = 5), REDIRECT,
+		.set = "held_in=1 c.tsval_ns=5", .flow = "held_out=1 c.tsval=110 c.tsval_ns=5" },
+	      { "the next tick does", CLIENT, UP(.seq = 106, .ack = 51, .len = 5, .opts = "nop nop ts=111:905"), REDIRECT,
+		.set = "released_ns=0", .flow = "c.tsval=111" });
+	flow_get(&f);
+	check(f.end[0].tsval_ns > 5, "and when it was seen is noted");
 }
 
 int main(void)
