@@ -4,12 +4,13 @@
  * because syscall programs may not take spin locks before Linux 6.6. The packet
  * is a struct seam_ctl.
  */
-#include "transition.h"
+#include "split.h"
 
 #define ENOENT 2
 #define EAGAIN 11
 #define EBUSY 16
 #define EINVAL 22
+#define EINPROGRESS 115
 
 /* Fills in where the flow stands; everything but the lock. Lock held. */
 static __always_inline void snapshot(struct seam_ctl *c, const struct flow *f)
@@ -19,35 +20,47 @@ static __always_inline void snapshot(struct seam_ctl *c, const struct flow *f)
 			 sizeof(*f) - sizeof(struct bpf_spin_lock));
 }
 
-static __always_inline int ctl_split(struct flow *f, __u8 reason, __u64 now,
+static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 now,
 				     struct seam_event *ev)
 {
 	if (f->flags & FLOW_F_NO_SPLIT)
 		return -EINVAL;
 	if (f->state == FLOW_SPLITTING)
 		return 0; /* the timer was faster */
-	if (f->state != FLOW_HELD || (f->flags & FLOW_F_RELEASE))
+	if (f->state == FLOW_HELD ? f->flags & FLOW_F_RELEASE :
+				    f->state != FLOW_MONITORED && f->state != FLOW_MERGED)
 		return -EBUSY;
-	if (!nothing_in_flight(f))
+	/* A leg can begin a stream anywhere, but not one that has ended. */
+	if ((f->end[0].flags | f->end[1].flags) & (END_F_FIN | END_F_RST)) {
+		c->reason = SEAM_R_FIN;
 		return -EAGAIN;
-	freeze(f, reason, now, ev);
+	}
+	f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
+	freeze(f, c->reason, now, ev);
 	return 0;
 }
 
-static __always_inline int ctl_merge(struct flow *f, __u8 reason, __u64 now,
+static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 now,
 				     struct seam_event *ev)
 {
+	__u16 flags = f->end[0].flags | f->end[1].flags;
+
 	if (f->state == FLOW_MERGED)
 		return 0;
+	if (f->state == FLOW_SPLITTING)
+		return -EBUSY;
 	if (!state_split(f->state))
 		return -EINVAL;
-	if (f->state != FLOW_MERGING)
-		move(f, FLOW_MERGING, reason, now, ev);
-	if (!quiet(f))
+	if (f->state == FLOW_MERGING)
+		return -EINPROGRESS;
+	/* It ends split; or owes an end an echo of congestion. */
+	if (flags & (END_F_FIN | END_F_RST | END_F_CE | END_F_CWR)) {
+		c->reason = flags & (END_F_CE | END_F_CWR) ? SEAM_R_ECN : SEAM_R_FIN;
 		return -EAGAIN;
-	merge(f, SEAM_R_QUIET, now, ev);
-	f->tc_ns = now;
-	return 0;
+	}
+	begin_merge(f, c->reason, now, ev);
+	merge_if_done(f, SEAM_R_QUIET, now, ev);
+	return f->state == FLOW_MERGING ? -EINPROGRESS : 0;
 }
 
 static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 now,
@@ -93,12 +106,13 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 	case CTL_PASS:
 		return ctl_pass(f, c, now, ev);
 	case CTL_SPLIT:
-		return ctl_split(f, c->reason, now, ev);
+		return ctl_split(f, c, now, ev);
 	case CTL_SPLIT_READY:
 		if (f->state != FLOW_SPLITTING)
 			return -EINVAL;
 		f->released_ns = now;
-		move(f, FLOW_SPLIT, c->reason, now, ev);
+		f->flags |= FLOW_F_LEGS;
+		split_done(f, c->reason, now, ev);
 		return 0;
 	case CTL_UNSPLIT:
 		if (f->state != FLOW_SPLITTING)
@@ -107,7 +121,7 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 		move(f, FLOW_PASSED, c->reason, now, ev);
 		return 0;
 	case CTL_MERGE:
-		return ctl_merge(f, c->reason, now, ev);
+		return ctl_merge(f, c, now, ev);
 	case CTL_BLOCK:
 		if (f->state == FLOW_BLOCKED)
 			return 0;

@@ -41,44 +41,28 @@ int seam_leg_in(struct __sk_buff *ctx)
 
 /* What seam_leg_out() does to a leg's packet. */
 struct out {
-	bool drop, rst;
+	bool drop, rst, other_ack;
 	__u8 why;
-	__u16 wnd;
 	__u8 flags, tos;
-	__u32 tsval, tsecr;
+	struct told told;
 	__u32 flow_label;
 	__u32 ifindex;
 	__u32 flow_flags;
 };
 
 /*
- * The window that `to` is told: what the leg offers, but never beyond what the
- * real receiver `from` has promised itself, and never less than was told before.
- * A window counts in units of the scale, so that an edge cannot always be met:
- * where the next unit would be beyond the receiver's, it is missed by less than
- * one, which senders are prepared for (RFC 7323 2.4).
+ * Whether a leg's packet is nothing to its end: the bare ack of a leg whose turn
+ * to acknowledge has not come, or is over; data of a leg whose end has it all, and
+ * has said so past the leg. What was in it is remembered.
  */
-static __always_inline __u16 told_window(struct flow_end *to, const struct flow_end *from,
-					 const struct pkt *p)
+static __always_inline bool silent(const struct flow *f, const struct flow_end *to,
+				   const struct flow_end *from, const struct pkt *p, bool bare)
 {
-	__u32 unit = 1U << from->wscale, edge = p->ack + ((__u32)p->wnd << from->wscale), field;
-
-	if (seq_after(edge, from->edge)) {
-		to->flags |= END_F_CLAMPED;
-		edge = from->edge;
-	} else {
-		to->flags &= ~END_F_CLAMPED;
-	}
-	edge = seq_max(edge, to->told_edge);
-	if (!seq_after(edge, p->ack))
-		return 0;
-	field = (edge - p->ack + unit - 1) >> from->wscale;
-	if (seq_after(p->ack + (field << from->wscale), from->edge))
-		field = (edge - p->ack) >> from->wscale;
-	if (field > 0xffff)
-		field = 0xffff;
-	to->told_edge = seq_max(to->told_edge, p->ack + (field << from->wscale));
-	return field;
+	if (f->state == FLOW_SPLITTING)
+		return bare && !crossed(to, from);
+	if (f->state != FLOW_MERGING)
+		return false;
+	return bare ? crossed(to, from) && !news(f, to, from) : crossed(from, to);
 }
 
 /* Decides on a packet of the leg that faces `to` and speaks for `from`. Lock held. */
@@ -86,12 +70,12 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 				    const struct pkt *p, __u64 now, struct out *o,
 				    struct seam_event *ev)
 {
-	bool fin = p->flags & TCP_FIN, rst = p->flags & TCP_RST;
+	bool fin = p->flags & TCP_FIN, rst = p->flags & TCP_RST, bare = !p->len && !fin;
+	__u32 offered = p->ack + ((__u32)p->wnd << from->wscale);
 
 	o->flags = p->flags;
-	o->wnd = p->wnd;
-	o->tsval = p->tsval;
-	o->tsecr = p->tsecr;
+	o->told = (struct told){ .seq = p->seq, .ack = p->ack, .tsval = p->tsval,
+				 .tsecr = p->tsecr, .wnd = p->wnd };
 	o->flow_label = from->flow_label;
 	o->tos = from->tos | (p->tos & 3);
 	o->ifindex = from->ifindex;
@@ -103,12 +87,11 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		goto out;
 	}
 	/* One that is allowed may get here only after the flow has been closed. */
-	if (rst && (to->flags & END_F_RST_OK) &&
-	    (state_split(f->state) || !(to->flags & END_F_RST_SENT))) {
+	if (rst && (to->flags & END_F_RST_OK) && (has_legs(f) || !(to->flags & END_F_RST_SENT))) {
 		to->flags |= END_F_RST_SENT;
 		goto out;
 	}
-	if (!state_split(f->state)) {
+	if (!has_legs(f)) {
 		o->drop = true;
 		o->why = SEAM_R_LEG_STRAY;
 		goto out;
@@ -127,20 +110,14 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		goto out;
 	}
 
-	if ((p->len || fin) && seq_after(p->end, to->told_nxt))
-		to->told_nxt = p->end;
-	if (seq_after(p->ack, to->told_ack))
-		to->told_ack = p->ack;
-	if ((to->flags & END_F_FIN) && seq_after(p->ack, to->fin))
-		to->flags |= END_F_FIN_ACKED;
-	o->wnd = told_window(to, from, p);
-	if (p->ts) {
-		if (seq_before(o->tsval, to->told_tsval))
-			o->tsval = to->told_tsval;
-		to->told_tsval = o->tsval;
-		if (!o->tsecr)
-			o->tsecr = to->tsval;
+	to->leg_ack = seq_max(to->leg_ack, p->ack);
+	to->leg_edge = seq_max(to->leg_edge, offered);
+	if (silent(f, to, from, p, bare)) {
+		o->drop = true;
+		goto out;
 	}
+	tell(f, to, from, p, false, &o->told);
+	o->other_ack = o->told.ack != p->ack;
 	if (f->flags & FLOW_F_ECN) {
 		if (to->flags & END_F_CE)
 			o->flags |= TCP_ECE;
@@ -149,12 +126,10 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 			to->flags &= ~END_F_CWR;
 		}
 	}
-	if (closed(f)) {
+	if (f->state == FLOW_MERGING)
+		merge_if_done(f, SEAM_R_CROSSED, now, ev);
+	else if (closed(f))
 		close_split(f, now, ev);
-	} else if (f->state == FLOW_MERGING && quiet(f)) {
-		merge(f, SEAM_R_QUIET, now, ev);
-		f->tc_ns = now;
-	}
 out:
 	o->flow_flags = f->flags;
 }
@@ -198,12 +173,12 @@ int seam_leg_out(struct __sk_buff *ctx)
 		if (make_rst(ctx, p, p->seq + p->len, false))
 			return TC_ACT_SHOT;
 	} else {
-		if (put16(ctx, p, p->l4 + TCP_WND_OFF, p->wnd, o.wnd))
+		if (put_told(ctx, p, &o.told))
 			return TC_ACT_SHOT;
 		if (o.flags != p->flags && put_flags(ctx, p, o.flags))
 			return TC_ACT_SHOT;
-		if (p->ts && (put32(ctx, p, p->ts, p->tsval, o.tsval) ||
-			     put32(ctx, p, p->ts + 4, p->tsecr, o.tsecr)))
+		/* Its SACK blocks belong to the acknowledgement it came with. */
+		if (o.other_ack && strip_sack(ctx, p, &room->options))
 			return TC_ACT_SHOT;
 	}
 	if ((o.tos != p->tos || (!p->v4 && o.flow_label != p->flow_label)) &&

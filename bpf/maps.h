@@ -154,6 +154,7 @@ struct {
 struct room {
 	struct pkt pkt, quoted;
 	struct verdict verdict;
+	struct told was;
 	struct options options;
 	struct seam_event event;
 	struct embryo embryo;

@@ -8,8 +8,8 @@
 #define SEAM_BPF_PACKET_H
 
 #include "hold.h"
+#include "split.h"
 #include "steer.h"
-#include "track.h"
 
 #define ENODEV 19
 
@@ -55,7 +55,8 @@ static __always_inline bool hold_pending(struct flow *f, struct verdict *v, __u6
 static __always_inline void into_hold(struct flow *f, const struct pkt *p, const struct control *ctl,
 				      struct verdict *v, __u64 now)
 {
-	if (ctl && f->held_bytes > ctl->hold_bytes) {
+	/* A flow that is split under load needs room for what comes meanwhile. */
+	if (ctl && f->held_bytes > ctl->hold_bytes << (f->state == FLOW_HELD ? 0 : 4)) {
 		v->where = TO_DROP;
 		v->why = SEAM_R_HOLD_BYTES;
 		return;
@@ -90,29 +91,25 @@ static __always_inline void ending(struct flow *f, struct flow_end *me, struct f
  * nothing left to send into, else in steps of two segments, as a receiver would
  * (RFC 9293 3.8.6.2.2). Lock held.
  */
-static __always_inline void open_window(const struct flow_end *me, struct flow_end *peer,
+static __always_inline void open_window(struct flow *f, const struct flow_end *me,
+					struct flow_end *peer, const struct pkt *p,
 					struct verdict *v)
 {
-	__u32 wnd = (me->edge - peer->told_ack) >> me->wscale, edge;
 	__s32 more = me->edge - peer->told_edge, left = peer->told_edge - peer->nxt;
+	__u32 wnd;
 
 	/* The leg may have acknowledged a byte or two more than `me` has room for. */
 	if (!(peer->flags & END_F_CLAMPED) || (peer->flags & END_F_FIN) ||
 	    !seq_after(me->edge, peer->told_ack) ||
 	    (more < 2 * (__s32)me->mss && left >= (__s32)me->mss))
 		return;
+	wnd = (me->edge - peer->told_ack) >> me->wscale;
 	if (wnd > 0xffff)
 		wnd = 0xffff;
-	edge = peer->told_ack + (wnd << me->wscale);
-	if (!seq_after(edge, peer->told_edge))
+	if (!seq_after(peer->told_ack + (wnd << me->wscale), peer->told_edge))
 		return; /* not by a whole unit of its scale */
 	v->update = true;
-	v->wnd = wnd;
-	v->seq = peer->told_nxt;
-	v->ack = peer->told_ack;
-	v->tsval = peer->told_tsval;
-	v->tsecr = peer->tsval;
-	peer->told_edge = edge;
+	tell_ack(f, peer, me, p, &v->told);
 }
 
 /*
@@ -149,7 +146,7 @@ static __always_inline void refuse(struct flow *f, struct flow_end *me, struct f
 	if (peer->flags & END_F_RST_SENT)
 		return;
 	v->rst_fwd = true;
-	v->seq = f->flags & FLOW_F_ABORTED ? peer->told_nxt : me->nxt;
+	v->rst_seq = f->flags & FLOW_F_ABORTED ? peer->told_nxt : me->nxt;
 	peer->flags |= END_F_RST_SENT;
 }
 
@@ -218,6 +215,21 @@ static __always_inline void note_keepalive(struct flow *f, struct flow_end *me,
 	ev->end = end;
 }
 
+/* A RST that its receiver would look at may be told to it by its leg. Lock held. */
+static __always_inline bool note_rst(const struct flow *f, struct flow_end *me,
+				     struct flow_end *peer, const struct pkt *p, struct verdict *v)
+{
+	if (!(p->flags & TCP_RST))
+		return false;
+	if (!rst_in_window(f, me, peer, p)) {
+		v->why = SEAM_R_RST_WINDOW;
+		return false;
+	}
+	me->flags |= END_F_RST;
+	peer->flags |= END_F_RST_OK;
+	return true;
+}
+
 static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *p,
 				   enum source source, const struct control *ctl, bool alive,
 				   __u32 seg, __u32 ifindex, __u64 now, struct verdict *v,
@@ -225,7 +237,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 {
 	struct flow_end *me = end == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	struct flow_end *peer = end == SEAM_CLIENT ? &f->end[1] : &f->end[0];
-	bool payload = p->len || (p->flags & TCP_FIN);
+	bool payload = p->len || (p->flags & TCP_FIN), over, queued;
+	__u32 tsval;
 
 	if (source == FROM_PORT && state_split(f->state))
 		note_keepalive(f, me, peer, end, p, now, ev);
@@ -244,15 +257,21 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		f->released_ns = now;
 	}
 	v->ifindex = me->ifindex;
-	if (!alive && source == FROM_PORT &&
-	    (f->state == FLOW_HELD || f->state == FLOW_SPLITTING))
-		fail(f, SEAM_R_DAEMON_GONE, now, ev);
+	if (!alive && source == FROM_PORT) {
+		if (has_legs(f))
+			abort_split(f, SEAM_R_DAEMON_GONE, now, ev);
+		else if (f->state == FLOW_HELD || f->state == FLOW_SPLITTING)
+			fail(f, SEAM_R_DAEMON_GONE, now, ev);
+	}
 
 	switch (f->state) {
 	case FLOW_MONITORED:
+		tsval = me->tsval;
 		track_ack(f, me, peer, p, now);
 		if (wants_hold(f, end, p)) {
 			if (alive) {
+				peer->told_tsval = me->free_tsval = tsval;
+				me->told_tsval = peer->free_tsval = peer->tsval;
 				f->flags |= FLOW_F_BYPASS;
 				move(f, FLOW_HELD,
 				     end == SEAM_CLIENT ? SEAM_R_FIRST_PAYLOAD : SEAM_R_SERVER_FIRST,
@@ -295,39 +314,50 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			/* While it is released an ack, too: its sender's data may be in the queue. */
 			into_hold(f, p, ctl, v, now);
 		} else {
+			if (p->ts)
+				peer->told_tsval = seq_max(peer->told_tsval, p->tsval);
 			v->where = TO_WIRE;
 		}
 		break;
 
 	case FLOW_SPLITTING:
+		if (source == FROM_HOLD && !(f->flags & FLOW_F_LEGS)) {
+			v->where = TO_DROP; /* it only kept its place in the queue */
+			break;
+		}
+		over = crossed(peer, me);
 		track_ack(f, me, peer, p, now);
-		if (source == FROM_HOLD)
-			v->where = TO_DROP;
-		else
-			into_hold(f, p, ctl, v, now);
+		if (source == FROM_HOLD) {
+			track_data(f, me, peer, p);
+			note_rst(f, me, peer, p, v);
+			to_leg(f, me, peer, p, v);
+		} else {
+			queued = !(f->flags & FLOW_F_LEGS) || hold_pending(f, v, now);
+			if (p->flags & TCP_RST)
+				v->where = TO_HOLD;
+			else
+				splitting(f, me, peer, p, over, queued, v);
+			if (v->where == TO_HOLD)
+				into_hold(f, p, ctl, v, now);
+		}
+		split_done(f, SEAM_R_CROSSED, now, ev);
 		break;
 
 	case FLOW_SPLIT:
 	case FLOW_RELAYED:
 	case FLOW_MERGING:
-		if (!alive) {
-			abort_split(f, SEAM_R_DAEMON_GONE, now, ev);
-			refuse(f, me, peer, p, v);
-			break;
-		}
 		if (source == FROM_PORT && hold_pending(f, v, now)) {
 			into_hold(f, p, ctl, v, now);
 			break;
 		}
+		over = crossed(peer, me);
 		track_ack(f, me, peer, p, now);
 		track_data(f, me, peer, p);
-		if (p->flags & TCP_RST) {
-			if (rst_in_window(f, me, peer, p)) {
-				me->flags |= END_F_RST;
-				peer->flags |= END_F_RST_OK;
-			} else {
-				v->why = SEAM_R_RST_WINDOW;
-			}
+		if (note_rst(f, me, peer, p, v) && f->state == FLOW_MERGING) {
+			/* What it cuts off is not worth waiting for. */
+			move(f, FLOW_CLOSING, SEAM_R_RST, now, ev);
+			v->where = TO_WIRE;
+			break;
 		}
 		if ((f->flags & FLOW_F_ECN) && p->len) {
 			if (p->flags & TCP_CWR)
@@ -337,19 +367,17 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		}
 		if ((f->flags & FLOW_F_ECN) && (p->flags & TCP_ECE))
 			me->flags |= END_F_CWR;
+		if (f->state == FLOW_MERGING) {
+			merging(f, me, peer, p, over, v);
+			merge_if_done(f, SEAM_R_CROSSED, now, ev);
+			break;
+		}
 		/* By a copy of a bare ack: SACK blocks mean nothing to the other end. */
 		if (!payload && p->payload == p->l4 + (p->ts ? 32 : 20))
-			open_window(me, peer, v);
-		v->where = TO_LEG;
+			open_window(f, me, peer, p, v);
+		to_leg(f, me, peer, p, v);
 		if (closed(f))
 			close_split(f, now, ev);
-		else if (f->state == FLOW_MERGING && quiet(f)) {
-			merge(f, SEAM_R_QUIET, now, ev);
-			f->tc_ns = now;
-			/* This ack is news to the other end too: its true window. */
-			v->where = TO_WIRE;
-			merged_clocks(f, me, peer, p, v);
-		}
 		break;
 
 	case FLOW_MERGED:
@@ -385,29 +413,59 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 }
 
 /*
- * The window of an end opened further than the other end knows, because its
- * leg's acknowledgements were clamped: tells it, by a copy of this bare ack in
- * the leg's sequence space. The packet itself is put right again for the leg.
+ * Tells the other end something by a copy of this bare ack. The packet itself is
+ * put right again, for the leg.
  */
-static __noinline void window_update(struct __sk_buff *ctx, struct pkt *p,
-					  const struct verdict *v)
+static __noinline void tell_by_copy(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v)
 {
-	if (put32(ctx, p, p->l4 + TCP_SEQ_OFF, p->seq, v->seq) ||
-	    put32(ctx, p, p->l4 + TCP_ACK_OFF, p->ack, v->ack) ||
-	    put16(ctx, p, p->l4 + TCP_WND_OFF, p->wnd, v->wnd))
-		return;
-	if (p->ts && (put32(ctx, p, p->ts, p->tsval, v->tsval) ||
-		      put32(ctx, p, p->ts + 4, p->tsecr, v->tsecr)))
+	struct told was = { .seq = p->seq, .ack = p->ack, .tsval = p->tsval, .tsecr = p->tsecr,
+			    .wnd = p->wnd };
+
+	if (put_told(ctx, p, &v->told))
 		return;
 	wire_clone(ctx, p, v->ifindex);
 	count(SEAM_R_WINDOW_UPDATE);
-	put32(ctx, p, p->l4 + TCP_SEQ_OFF, v->seq, p->seq);
-	put32(ctx, p, p->l4 + TCP_ACK_OFF, v->ack, p->ack);
-	put16(ctx, p, p->l4 + TCP_WND_OFF, v->wnd, p->wnd);
-	if (p->ts) {
-		put32(ctx, p, p->ts, v->tsval, p->tsval);
-		put32(ctx, p, p->ts + 4, v->tsecr, p->tsecr);
-	}
+	put_told(ctx, p, &was);
+}
+
+/* For the leg: SACK blocks that came with another ack are not about what it has sent. */
+static __noinline int clamp_for_leg(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v)
+{
+	struct room *room = room_get();
+	bool other_ack = p->ack != v->leg_ack;
+
+	if (!room || put32(ctx, p, p->l4 + TCP_SEQ_OFF, p->seq, v->leg_seq) ||
+	    put32(ctx, p, p->l4 + TCP_ACK_OFF, p->ack, v->leg_ack))
+		return -1;
+	p->seq = v->leg_seq;
+	p->ack = v->leg_ack;
+	return other_ack ? strip_sack(ctx, p, &room->options) : 0;
+}
+
+/*
+ * The packet is on its way to the legs by the hold queue; what stays of it, no
+ * payload or that before the boundary, goes to the other end.
+ */
+static __noinline int part_to_wire(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v,
+				   __u32 tap)
+{
+	if (bpf_clone_redirect(ctx, tap, 0) || cut_payload(ctx, p, v->keep) ||
+	    put_flags(ctx, p, p->flags & ~(TCP_FIN | TCP_PSH | TCP_URG)) ||
+	    put_told(ctx, p, &v->told))
+		return TC_ACT_SHOT;
+	return to_wire(ctx, p, v->ifindex, FROM_PORT);
+}
+
+/* The packet goes to the other end; the leg gets its acknowledgement, as it was. */
+static __noinline int rest_to_leg(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v,
+				  const struct told *was, __u32 veth)
+{
+	if (!wire_clone(ctx, p, v->ifindex))
+		return to_wire(ctx, p, v->ifindex, FROM_PORT);
+	if (put_told(ctx, p, was) || cut_payload(ctx, p, 0) || put_flags(ctx, p, p->flags & ~(TCP_FIN | TCP_PSH | TCP_URG)) ||
+	    clamp_for_leg(ctx, p, v))
+		return TC_ACT_SHOT;
+	return bpf_redirect_peer(veth, 0);
 }
 
 /* Finds timestamps that are not where nearly every stack puts them. */
@@ -439,7 +497,7 @@ static __always_inline bool daemon_there(struct __sk_buff *ctx, const struct flo
 	if (f->state >= FLOW_MERGED)
 		return true;
 	return daemon_alive(ctl, now) && ctl->tap_ifindex &&
-	       (state_split(f->state) ||
+	       (has_legs(f) ||
 		bpf_check_mtu(ctx, ctl->tap_ifindex, &mtu, 0, 0) != -ENODEV);
 }
 
@@ -477,15 +535,29 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	case TO_WIRE:
 		if ((v->deltas.tsval || v->deltas.tsecr) && p->ts && apply_deltas(ctx, p, &v->deltas))
 			return TC_ACT_SHOT;
+		room->was = (struct told){ .seq = p->seq, .ack = p->ack, .tsval = p->tsval,
+					   .tsecr = p->tsecr, .wnd = p->wnd };
+		if (v->tell && put_told(ctx, p, &v->told))
+			return TC_ACT_SHOT;
+		if (v->strip && strip_sack(ctx, p, &room->options))
+			return TC_ACT_SHOT;
+		if (v->leg_copy && ctl)
+			return rest_to_leg(ctx, p, v, &room->was, ctl->veth_ifindex);
 		return to_wire(ctx, p, v->ifindex, source);
 	case TO_HOLD:
-		return ctl ? bpf_redirect(ctl->tap_ifindex, 0) : TC_ACT_SHOT;
+		if (!ctl)
+			return TC_ACT_SHOT;
+		if (v->part)
+			return part_to_wire(ctx, p, v, ctl->tap_ifindex);
+		return bpf_redirect(ctl->tap_ifindex, 0);
 	case TO_LEG:
 		if (v->update)
-			window_update(ctx, p, v);
-		return ctl ? bpf_redirect_peer(ctl->veth_ifindex, 0) : TC_ACT_SHOT;
+			tell_by_copy(ctx, p, v);
+		if (!ctl || (v->clamp && clamp_for_leg(ctx, p, v)))
+			return TC_ACT_SHOT;
+		return bpf_redirect_peer(ctl->veth_ifindex, 0);
 	case TO_RST:
-		return v->rst_fwd ? rst_both(ctx, p, v->seq, v->ifindex) : rst_back(ctx, p, v->ifindex);
+		return v->rst_fwd ? rst_both(ctx, p, v->rst_seq, v->ifindex) : rst_back(ctx, p, v->ifindex);
 	case TO_DROP:
 		return TC_ACT_SHOT;
 	default:
@@ -567,7 +639,7 @@ static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 	f = flow_find(quoted, &key, SEAM_CLIENT, &end);
 	if (!f)
 		return TC_ACT_UNSPEC;
-	if (state_split(f->state)) {
+	if (has_legs(f)) {
 		count(SEAM_R_ICMP_LEG);
 		return bpf_redirect_peer(ctl->veth_ifindex, 0);
 	}

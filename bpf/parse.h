@@ -263,6 +263,7 @@ struct options {
 	__u32 pos;
 	__u32 tsval, tsecr;
 	__u32 ts_pos;	     /* position of TSval in buf, 0: none */
+	__u32 sack_pos, sack_len; /* of the SACK option in buf, 0: none */
 	__u16 mss;
 	__u8 wscale;
 	__u8 opts;	     /* EMBRYO_O_* */
@@ -324,6 +325,9 @@ static long walk_one(__u32 i, struct options *o)
 		o->opts |= EMBRYO_O_AUTH;
 		break;
 	case TCPOPT_SACK:
+		o->sack_pos = pos;
+		o->sack_len = len;
+		break;
 	case TCPOPT_FASTOPEN:
 		break;
 	default:

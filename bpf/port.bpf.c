@@ -52,7 +52,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	synack = (p->flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
 	if (synack || (p->flags & (TCP_SYN | TCP_RST)) == TCP_SYN) {
 		/* Sent again while the flow is split: its leg has the answer. */
-		if (!f || !state_split(f->state) || end != (synack ? SEAM_SERVER : SEAM_CLIENT)) {
+		if (!f || !has_legs(f) || end != (synack ? SEAM_SERVER : SEAM_CLIENT)) {
 			if (!synack)
 				return handle_syn(ctx, p, ifindex, now);
 			handle_unknown(ctx, p, likely, ifindex, now);

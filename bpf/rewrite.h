@@ -109,50 +109,102 @@ static long csum_step(__u32 i, struct csum_walk *w)
 }
 
 /*
- * Cuts the payload off, leaving headers and a correct checksum. bpf_csum_diff()
- * with only a `from` yields what to add for bytes that disappear. A GSO packet's
- * checksum is always partial and its payload not in it, so that its bytes need
- * not be read; the tail of a segment stands on an even offset only if its
- * header does, and TCP headers are multiples of four.
+ * Cuts the payload off after `keep` bytes, leaving a correct checksum. With none
+ * kept this works for any packet; bpf_csum_diff() with only a `from` yields what
+ * to add for bytes that disappear, and a GSO packet's checksum is always partial
+ * and its payload not in it, so that its bytes need not be read. A GSO packet is
+ * cut to nothing or not at all: the kernel would make one frame of it. The sum
+ * sees the bytes of a tail at an odd offset swapped; TCP headers are multiples
+ * of four.
  */
-static __noinline int strip_payload(struct __sk_buff *ctx, struct pkt *p)
+static __noinline int cut_payload(struct __sk_buff *ctx, struct pkt *p, __u32 keep)
 {
-	__u16 l4_len = p->payload - p->l4 + p->len, hdr_len = p->payload - p->l4;
-	struct csum_walk w = { .ctx = ctx, .at = p->payload, .left = p->len };
+	__u16 l4_len = p->payload - p->l4 + p->len, cut_len = p->payload - p->l4 + keep;
+	struct csum_walk w = { .ctx = ctx, .at = p->payload + keep, .left = p->len - keep };
+	__u32 end = p->payload + keep, sum;
 	__u16 old_len, new_len, v16;
-	__u32 v32;
 
-	if (p->len && !p->gso) {
+	if (keep > p->len || (keep && p->gso))
+		return -1;
+	if (p->len != keep && !p->gso) {
 		bpf_loop(16384 / sizeof(w.buf), csum_step, &w, 0);
 		if (w.sum < 0 || w.left)
 			return -1;
-		if (bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, 0, w.sum, 0))
+		sum = w.sum;
+		if (keep & 1)
+			sum = sum << 8 | sum >> 24;
+		if (bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, 0, sum, 0))
 			return -1;
 	}
-	if (ctx->len != p->payload && bpf_skb_change_tail(ctx, p->payload, 0))
+	if (ctx->len != end && bpf_skb_change_tail(ctx, end, 0))
 		return -1;
-	if (!p->len)
+	if (p->len == keep)
 		return 0;
 	old_len = bpf_htons(l4_len);
-	new_len = bpf_htons(hdr_len);
+	new_len = bpf_htons(cut_len);
 	if (bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, old_len, new_len,
 				2 | BPF_F_PSEUDO_HDR))
 		return -1;
 	if (p->v4) {
-		v16 = bpf_htons(p->payload - ETH_HLEN);
+		v16 = bpf_htons(end - ETH_HLEN);
 		if (bpf_skb_load_bytes(ctx, ETH_HLEN + 2, &old_len, 2) ||
 		    bpf_l3_csum_replace(ctx, ETH_HLEN + 10, old_len, v16, 2) ||
 		    bpf_skb_store_bytes(ctx, ETH_HLEN + 2, &v16, 2, 0))
 			return -1;
 	} else {
-		v32 = p->payload - ETH_HLEN - sizeof(struct ipv6hdr);
-		v16 = bpf_htons(v32);
+		v16 = bpf_htons((__u16)(end - ETH_HLEN - sizeof(struct ipv6hdr)));
 		if (bpf_skb_store_bytes(ctx, ETH_HLEN + 4, &v16, 2, 0))
 			return -1;
 	}
-	p->end -= p->len;
-	p->len = 0;
+	p->end -= p->len - keep;
+	p->len = keep;
 	p->gso = 0;
+	return 0;
+}
+
+/* Makes NOPs of the SACK option (RFC 2018 3), wherever it stands. */
+static __noinline int strip_sack(struct __sk_buff *ctx, const struct pkt *p, struct options *o)
+{
+	__u32 at, last, was, i;
+
+	if (p->payload - p->l4 <= (p->ts ? 32 : 20))
+		return 0;
+	walk_options(ctx, p, o);
+	if (o->sack_len < 10 || o->sack_len > 34)
+		return 0;
+	at = p->l4 + sizeof(struct tcphdr) + o->sack_pos;
+	last = at + o->sack_len - 4;
+	/* The last four bytes may be there twice. */
+	for (i = 0; i < 9; i++) {
+		if (at > last)
+			at = last;
+		if (bpf_skb_load_bytes(ctx, at, &was, 4) ||
+		    put32(ctx, p, at, bpf_ntohl(was), 0x01010101))
+			return -1;
+		if (at == last)
+			return 0;
+		at += 4;
+	}
+	return -1;
+}
+
+/* Gives a packet the fields it is to have; `p` says what it has now, and after. */
+static __noinline int put_told(struct __sk_buff *ctx, struct pkt *p, const struct told *t)
+{
+	if (put32(ctx, p, p->l4 + TCP_SEQ_OFF, p->seq, t->seq) ||
+	    put32(ctx, p, p->l4 + TCP_ACK_OFF, p->ack, t->ack) ||
+	    put16(ctx, p, p->l4 + TCP_WND_OFF, p->wnd, t->wnd))
+		return -1;
+	p->seq = t->seq;
+	p->ack = t->ack;
+	p->wnd = t->wnd;
+	if (!p->ts)
+		return 0;
+	if (put32(ctx, p, p->ts, p->tsval, t->tsval) ||
+	    put32(ctx, p, p->ts + 4, p->tsecr, t->tsecr))
+		return -1;
+	p->tsval = t->tsval;
+	p->tsecr = t->tsecr;
 	return 0;
 }
 
@@ -192,7 +244,7 @@ static __noinline int make_rst(struct __sk_buff *ctx, struct pkt *p, __u32 seq, 
 	__u32 end = p->end, tsval = p->tsval;
 	bool had_ack = p->flags & TCP_ACK;
 
-	if (strip_payload(ctx, p))
+	if (cut_payload(ctx, p, 0))
 		return -1;
 	if (back && turn_around(ctx, p))
 		return -1;

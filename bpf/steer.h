@@ -190,13 +190,17 @@ static __noinline int to_wire(struct __sk_buff *ctx, const struct pkt *p, __u32 
 /*
  * Sends a copy of the packet on, and leaves the packet as it is but for its
  * link addresses and TTL. A next hop whose address is not known gets none.
+ * Whether one was sent; if not, nothing was changed.
  */
-static __noinline void wire_clone(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex)
+static __noinline bool wire_clone(struct __sk_buff *ctx, struct pkt *p, __u32 ifindex)
 {
 	struct bpf_fib_lookup fib;
 
-	if (p->ttl > 1 && route(ctx, p, ifindex, &fib) == FIB_SUCCESS)
-		bpf_clone_redirect(ctx, fib.ifindex, 0);
+	if (p->ttl <= 1 || route(ctx, p, ifindex, &fib) != FIB_SUCCESS)
+		return false;
+	p->ttl--;
+	bpf_clone_redirect(ctx, fib.ifindex, 0);
+	return true;
 }
 
 /* Answers a packet with a RST out of `ifindex`, where it came in. */

@@ -44,7 +44,7 @@ static __always_inline struct flow *flow_find(const struct pkt *p, struct flow_k
 static __always_inline void track_ack(struct flow *f, struct flow_end *me,
 				      const struct flow_end *peer, const struct pkt *p, __u64 now)
 {
-	__u32 sent = state_split(f->state) ? me->told_nxt : peer->nxt;
+	__u32 sent = state_frozen(f->state) ? me->told_nxt : peer->nxt;
 	__u32 edge;
 
 	/* The window of a SYN-ACK sent again is not scaled; and older than what is known. */
@@ -66,7 +66,7 @@ static __always_inline void track_ack(struct flow *f, struct flow_end *me,
 static __always_inline void track_data(struct flow *f, struct flow_end *me,
 				       const struct flow_end *peer, const struct pkt *p)
 {
-	__u32 edge = state_split(f->state) ? me->told_edge : peer->edge;
+	__u32 edge = state_frozen(f->state) ? me->told_edge : peer->edge;
 
 	if (!p->len && !(p->flags & TCP_FIN))
 		return;
@@ -105,7 +105,7 @@ static __always_inline void track_sender(struct flow *f, struct flow_end *me, co
 static __always_inline bool rst_in_window(const struct flow *f, const struct flow_end *me,
 					  const struct flow_end *peer, const struct pkt *p)
 {
-	bool split = state_split(f->state);
+	bool split = state_frozen(f->state);
 	__u32 from = split ? me->told_ack : peer->ack;
 	__u32 to = split ? me->told_edge : peer->edge;
 

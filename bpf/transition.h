@@ -15,6 +15,17 @@ static __always_inline bool state_split(__u8 state)
 	return state == FLOW_SPLIT || state == FLOW_RELAYED || state == FLOW_MERGING;
 }
 
+/* From the freeze of a split to the end of the merge: `told_*` is what each end has been told. */
+static __always_inline bool state_frozen(__u8 state)
+{
+	return state == FLOW_SPLITTING || state_split(state);
+}
+
+static __always_inline bool has_legs(const struct flow *f)
+{
+	return state_split(f->state) || (f->state == FLOW_SPLITTING && (f->flags & FLOW_F_LEGS));
+}
+
 /* A lead of a leg's clock, in ticks, that the end's own makes up for by itself. */
 #define TSVAL_CATCHUP 16
 
@@ -134,20 +145,23 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 	c->told_nxt = s->nxt;
 	c->told_ack = s->ack;
 	c->told_edge = s->edge;
-	c->told_tsval = s->tsval;
 	s->told_nxt = c->nxt;
 	s->told_ack = c->ack;
 	s->told_edge = c->edge;
-	s->told_tsval = c->tsval;
+	/* Of a held flow less has been told than was seen. */
+	if (f->state != FLOW_HELD) {
+		c->free_tsval = c->tsval;
+		s->free_tsval = s->tsval;
+		c->told_tsval = s->tsval + s->ts_delta;
+		s->told_tsval = c->tsval + c->ts_delta;
+	}
+	c->bound = c->leg_ack = c->nxt;
+	s->bound = s->leg_ack = s->nxt;
+	c->leg_edge = s->edge;
+	s->leg_edge = c->edge;
 	f->flags |= FLOW_F_BYPASS;
+	f->flags &= ~FLOW_F_LEGS;
 	move(f, FLOW_SPLITTING, reason, now, ev);
-}
-
-/* Whether all that was let through has been acknowledged. Lock held. */
-static __always_inline bool nothing_in_flight(const struct flow *f)
-{
-	return f->end[SEAM_SERVER].ack == f->end[SEAM_CLIENT].nxt &&
-	       f->end[SEAM_CLIENT].ack == f->end[SEAM_SERVER].nxt;
 }
 
 /*
@@ -197,23 +211,6 @@ static __always_inline void abort_split(struct flow *f, __u8 reason, __u64 now,
 }
 
 /*
- * Whether a split flow is at rest: what each end sent has reached the other
- * and was acknowledged on both sides of the box, so that the legs hold nothing
- * and closing them takes nothing away. Lock held.
- */
-static __always_inline bool quiet(const struct flow *f)
-{
-	const struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
-
-	if (f->held_in != f->held_out)
-		return false;
-	if ((c->flags | s->flags) & (END_F_FIN | END_F_RST | END_F_CE | END_F_CWR))
-		return false;
-	return c->nxt == c->told_ack && c->nxt == s->told_nxt && s->told_nxt == s->ack &&
-	       s->nxt == s->told_ack && s->nxt == c->told_nxt && c->told_nxt == c->ack;
-}
-
-/*
  * Timestamps after the merge: the other end's own clock must not be behind what
  * its leg has told this end (RFC 7323 5.3). A leg's clock runs with the end's,
  * but not in phase: a lead of a few ticks is over before it matters, and until
@@ -234,14 +231,44 @@ static __always_inline void merge_clock(struct flow *f, struct flow_end *from,
 		f->flags |= FLOW_F_TSCATCHUP;
 }
 
-/* Merges a flow that is quiet. Lock held. */
-static __always_inline void merge(struct flow *f, __u8 reason, __u64 now, struct seam_event *ev)
+/*
+ * Begins a merge: what was steered to the legs so far stays theirs, everything
+ * behind goes straight from end to end. Lock held.
+ */
+static __always_inline void begin_merge(struct flow *f, __u8 reason, __u64 now,
+					struct seam_event *ev)
 {
+	f->end[SEAM_CLIENT].bound = f->end[SEAM_CLIENT].nxt;
+	f->end[SEAM_SERVER].bound = f->end[SEAM_SERVER].nxt;
+	move(f, FLOW_MERGING, reason, now, ev);
+}
+
+/* Whether the receiver has all of what `s` sent before the boundary, and `s` knows. Lock held. */
+static __always_inline bool merged_way(const struct flow_end *s, const struct flow_end *r)
+{
+	return !seq_before(r->ack, s->bound) && !seq_before(s->told_ack, s->bound);
+}
+
+/*
+ * Ends a merge as soon as the legs hold nothing that is needed: closing them takes
+ * nothing away. Lock held.
+ */
+static __always_inline void merge_if_done(struct flow *f, __u8 reason, __u64 now,
+					  struct seam_event *ev)
+{
+	struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
+
+	if (!merged_way(c, s) || !merged_way(s, c))
+		return;
 	if (f->flags & FLOW_F_TSTAMP) {
-		merge_clock(f, &f->end[SEAM_SERVER], &f->end[SEAM_CLIENT], now);
-		merge_clock(f, &f->end[SEAM_CLIENT], &f->end[SEAM_SERVER], now);
+		merge_clock(f, s, c, now);
+		merge_clock(f, c, s, now);
 	}
-	move(f, FLOW_MERGED, reason, now, ev);
+	f->tc_ns = now;
+	if ((c->flags & END_F_FIN) && (s->flags & END_F_FIN))
+		move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
+	else
+		move(f, FLOW_MERGED, reason, now, ev);
 }
 
 #endif

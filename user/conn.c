@@ -297,9 +297,13 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 			conn_free(d, c);
 		}
 		return;
+	case FLOW_SPLIT:
+		/* Until now another transition was under way. */
+		if (c && c->phase == CONN_SPLIT && c->let_go)
+			split_try_merge(d, c, SEAM_R_LET_GO);
+		return;
 	case FLOW_MONITORED:
 	case FLOW_HELD:
-	case FLOW_SPLIT:
 	case FLOW_MERGING:
 		return;
 	}

@@ -334,6 +334,38 @@ static json_t *reply_record(struct daemon *d, const json_t *request)
 	return failure("flow %lld is neither held nor split", (long long)id);
 }
 
+static bool from_hex(const char *hex, void *to, size_t len)
+{
+	unsigned int byte;
+	size_t i;
+	int n;
+
+	for (i = 0; i < len; i++) {
+		if (sscanf(hex + 2 * i, "%2x%n", &byte, &n) != 1 || n != 2)
+			return false;
+		((uint8_t *)to)[i] = byte;
+	}
+	return !hex[2 * len];
+}
+
+static json_t *reply_transition(struct daemon *d, const json_t *request, bool split)
+{
+	json_int_t id = json_integer_value(json_object_get(request, "id"));
+	const char *hex = json_string_value(json_object_get(request, "key"));
+	struct flow_key key;
+	char why[128];
+	struct flow f;
+
+	if (id <= 0 || !hex || !from_hex(hex, &key, sizeof(key)))
+		return failure("a transition needs \"id\", the number of a flow, and \"key\", its "
+			       "key in hexadecimal");
+	if (split ? operator_split(d, &key, id, why, sizeof(why)) :
+		    operator_merge(d, &key, id, why, sizeof(why)))
+		return failure("%s", why);
+	return json_pack("{s:b, s:s}", "ok", 1, "state",
+			 kern_flow(&d->kern, &key, &f) ? "gone" : show_state(f.state));
+}
+
 static void client_request(struct daemon *d, struct monitor *m, const char *line, size_t len)
 {
 	json_error_t error;
@@ -351,12 +383,14 @@ static void client_request(struct daemon *d, struct monitor *m, const char *line
 		reply = reply_status(d);
 	} else if (!strcmp(cmd, "record")) {
 		reply = reply_record(d, request);
+	} else if (!strcmp(cmd, "split") || !strcmp(cmd, "merge")) {
+		reply = reply_transition(d, request, *cmd == 's');
 	} else if (!strcmp(cmd, "monitor")) {
 		m->monitors = true;
 		update_verbose(d);
 		reply = json_pack("{s:b}", "ok", 1);
 	} else {
-		reply = failure("no request `%s`; there are reload, status, record, monitor", cmd);
+		reply = failure("no request `%s`; there are reload, status, record, split, merge, monitor", cmd);
 	}
 	client_reply(d, m, reply);
 	json_decref(request);

@@ -169,6 +169,10 @@ void split_vanish(struct daemon *d, struct conn *c);
 /* Ends both with RST. */
 void split_reset(struct daemon *d, struct conn *c);
 
+/* operator.c: transitions by hand; 0 or a negative errno and, in words, `why` */
+int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, char *why, size_t len);
+int operator_merge(struct daemon *d, const struct flow_key *key, uint64_t id, char *why, size_t len);
+
 /* relay.c: the bytes of a split flow */
 void relay_ready(struct daemon *d, struct watch *w, uint32_t events);
 void relay_run(struct daemon *d, struct conn *c);

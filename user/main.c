@@ -15,6 +15,8 @@ static const struct verb {
 	{ "status", cmd_status, "what is attached, and how" },
 	{ "flows", cmd_flows, "list flows" },
 	{ "flow", cmd_flow, "everything about one flow" },
+	{ "split", cmd_split, "take over a flow by hand" },
+	{ "merge", cmd_split, "let a split flow go by hand" },
 	{ "stats", cmd_stats, "counters by state, rule and reason" },
 	{ "monitor", cmd_monitor, "print events as they happen" },
 	{ "features", cmd_features, "what this kernel offers, and what Seam makes of it" },

@@ -24,7 +24,6 @@
 #endif
 #define OPTIONS_LEN 12	/* NOP NOP TIMESTAMP */
 /* No packet is held for longer: the daemon's patience, and then some. */
-#define HELD_MS 2000
 
 struct segment {
 	struct tcphdr th;
@@ -93,19 +92,6 @@ static void put32(uint8_t *to, __u32 value)
 	memcpy(to, &value, sizeof(value));
 }
 
-/*
- * A TSval from before the boundary. Held packets are behind it, and were tracked:
- * from the newest on, the leg would refuse all the others (RFC 7323 5.3).
- */
-static __u32 tsval_before(const struct flow_end *e)
-{
-	__u32 most = tsval_tick_is_1us(e) ? HELD_MS * 1000 : HELD_MS, since = e->tsval - e->tsval0;
-
-	if (!(e->flags & END_F_DATA))
-		return e->tsval;
-	return e->tsval - (since < most ? since : most);
-}
-
 /* The bare ack that the end would have sent for the last byte before the boundary. */
 static void segment_fill(struct segment *s, const struct flow_key *key, const struct flow *f,
 			 enum seam_end end, __u32 tsecr)
@@ -122,7 +108,8 @@ static void segment_fill(struct segment *s, const struct flow_key *key, const st
 	s->th.ack = 1;
 	s->th.window = htons(wnd > 0xffff ? 0xffff : wnd);
 	memcpy(s->options, "\1\1\10\12", 4);
-	put32(s->options + 4, tsval_before(from));
+	/* Not of a packet that is held: the leg would refuse those before it (RFC 7323 5.3). */
+	put32(s->options + 4, from->free_tsval);
 	put32(s->options + 8, tsecr);
 }
 

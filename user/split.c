@@ -114,11 +114,10 @@ void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)
 	if (c->phase == CONN_MERGING)
 		return;
 	err = conn_ctl(d, c, CTL_MERGE, reason, 0, NULL);
-	if (err && err != -EAGAIN) {
+	if (!err || err == -EINPROGRESS)
+		c->phase = CONN_MERGING;
+	else if (err != -EAGAIN && err != -EBUSY)
 		log_debug("flow %llu: merge: %s", (unsigned long long)c->id, strerror(-err));
-		return;
-	}
-	c->phase = CONN_MERGING;
 }
 
 void split_vanish(struct daemon *d, struct conn *c)

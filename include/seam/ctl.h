@@ -12,10 +12,10 @@
 
 enum seam_ctl_op {
 	CTL_PASS = 1,	  /* held: release what is held, then passed */
-	CTL_SPLIT,	  /* monitored, held: freeze the boundaries, splitting */
-	CTL_SPLIT_READY,  /* splitting: both legs stand, split */
+	CTL_SPLIT,	  /* monitored, held, merged: freeze the boundaries, splitting */
+	CTL_SPLIT_READY,  /* splitting: both legs stand; split as soon as the boundaries are crossed */
 	CTL_UNSPLIT,	  /* splitting: no legs after all, passed */
-	CTL_MERGE,	  /* split: merging, or merged at once if quiet */
+	CTL_MERGE,	  /* split: merging, or merged at once if nothing is on its way */
 	CTL_BLOCK,	  /* any: blocked */
 	CTL_ABORT,	  /* split: a RST may be told to the ends in `arg` (bit 1 << end) */
 	CTL_CLOSED,	  /* split: both legs are closed end to end, closing */
@@ -29,7 +29,7 @@ enum seam_ctl_op {
  * Request and answer. The first 14 bytes stand where test_run wants an Ethernet
  * header and stay zero. `result` is 0 or a negative errno: -ENOENT no such flow
  * (or another id), -EBUSY another transition is under way, -EINVAL not from
- * this state, -EAGAIN not now (`reason` says why).
+ * this state, -EAGAIN not now (`reason` says why), -EINPROGRESS begun.
  */
 struct seam_ctl {
 	__u8 eth[14];

@@ -15,7 +15,7 @@
 #include "reason.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
-#define SEAM_ABI 2
+#define SEAM_ABI 3
 
 /* Who sent a packet, and so which way it goes: up is client to server. */
 enum seam_dir {
@@ -78,6 +78,7 @@ enum flow_state {
 #define FLOW_F_ABORTED	 (1U << 16) /* its legs died: their FIN and RST become RST */
 #define FLOW_F_TSCATCHUP (1U << 17) /* merged: an end's clock is a moment behind what its leg told */
 #define FLOW_F_CLOSED	 (1U << 18) /* closing: the legs closed it, the ends owe each other nothing */
+#define FLOW_F_LEGS	 (1U << 19) /* splitting: the legs stand */
 
 /* flow_end.flags */
 #define END_F_FIN	 (1U << 0)  /* sent FIN, at `fin` */
@@ -108,15 +109,18 @@ struct flow_end {
 	__u32 told_ack;	  /* highest acknowledgement sent to it */
 	__u32 told_edge;  /* highest right edge sent to it */
 	__u32 told_tsval; /* highest TSval sent to it */
+	__u32 bound;	  /* splitting, merging: where custody of what it sends changes hands */
+	__u32 leg_ack;	  /* highest acknowledgement of the leg that faces it, told or not */
+	__u32 leg_edge;	  /* highest right edge of that leg's window, told or not */
 	__u32 ts_delta;	  /* merged: added to this end's TSval (signed) */
 	__u32 fin;	  /* sequence number of its FIN */
 	__u32 isn;
+	__u32 rtt_us;	  /* between it and the box, from the handshake */
 	__u32 tsval0;	  /* its first TSval, ... */
 	__u64 tsval0_ns;  /* ... and when it was seen */
 	__u64 tsval_ns;	  /* when tsval was seen */
 	__u32 ifindex;	  /* the port its packets come in on */
 	__u32 flow_label; /* IPv6, network order, 20 bits */
-	__u32 rtt_us;	  /* between it and the box, from the handshake */
 	__u16 mss;	  /* announced; 0 if it was not */
 	__u16 seg_max;	  /* largest segment payload seen from it */
 	__u16 flags;	  /* END_F_* */
@@ -125,6 +129,7 @@ struct flow_end {
 	__u8 ttl;	  /* as it arrived on the box */
 	__u8 tos;	  /* TOS or traffic class of its last packet, without ECN */
 	__u8 reserved;
+	__u32 free_tsval; /* last TSval it sent before any packet that is held */
 	__u64 packets;
 	__u64 bytes;	  /* payload bytes, retransmissions included */
 };

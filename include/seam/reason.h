@@ -35,6 +35,8 @@
 	X(OPERATOR, 24, "operator", "asked for on the command line")                             \
 	X(SHUTDOWN, 25, "shutdown", "Seam is stopping")                                          \
 	X(RESTART, 26, "restart", "found by a new daemon")                                       \
+	X(ECN, 28, "ecn", "congestion that a leg still has to echo")                              \
+	X(CROSSED, 27, "crossed", "both ends acknowledged their boundary")                        \
 	/* why a connection is not split, or not tracked */                                      \
 	X(UNTRACKED, 32, "untracked", "began before Seam saw it")                                \
 	X(MPTCP, 33, "mptcp", "Multipath TCP")                                                   \
@@ -67,7 +69,8 @@
 	X(WINDOW_UPDATE, 80, "window_update", "window update made for an end")                   \
 	X(PROG_ERROR, 81, "error", "internal error of a BPF program")                           \
 	X(RST_DROPPED, 82, "rst_dropped", "RST of a blocked flow dropped")                       \
-	X(XDP, 83, "xdp", "forwarded by XDP")
+	X(XDP, 83, "xdp", "forwarded by XDP")                                                    \
+	X(STRADDLE, 84, "straddle", "segment across a boundary, cut for the wire")
 
 enum seam_reason {
 #define X(sym, num, name, text) SEAM_R_##sym = num,

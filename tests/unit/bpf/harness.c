@@ -607,7 +607,8 @@ static const struct field flow_fields[] = {
 static const struct field end_fields[] = {
 	F(flow_end, nxt, MINE), F(flow_end, ack, THEIRS), F(flow_end, edge, THEIRS),
 	F(flow_end, tsval, PLAIN), F(flow_end, told_nxt, THEIRS), F(flow_end, told_ack, MINE),
-	F(flow_end, told_edge, MINE), F(flow_end, told_tsval, PLAIN),
+	F(flow_end, told_edge, MINE), F(flow_end, told_tsval, PLAIN), F(flow_end, bound, MINE),
+	F(flow_end, leg_ack, MINE), F(flow_end, leg_edge, MINE),
 	F(flow_end, ts_delta, PLAIN), F(flow_end, fin, MINE), F(flow_end, isn, MINE),
 	F(flow_end, tsval0, PLAIN), F(flow_end, tsval_ns, PLAIN), F(flow_end, tsval0_ns, PLAIN),
 	F(flow_end, ifindex, PLAIN), F(flow_end, flow_label, PLAIN), F(flow_end, mss, PLAIN),
@@ -640,7 +641,7 @@ static const struct {
 	{ "fail_block", FLOW_F_FAIL_BLOCK }, { "rst_both", FLOW_F_RST_BOTH },
 	{ "tsdelta", FLOW_F_TSDELTA }, { "history", FLOW_F_HISTORY },
 	{ "aborted", FLOW_F_ABORTED }, { "tscatchup", FLOW_F_TSCATCHUP },
-	{ "closed", FLOW_F_CLOSED }, {},
+	{ "closed", FLOW_F_CLOSED }, { "legs", FLOW_F_LEGS }, {},
 }, end_flags[] = {
 	{ "fin", END_F_FIN }, { "fin_acked", END_F_FIN_ACKED }, { "rst", END_F_RST },
 	{ "rst_ok", END_F_RST_OK }, { "keepalive", END_F_KEEPALIVE }, { "ce", END_F_CE },

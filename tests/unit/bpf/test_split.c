@@ -16,7 +16,8 @@
 #define OUT_DOWN(...) &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "A", .wnd = 509, .ttl = 63, .opts = "nop nop ts=920:110", __VA_ARGS__ }
 
 /* 100 bytes up and 50 down have passed and are acknowledged everywhere. */
-#define QUIET "state=split +bypass +history held_in=0 held_out=0 -want_up -want_down " \
+#define QUIET "state=split +legs +bypass +history held_in=0 held_out=0 -want_up -want_down " \
+	"c.bound=1 c.leg_ack=101 c.leg_edge=65261 s.bound=1 s.leg_ack=51 s.leg_edge=64307 " \
 	"c.nxt=101 c.ack=51 c.edge=64307 c.told_nxt=51 c.told_ack=101 c.told_edge=65261 c.tsval=110 c.told_tsval=905 " \
 	"s.nxt=51 s.ack=101 s.edge=65261 s.told_nxt=101 s.told_ack=51 s.told_edge=64307 s.tsval=910 s.told_tsval=108"
 
@@ -36,23 +37,24 @@ static void birth(void)
 	ctl_is("legs ready before the split", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, -EINVAL, "state=held");
 	ctl_is("no split to take back", CTL_UNSPLIT, SEAM_R_LEG_FAILED, 0, -EINVAL, "state=held");
 	ctl_is("no split to merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINVAL, "state=held");
-	flow_set("s.nxt=11");
-	ctl_is("data in flight", CTL_SPLIT, SEAM_R_NEED_MORE, 0, -EAGAIN, "state=held");
-	flow_set("s.nxt=1 +no_split");
+	flow_set("s+fin");
+	ctl_is("an end has ended", CTL_SPLIT, SEAM_R_NEED_MORE, 0, -EAGAIN, "state=held");
+	flow_set("s-fin +no_split");
 	ctl_is("may not be split", CTL_SPLIT, SEAM_R_NEED_MORE, 0, -EINVAL, "state=held");
 	flow_set("-no_split +release");
 	ctl_is("being released", CTL_SPLIT, SEAM_R_NEED_MORE, 0, -EBUSY, "state=held");
 	flow_set("-release");
 	ctl_is("split", CTL_SPLIT, SEAM_R_NEED_MORE, 0, 0,
 	       "state=splitting reason=need_more c.told_nxt=1 c.told_ack=1 c.told_edge=65161 c.told_tsval=900 "
-	       "s.told_nxt=1 s.told_ack=1 s.told_edge=64257 s.told_tsval=110 c.nxt=1 +bypass");
+	       "s.told_nxt=1 s.told_ack=1 s.told_edge=64257 s.told_tsval=101 c.nxt=1 c.bound=1 s.bound=1 "
+	       "c.leg_ack=1 s.leg_ack=1 +bypass -legs");
 	ctl_is("again", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting reason=need_more");
 	ctl_is("pass: too late", CTL_PASS, SEAM_R_RULE, 0, -EBUSY, "state=splitting");
-	ctl_is("merge: too early", CTL_MERGE, SEAM_R_LET_GO, 0, -EINVAL, "state=splitting");
+	ctl_is("merge: too early", CTL_MERGE, SEAM_R_LET_GO, 0, -EBUSY, "state=splitting");
 	STEPS({ "a leg may not speak yet", LEG_OUT, CLEG(.seq = 1, .ack = 301), DROP, .counts = "leg_stray" },
 	      { "what comes back from the queue is not for the wire", HOLD, UP(.seq = 1, .ack = 1, .len = 300), DROP });
 	flow_set("held_out=0");
-	ctl_is("legs ready", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=split reason=legs_ready");
+	ctl_is("legs ready", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=split reason=legs_ready +legs");
 	ctl_is("again: no", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, -EINVAL, "state=split");
 	STEPS({ "until the queue is empty all go through it", CLIENT, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT,
 		.flow = "held_in=2 c.nxt=1" },
@@ -77,15 +79,16 @@ static void steering(bool v6)
 		.out = OUT_DOWN(.seq = 51, .ack = 301, .wnd = 507), .flow = "c.told_ack=301 c.told_nxt=51 c.told_tsval=920 c.told_edge=65261 c+clamped" },
 	      { "the server leg sends it", LEG_OUT, SLEG(.seq = 101, .ack = 51, .len = 200), REDIRECT, .wire = true,
 		.flow = "s.told_nxt=301 s.told_tsval=120 s.ack=101" },
-	      { "an ack of what no leg has sent is not believed", SERVER, DOWN(.seq = 51, .ack = 302), REDIRECT, .flow = "s.ack=101" },
+	      { "an ack of what no leg has sent is not believed", SERVER, DOWN(.seq = 51, .ack = 302), REDIRECT,
+		.out = &(struct spec)DOWN(.seq = 51, .ack = 301), .flow = "s.ack=101" },
 	      { "the server acknowledges", SERVER, DOWN(.seq = 51, .ack = 301), REDIRECT, .flow = "s.ack=301 s.edge=65453" },
 	      { "data down", SERVER, DOWN(.seq = 51, .ack = 301, .len = 10), REDIRECT, .flow = "s.nxt=61 c.told_nxt=51" },
 	      { "its leg acknowledges, then the other sends", LEG_OUT, SLEG(.seq = 301, .ack = 61, .wnd = 400), REDIRECT,
 		.out = OUT_UP(.seq = 301, .ack = 61, .wnd = 501), .flow = "s.told_ack=61" },
 	      { "time does not step back", LEG_OUT, CLEG(.seq = 51, .ack = 301, .len = 10, .opts = "nop nop ts=915:110", .wnd = 1), REDIRECT,
-		.out = OUT_DOWN(.seq = 51, .ack = 301, .len = 10, .wnd = 508), .flow = "c.told_nxt=61 c.told_tsval=920" },
+		.out = OUT_DOWN(.seq = 51, .ack = 301, .len = 10, .wnd = 509), .flow = "c.told_nxt=61 c.told_tsval=920" },
 	      { "no TSecr of 0", LEG_OUT, CLEG(.seq = 61, .ack = 301, .opts = "nop nop ts=921:0", .wnd = 1), REDIRECT,
-		.out = OUT_DOWN(.seq = 61, .ack = 301, .wnd = 508, .opts = "nop nop ts=921:110") },
+		.out = OUT_DOWN(.seq = 61, .ack = 301, .wnd = 509, .opts = "nop nop ts=921:110") },
 	      { "a SYN of a leg", LEG_OUT, CLEG(.flags = "S", .seq = 61), DROP, .counts = "leg_silenced", .flow = "state=split" },
 	      { "a SYN-ACK sent again is for the leg to acknowledge, and opens no window", SERVER,
 		DOWN(.flags = "SA", .seq = 0, .ack = 1, .wnd = 65160, .opts = "mss=1460 sackok ts=923:100 nop ws=7"), REDIRECT,
@@ -107,7 +110,7 @@ static void window(void)
 
 	split(false);
 	STEPS({ "less than was told before: what was told before", LEG_OUT, CLEG(.seq = 51, .ack = 101, .wnd = 1), REDIRECT,
-		.out = OUT_DOWN(.seq = 51, .ack = 101, .wnd = 510), .flow = "c.told_edge=65381 c-clamped",
+		.out = OUT_DOWN(.seq = 51, .ack = 101, .wnd = 509), .flow = "c.told_edge=65261 c-clamped",
 		.set = "s.edge=70000" },
 	      { "as much as the leg has", LEG_OUT, CLEG(.seq = 51, .ack = 101, .wnd = 520), REDIRECT,
 		.out = OUT_DOWN(.seq = 51, .ack = 101, .wnd = 520), .flow = "c.told_edge=66661 c-clamped" },
@@ -120,7 +123,7 @@ static void window(void)
 		.flow = "s.edge=76901 c.told_edge=76901" },
 	      { "by a little: not worth a packet", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 601), REDIRECT, .counts = "" },
 	      { "no room below what the leg acknowledged: not all of 2^32", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 1), REDIRECT,
-		.set = "s.edge=200 c.told_ack=301 c.nxt=301 c.told_edge=190 c+clamped", .counts = "", .flow = "s.edge=229 c.told_edge=190" });
+		.set = "s.edge=200 c.told_ack=301 c.leg_ack=301 c.nxt=301 c.told_edge=190 c+clamped", .counts = "", .flow = "s.edge=229 c.told_edge=190" });
 
 	/* Random windows: the field that leaves, against both promises. */
 	split(false);
@@ -156,20 +159,20 @@ static void window(void)
 static void updates(void)
 {
 	split(false);
-	flow_set("c+clamped");
+	flow_set("c+clamped c.leg_edge=200000");
 	STEPS({ "one unit less than two segments", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 531), REDIRECT, .counts = "",
 		.flow = "s.edge=68069 c.told_edge=65261" },
 	      { "two segments", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 532), REDIRECT, .counts = "window_update",
 		.out = UPDATE(.wnd = 532), .flow = "s.edge=68197 c.told_edge=68197 c+clamped" },
 	      { "the same again: told already", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 532), REDIRECT, .counts = "" });
 	split(false);
-	flow_set("c+clamped c.nxt=63801");
+	flow_set("c+clamped c.leg_edge=200000 c.nxt=63801");
 	STEPS({ "any more, to who has a segment left to send into", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 510), REDIRECT, .counts = "",
 		.flow = "s.edge=65381 c.told_edge=65261" },
 	      { "to who has less", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 511), REDIRECT, .set = "c.nxt=63802", .counts = "window_update",
 		.out = UPDATE(.wnd = 511), .flow = "c.told_edge=65509" });
 	split(false);
-	flow_set("c+clamped c.nxt=65261 c.told_ack=65261 s.told_nxt=65261 c.told_nxt=51");
+	flow_set("c+clamped c.leg_edge=200000 c.leg_ack=65261 c.nxt=65261 c.told_ack=65261 s.told_nxt=65261 c.told_nxt=51");
 	STEPS({ "a window that was closed: what the client was told last is said again", SERVER, DOWN(.seq = 51, .ack = 65261, .wnd = 1), REDIRECT,
 		.counts = "window_update", .out = UPDATE(.ack = 65261, .wnd = 1), .flow = "c.told_edge=65389" });
 	split(false);
@@ -180,7 +183,7 @@ static void updates(void)
 	      { "with SACK neither", SERVER, DOWN(.seq = 61, .ack = 101, .wnd = 900, .opts = "nop nop ts=910:108 nop nop sack=1:2"), REDIRECT,
 		.counts = "", .flow = "c.told_edge=65261 s.edge=115301" });
 	split(false);
-	flow_set("s+clamped");
+	flow_set("s+clamped s.leg_edge=200000");
 	STEPS({ "the server is told of the client's window likewise", CLIENT, UP(.seq = 101, .ack = 51, .wnd = 600), REDIRECT, .counts = "window_update",
 		.out = &(struct spec){ .link = LEAVING, .ttl = 63, .flags = "A", .seq = 101, .ack = 51, .wnd = 600, .opts = TS },
 		.flow = "s.told_edge=76851" });
@@ -303,11 +306,11 @@ static void endings(void)
 	split(false);
 	flow_set("s.edge=70000");
 	STEPS({ "FIN of the client", CLIENT, UP(.seq = 101, .ack = 51, .flags = "FA"), REDIRECT, .flow = "c+fin c.fin=101 c.nxt=102 state=split" },
-	      { "acknowledged by its leg", LEG_OUT, CLEG(.seq = 51, .ack = 102), REDIRECT, .flow = "c+fin_acked", .out = OUT_DOWN(.seq = 51, .ack = 102, .wnd = 510) },
+	      { "acknowledged by its leg", LEG_OUT, CLEG(.seq = 51, .ack = 102), REDIRECT, .flow = "c+fin_acked", .out = OUT_DOWN(.seq = 51, .ack = 102, .wnd = 509) },
 	      { "passed on by the other", LEG_OUT, SLEG(.seq = 101, .ack = 51, .flags = "FA"), REDIRECT, .wire = true, .flow = "s.told_nxt=102 state=split" },
 	      { "acknowledged by the server, with its own FIN", SERVER, DOWN(.seq = 51, .ack = 102, .flags = "FA"), REDIRECT, .flow = "s+fin s.fin=51" },
 	      { "its leg acknowledges", LEG_OUT, SLEG(.seq = 102, .ack = 52), REDIRECT, .out = OUT_UP(.seq = 102, .ack = 52, .wnd = 501), .flow = "s+fin_acked state=split" },
-	      { "passed on", LEG_OUT, CLEG(.seq = 51, .ack = 102, .flags = "FA"), REDIRECT, .out = OUT_DOWN(.seq = 51, .ack = 102, .flags = "FA", .wnd = 510), .flow = "c.told_nxt=52 state=split" },
+	      { "passed on", LEG_OUT, CLEG(.seq = 51, .ack = 102, .flags = "FA"), REDIRECT, .out = OUT_DOWN(.seq = 51, .ack = 102, .flags = "FA", .wnd = 509), .flow = "c.told_nxt=52 state=split" },
 	      { "the last ack: closed end to end", CLIENT, UP(.seq = 102, .ack = 52), REDIRECT, .counts = "fin", .flow = "state=closing" },
 	      { "a leg has nothing to say any more", LEG_OUT, SLEG(.seq = 102, .ack = 52), DROP, .counts = "leg_stray" });
 
@@ -390,7 +393,6 @@ static void quiet(void)
 	static const struct {
 		const char *what, *set;
 	} fixtures[] = {
-		{ "something held", "held_in=1 released_ns=0x7000000000000000" },
 		{ "the client has sent more than its leg acknowledged", "c.told_ack=100" },
 		{ "or than the server leg sent on", "s.told_nxt=100 s.ack=100" },
 		{ "or than the server acknowledged", "s.ack=100" },
@@ -399,6 +401,7 @@ static void quiet(void)
 		{ "or than the client leg sent on", "c.told_nxt=50 c.ack=50" },
 		{ "or than the client acknowledged", "c.ack=50" },
 		{ "new data of the server", "s.nxt=52" },
+	}, refused[] = {
 		{ "FIN of the client", "c+fin" }, { "FIN of the server", "s+fin" },
 		{ "RST of the client", "c+rst" }, { "RST of the server", "s+rst" },
 		{ "CE not answered, client", "c+ce" }, { "CE not answered, server", "s+ce" },
@@ -409,7 +412,12 @@ static void quiet(void)
 	for (i = 0; i < sizeof(fixtures) / sizeof(fixtures[0]); i++) {
 		split(false);
 		flow_set(fixtures[i].set);
-		ctl_is(fixtures[i].what, CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=merging reason=let_go");
+		ctl_is(fixtures[i].what, CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging reason=let_go");
+	}
+	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		split(false);
+		flow_set(refused[i].set);
+		ctl_is(refused[i].what, CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=split");
 	}
 	split(false);
 	ctl_is("at rest", CTL_MERGE, SEAM_R_LET_GO, 0, 0, "state=merged reason=quiet");
@@ -417,22 +425,22 @@ static void quiet(void)
 	STEPS({ "a leg's packet after it", LEG_OUT, CLEG(.seq = 51, .ack = 101), DROP, .counts = "leg_stray", .flow = "state=merged" });
 
 	split(false);
-	flow_set("s.told_nxt=111 c.nxt=111 c.told_ack=111");
-	ctl_is("in flight on the far side", CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=merging");
+	flow_set("s.told_nxt=111 c.nxt=111 c.told_ack=111 c.leg_ack=111");
+	ctl_is("in flight on the far side", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=111 s.bound=51");
 	STEPS({ "the ack that was missing merges, and goes on", SERVER, DOWN(.seq = 51, .ack = 111), REDIRECT, .wire = true,
-		.counts = "quiet", .flow = "state=merged reason=quiet s.ack=111" });
+		.counts = "crossed", .flow = "state=merged reason=crossed s.ack=111" });
 	split(false);
-	flow_set("s.told_nxt=111 c.nxt=111 c.told_ack=111 s.told_tsval=120 c.told_tsval=915");
-	ctl_is("in flight on the far side, and the legs' clocks lead", CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=merging");
+	flow_set("s.told_nxt=111 c.nxt=111 c.told_ack=111 c.leg_ack=111 s.told_tsval=120 c.told_tsval=915");
+	ctl_is("in flight on the far side, and the legs' clocks lead", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging");
 	STEPS({ "the ack that merges goes on in the ends' own time", SERVER, DOWN(.seq = 51, .ack = 111, .opts = "nop nop ts=911:120"),
 		REDIRECT, .out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .ttl = 63, .flags = "A", .seq = 51, .ack = 111, .wnd = 509,
 						 .opts = "nop nop ts=915:110" },
-		.counts = "quiet", .flow = "state=merged" });
+		.counts = "crossed", .flow = "state=merged" });
 	split(false);
 	flow_set("c.nxt=111 s.told_nxt=111 s.ack=111");
-	ctl_is("in flight on the near side", CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=merging");
+	ctl_is("in flight on the near side", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging");
 	STEPS({ "the leg's ack that was missing merges, and goes on", LEG_OUT, CLEG(.seq = 51, .ack = 111), REDIRECT,
-		.out = OUT_DOWN(.seq = 51, .ack = 111, .wnd = 508), .counts = "quiet", .flow = "state=merged c.told_ack=111" });
+		.out = OUT_DOWN(.seq = 51, .ack = 111, .wnd = 508), .counts = "crossed", .flow = "state=merged c.told_ack=111" });
 }
 
 static void clocks(void)

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A flow between one control loop and two. In each direction, `s` sends and `r`
+ * receives; the leg that faces `s` stands in for `r`. Bytes before the boundary
+ * s->bound belong to the old owner until r itself has acknowledged them all, and
+ * bytes from it on to the new one: while splitting, the old owner is the ends
+ * themselves and the new one the legs; while merging it is the other way round.
+ * One packet carries data of one direction and an acknowledgement of the other:
+ * each part follows its own rule. The rules are those of docs/architecture.md.
+ */
+#ifndef SEAM_BPF_SPLIT_H
+#define SEAM_BPF_SPLIT_H
+
+#include "track.h"
+
+/* Whether r itself has acknowledged everything before the boundary. Lock held. */
+static __always_inline bool crossed(const struct flow_end *s, const struct flow_end *r)
+{
+	return !seq_before(r->ack, s->bound);
+}
+
+/* The acknowledgement that s may be told: of bytes that r has, or a leg for it. Lock held. */
+static __always_inline __u32 ack_for(const struct flow *f, const struct flow_end *s,
+				     const struct flow_end *r)
+{
+	__u32 ack = s->leg_ack;
+
+	if (f->state == FLOW_SPLITTING)
+		ack = crossed(s, r) ? seq_max(s->bound, s->leg_ack) : r->ack;
+	else if (f->state == FLOW_MERGING && crossed(s, r))
+		ack = r->ack; /* else the leg's: it has nothing from the boundary on */
+	return seq_max(ack, s->told_ack);
+}
+
+/*
+ * The window field that s is told with `ack`: what its leg offers, but never
+ * beyond what r has promised itself, and never less than was told before; while
+ * merging, what s sends into it goes to r alone. A window counts in units of the
+ * scale, so that an edge cannot always be met: where the next unit would be
+ * beyond the limit, it is missed by less than one, which senders are prepared
+ * for (RFC 7323 2.4). Lock held.
+ */
+static __always_inline __u16 window_for(const struct flow *f, struct flow_end *s,
+					const struct flow_end *r, __u32 ack)
+{
+	__u32 unit = 1U << r->wscale, limit = r->edge, edge, field;
+
+	s->flags &= ~END_F_CLAMPED;
+	if (f->state != FLOW_MERGING) {
+		if (seq_after(s->leg_edge, limit))
+			s->flags |= END_F_CLAMPED;
+		else
+			limit = s->leg_edge;
+	}
+	edge = seq_max(limit, s->told_edge);
+	if (!seq_after(edge, ack))
+		return 0;
+	field = (edge - ack + unit - 1) >> r->wscale;
+	if (seq_after(ack + (field << r->wscale), limit))
+		field = (edge - ack) >> r->wscale;
+	if (field > 0xffff)
+		field = 0xffff;
+	s->told_edge = seq_max(s->told_edge, ack + (field << r->wscale));
+	return field;
+}
+
+/*
+ * The timestamps of a packet of `from` to `to`: of its leg, or `direct` of the end
+ * itself, whose clock may be behind the leg's. A TSval never steps back, and a
+ * TSecr never claims what its receiver has not sent (RFC 7323 5.3). Lock held.
+ */
+static __always_inline void tell_time(struct flow_end *to, const struct flow_end *from,
+				      const struct pkt *p, bool direct, struct told *t)
+{
+	if (!p->ts)
+		return;
+	t->tsval = seq_max(p->tsval + (direct ? from->ts_delta : 0), to->told_tsval);
+	to->told_tsval = t->tsval;
+	t->tsecr = p->tsecr - (direct ? to->ts_delta : 0);
+	if (!p->tsecr || seq_after(t->tsecr, to->tsval))
+		t->tsecr = to->tsval;
+}
+
+/* What `to` is told by the packet `p` of `from`. Lock held. */
+static __always_inline void tell(struct flow *f, struct flow_end *to, const struct flow_end *from,
+				 const struct pkt *p, bool direct, struct told *t)
+{
+	t->seq = p->seq;
+	t->ack = ack_for(f, to, from);
+	to->told_ack = t->ack;
+	t->wnd = window_for(f, to, from, t->ack);
+	if ((p->len || (p->flags & TCP_FIN)) && seq_after(p->end, to->told_nxt))
+		to->told_nxt = p->end;
+	if ((to->flags & END_F_FIN) && seq_after(t->ack, to->fin))
+		to->flags |= END_F_FIN_ACKED;
+	tell_time(to, from, p, direct, t);
+}
+
+/* A bare ack to `to`, made of the packet `p` of `from`, with all that it may be told. Lock held. */
+static __always_inline void tell_ack(struct flow *f, struct flow_end *to,
+				     const struct flow_end *from, const struct pkt *p,
+				     struct told *t)
+{
+	t->seq = to->told_nxt;
+	t->ack = ack_for(f, to, from);
+	to->told_ack = t->ack;
+	t->wnd = window_for(f, to, from, t->ack);
+	tell_time(to, from, p, true, t);
+}
+
+/* Whether `to` has not been told yet what it may be told of `from`. Lock held. */
+static __always_inline bool news(const struct flow *f, const struct flow_end *to,
+				 const struct flow_end *from)
+{
+	return ack_for(f, to, from) != to->told_ack ||
+	       (__s32)(from->edge - to->told_edge) >= 2 * (__s32)from->mss;
+}
+
+/*
+ * The acknowledgement that a leg is given lies within what it has sent, and does
+ * not step back: a kernel discards a segment that acknowledges more, and one that
+ * acknowledges much less, as held packets may, together with its data (RFC 5961
+ * 5.2). And a bare ack has a number within its window, which while merging ends
+ * at the boundary: the ack of any other is not looked at (RFC 9293 3.10.7.4).
+ * Lock held.
+ */
+static __always_inline void to_leg(const struct flow *f, const struct flow_end *me,
+				   const struct flow_end *peer, const struct pkt *p,
+				   struct verdict *v)
+{
+	bool merging = f->state == FLOW_MERGING;
+	__u32 high = merging ? peer->bound : me->told_nxt;
+
+	v->where = TO_LEG;
+	v->leg_seq = merging && seq_after(p->seq, me->bound) ? me->bound : p->seq;
+	v->leg_ack = seq_max(p->ack, me->ack);
+	if (!merging)
+		v->leg_ack = seq_max(v->leg_ack, peer->bound);
+	if (seq_after(v->leg_ack, high))
+		v->leg_ack = high;
+	v->clamp = (p->flags & (TCP_ACK | TCP_SYN)) == TCP_ACK &&
+		   (v->leg_ack != p->ack || v->leg_seq != p->seq);
+}
+
+/* Both legs stand, and maybe both boundaries are behind. Lock held. */
+static __always_inline void split_done(struct flow *f, __u8 reason, __u64 now,
+				       struct seam_event *ev)
+{
+	if ((f->flags & FLOW_F_LEGS) && crossed(&f->end[0], &f->end[1]) &&
+	    crossed(&f->end[1], &f->end[0]))
+		move(f, FLOW_SPLIT, reason, now, ev);
+}
+
+/*
+ * A packet of an end while the flow is splitting. `over`: whether the boundary of
+ * the other direction was behind before its acknowledgement was noted. Lock held.
+ */
+static __always_inline void splitting(struct flow *f, struct flow_end *me, struct flow_end *peer,
+				      const struct pkt *p, bool over, bool queued,
+				      struct verdict *v)
+{
+	bool payload = p->len || (p->flags & TCP_FIN);
+
+	if (payload && seq_after(p->end, me->bound)) {
+		/* New data is the leg's; the ack with it, and what is before the boundary, are not. */
+		v->where = TO_HOLD;
+		if (seq_before(p->seq, me->bound)) {
+			v->part = !p->gso;
+			v->keep = v->part ? me->bound - p->seq : 0;
+			v->why = SEAM_R_STRADDLE;
+		}
+		if (v->part || (!over && news(f, peer, me))) {
+			v->part = true;
+			tell_ack(f, peer, me, p, &v->told);
+			if (v->keep)
+				v->told.seq = p->seq;
+		} else if (!queued) {
+			track_data(f, me, peer, p);
+			to_leg(f, me, peer, p, v);
+		}
+	} else if (payload || !over) {
+		/* The old loop's own. */
+		if (!payload && seq_after(p->ack, peer->bound) && !queued) {
+			to_leg(f, me, peer, p, v);
+			v->update = news(f, peer, me);
+			if (v->update)
+				tell_ack(f, peer, me, p, &v->told);
+			return;
+		}
+		v->where = TO_WIRE;
+		v->tell = true;
+		tell(f, peer, me, p, true, &v->told);
+	} else if (queued) {
+		v->where = TO_HOLD;
+	} else {
+		to_leg(f, me, peer, p, v);
+	}
+}
+
+/* A packet of an end while the flow is merging; `over` as above. Lock held. */
+static __always_inline void merging(struct flow *f, struct flow_end *me, struct flow_end *peer,
+				    const struct pkt *p, bool over, struct verdict *v)
+{
+	bool payload = p->len || (p->flags & TCP_FIN);
+
+	/* Of a segment across the boundary the other end gets all: without an edit it is the same. */
+	if (payload && seq_after(p->end, me->bound)) {
+		v->where = TO_WIRE;
+		v->tell = true;
+		tell(f, peer, me, p, true, &v->told);
+		/*
+		 * The leg still waits for acknowledgements of its own data. What is missing
+		 * before the boundary is the leg's to repair: no SACK block may tell the other
+		 * end of a gap that is none of its making.
+		 */
+		to_leg(f, me, peer, p, v);
+		v->where = TO_WIRE;
+		v->leg_copy = !over;
+		v->strip = !crossed(peer, me);
+	} else if (!payload && crossed(peer, me)) {
+		v->where = TO_WIRE;
+		v->tell = true;
+		tell(f, peer, me, p, true, &v->told);
+	} else {
+		to_leg(f, me, peer, p, v);
+	}
+}
+
+#endif

@@ -1,0 +1,83 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Transitions by hand, over the control socket: what `seam split` and `seam merge` do, but quickly."""
+import json
+import select
+import socket
+import time
+
+from lab import LabError, seam_json, wait_for
+
+SOCKET = "/run/seam/default.sock"
+
+
+class _Stream:
+	def __init__(self):
+		self.sock = socket.socket(socket.AF_UNIX)
+		self.sock.connect(SOCKET)
+		self.buf = b""
+
+	def send(self, **request):
+		self.sock.sendall(json.dumps(request).encode() + b"\n")
+
+	def line(self, timeout):
+		"""The next object, or None after timeout seconds."""
+		deadline = time.monotonic() + timeout
+		while b"\n" not in self.buf:
+			if not select.select([self.sock], [], [], max(0, deadline - time.monotonic()))[0]:
+				return None
+			got = self.sock.recv(1 << 16)
+			if not got:
+				raise LabError("the daemon closed its control socket")
+			self.buf += got
+		line, self.buf = self.buf.split(b"\n", 1)
+		return json.loads(line)
+
+
+def _key(flow):
+	"""struct flow_key, in hexadecimal."""
+	def address(a):
+		return socket.inet_pton(socket.AF_INET6, a if ":" in a else "::ffff:" + a)
+	return (address(flow["src_ip"]) + address(flow["dest_ip"]) + flow["src_port"].to_bytes(2, "big")
+		+ flow["dest_port"].to_bytes(2, "big")).hex()
+
+
+def flow_to(lab, port, states=("merged",)):
+	"""The flow to this port, once it is in one of the states."""
+	def look():
+		return [f for f in seam_json(lab, "flows") if f["dest_port"] == port and f["flow"]["state"] in states]
+	return wait_for(look, f"a flow to port {port} to be {' or '.join(states)}")[-1]
+
+
+class ByHand:
+	"""One flow in the operator's hands."""
+
+	def __init__(self, flow):
+		self.id, self.key = flow["flow_id"], _key(flow)
+		self.ask, self.events = _Stream(), _Stream()
+		self.events.send(cmd="monitor")
+		self.events.line(5)
+
+	def _until(self, states, timeout):
+		deadline = time.monotonic() + timeout
+		while (left := deadline - time.monotonic()) > 0:
+			event = self.events.line(left)
+			if event and event.get("flow_id") == self.id and event["flow"]["state"] in states:
+				return event["flow"]["state"]
+		raise LabError(f"flow {self.id}: not {' or '.join(states)} within {timeout} s")
+
+	def _go(self, verb, until, timeout):
+		self.ask.send(cmd=verb, id=self.id, key=self.key)
+		reply = self.ask.line(5)
+		if not reply["ok"]:
+			return reply["error"]
+		state = self._until((until, "closing", "blocked", "none"), timeout)
+		return None if state == until else f"it is {state}"
+
+	def split(self, timeout=20):
+		"""None once it is split, or why not."""
+		return self._go("split", "split", timeout)
+
+	def merge(self, timeout=20):
+		"""None once it is merged, or why not."""
+		return self._go("merge", "merged", timeout)

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Split and merged with data on its way: where each part of each packet goes, and what it says. */
+#include <errno.h>
+
+#include "harness.h"
+
+#define TS_UP "nop nop ts=110:905"
+#define TS_DOWN "nop nop ts=910:108"
+#define UP(...) { .flags = "A", .wnd = 502, .opts = TS_UP, __VA_ARGS__ }
+#define DOWN(...) { .dir = SEAM_DOWN, .flags = "A", .wnd = 509, .opts = TS_DOWN, __VA_ARGS__ }
+#define CLEG(...) { .dir = SEAM_DOWN, .link = FROM_LEG, .flags = "A", .wnd = 509, .opts = "nop nop ts=920:110", __VA_ARGS__ }
+#define SLEG(...) { .link = FROM_LEG, .flags = "A", .wnd = 502, .opts = "nop nop ts=120:910", __VA_ARGS__ }
+#define WIRE_UP(...) &(struct spec){ .link = LEAVING, .flags = "A", .wnd = 502, .ttl = 63, .opts = TS_UP, __VA_ARGS__ }
+#define WIRE_DOWN(...) &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "A", .wnd = 509, .ttl = 63, .opts = TS_DOWN, __VA_ARGS__ }
+
+/* 1000 bytes up have passed, 400 of them acknowledged; 600 down, 200 of them. */
+#define IN_FLIGHT "state=merged +bypass +history held_in=0 held_out=0 -want_up -want_down " \
+	"c.nxt=1001 c.ack=201 c.edge=64457 c.tsval=110 c.told_tsval=905 " \
+	"s.nxt=601 s.ack=401 s.edge=65561 s.tsval=910 s.told_tsval=108"
+
+static void in_flight(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(IN_FLIGHT);
+}
+
+static void splitting(bool v6)
+{
+	in_flight(v6);
+	ctl_is("split in mid-stream", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0,
+	       "state=splitting -legs c.bound=1001 s.bound=601 c.told_ack=401 s.told_ack=201 c.leg_ack=1001 s.leg_ack=601 "
+	       "c.told_nxt=601 s.told_nxt=1001");
+	ctl_is("no merge yet", CTL_MERGE, SEAM_R_OPERATOR, 0, -EBUSY, "state=splitting");
+	STEPS({ "what is sent again from before the boundary goes to the other end", CLIENT, UP(.seq = 401, .ack = 201, .len = 600), REDIRECT,
+		.counts = "", .out = WIRE_UP(.seq = 401, .ack = 201, .len = 600), .flow = "held_in=0 c.nxt=1001" },
+	      { "new data waits for its leg", CLIENT, UP(.seq = 1001, .ack = 201, .len = 100), REDIRECT, .counts = "",
+		.flow = "held_in=1 c.nxt=1001" },
+	      { "its news for the server does not: a bare ack", CLIENT, UP(.seq = 1101, .ack = 301, .len = 100), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 1001, .ack = 301, .wnd = 501), .flow = "held_in=2 c.ack=301 s.told_ack=301" },
+	      { "a segment across the boundary: the other end gets its part", CLIENT, UP(.seq = 901, .ack = 301, .len = 200), REDIRECT,
+		.counts = "straddle", .out = WIRE_UP(.seq = 901, .ack = 301, .len = 100, .wnd = 501), .flow = "held_in=3 c.nxt=1001" },
+	      { "an odd part, too", CLIENT, UP(.seq = 900, .ack = 301, .len = 200), REDIRECT,
+		.counts = "straddle", .out = WIRE_UP(.seq = 900, .ack = 301, .len = 101, .wnd = 501), .flow = "held_in=4" },
+	      { "a bare ack is the old loop's", SERVER, DOWN(.seq = 601, .ack = 701), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 601, .ack = 701, .wnd = 506), .flow = "s.ack=701 c.told_ack=701 held_in=4" });
+	flow_set("held_in=0 held_out=0");
+	ctl_is("the legs stand; the boundaries are ahead", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=splitting +legs");
+	STEPS({ "new data goes to its leg, which is told no ack from before it", CLIENT, UP(.seq = 1001, .ack = 301, .len = 100), REDIRECT,
+		.out = &(struct spec)UP(.seq = 1001, .ack = 601, .len = 100), .counts = "", .flow = "c.nxt=1101 state=splitting" },
+	      { "what the leg acknowledges is not told yet", LEG_OUT, CLEG(.seq = 601, .ack = 1101), DROP, .counts = "",
+		.flow = "c.leg_ack=1101 c.told_ack=701" },
+	      { "not with its data either, nor what it has beyond", LEG_OUT,
+		CLEG(.seq = 601, .ack = 1101, .len = 10, .opts = "nop nop ts=921:110 nop nop sack=1301:1401"), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 601, .ack = 701, .len = 10, .opts = "nop nop ts=921:110 nop nop nop nop nop nop nop nop nop nop nop nop"),
+		.flow = "c.told_nxt=611 c.told_ack=701" },
+	      { "the server has what was before the boundary: the client is told of all", SERVER, DOWN(.seq = 601, .ack = 1001), REDIRECT,
+		.counts = "", .out = WIRE_DOWN(.seq = 601, .ack = 1101, .wnd = 508, .opts = "nop nop ts=921:108"),
+		.flow = "state=splitting c.told_ack=1101" },
+	      { "from now on its acks are the leg's", SERVER, DOWN(.seq = 601, .ack = 1001), REDIRECT, .counts = "", .flow = "state=splitting" },
+	      { "and the leg's are told", LEG_OUT, CLEG(.seq = 611, .ack = 1101), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 611, .ack = 1101, .wnd = 508, .opts = "nop nop ts=921:110") },
+	      { "the client, too: split", CLIENT, UP(.seq = 1101, .ack = 611), REDIRECT,
+		.counts = "crossed window_update", .out = WIRE_UP(.seq = 1101, .ack = 611),
+		.flow = "state=split reason=crossed c.ack=611 s.told_ack=601" });
+}
+
+/* As above, all of it acknowledged but what the legs still have. */
+#define SPLIT "state=split +legs +bypass +history held_in=0 held_out=0 -want_up -want_down " \
+	"c.bound=1 c.nxt=1001 c.ack=201 c.edge=64457 c.tsval=110 c.told_tsval=920 c.told_ack=1001 c.leg_ack=1001 c.told_nxt=201 " \
+	"c.told_edge=65561 c.leg_edge=65561 " \
+	"s.bound=1 s.nxt=601 s.ack=401 s.edge=65561 s.tsval=910 s.told_tsval=120 s.told_ack=601 s.leg_ack=601 s.told_nxt=401 " \
+	"s.told_edge=64457 s.leg_edge=64457"
+
+static void merging(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	ctl_is("merge under load", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=1001 s.bound=601");
+	ctl_is("again", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging");
+	ctl_is("no split meanwhile", CTL_SPLIT, SEAM_R_OPERATOR, 0, -EBUSY, "state=merging");
+	STEPS({ "what is sent again from before the boundary is the leg's", CLIENT, UP(.seq = 901, .ack = 201, .len = 100), REDIRECT,
+		.counts = "", .flow = "state=merging c.nxt=1001" },
+	      { "new data goes to the other end, its ack to the leg: bare, at the boundary, in the leg's time", CLIENT,
+		UP(.seq = 1001, .ack = 201, .len = 100), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 1001, .ack = 201), .flow = "c.nxt=1101 s.told_nxt=1101 s.told_tsval=120 s.told_ack=601" },
+	      { "more is not acknowledged to the server than its leg has", SERVER, DOWN(.seq = 601, .ack = 401, .len = 50), REDIRECT,
+		.counts = "", .out = WIRE_DOWN(.seq = 601, .ack = 401), .flow = "s.nxt=651 c.told_nxt=651 c.told_ack=1001" },
+	      { "a bare ack from before the boundary: the leg's", SERVER, DOWN(.seq = 651, .ack = 701), REDIRECT, .counts = "",
+		.out = &(struct spec)DOWN(.seq = 601, .ack = 701), .flow = "s.ack=701 c.told_ack=1001 state=merging" },
+	      { "the leg goes on sending", LEG_OUT, SLEG(.seq = 401, .ack = 601, .len = 600), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 401, .ack = 601, .len = 600, .wnd = 498, .opts = "nop nop ts=120:910"), .flow = "s.told_nxt=1101" },
+	      { "the server has all, and more: the client is told", SERVER, DOWN(.seq = 651, .ack = 1101), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 651, .ack = 1101, .opts = "nop nop ts=920:108"), .flow = "s.ack=1101 c.told_ack=1101 state=merging" },
+	      { "its leg has nothing more to say", LEG_OUT, SLEG(.seq = 401, .ack = 601, .len = 100), DROP, .counts = "" },
+	      { "nor the other one to the client", LEG_OUT, CLEG(.seq = 201, .ack = 1001), DROP, .counts = "" },
+	      { "the client has all: merged", CLIENT, UP(.seq = 1101, .ack = 651), REDIRECT, .counts = "crossed",
+		.out = WIRE_UP(.seq = 1101, .ack = 651, .opts = "nop nop ts=120:905"),
+		.flow = "state=merged reason=crossed c.ack=651 s.told_ack=651 +tscatchup -tsdelta" },
+	      { "the clocks of the ends have not caught up", CLIENT, UP(.seq = 1101, .ack = 651, .opts = "nop nop ts=119:920"), REDIRECT,
+		.out = WIRE_UP(.seq = 1101, .ack = 651, .opts = "nop nop ts=120:910"), .flow = "+tscatchup" });
+
+	flow_set(SPLIT);
+	flow_set("-tscatchup");
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging");
+	STEPS({ "a gap before the boundary is the leg's to repair: the client hears nothing of it", SERVER,
+		DOWN(.seq = 601, .ack = 401, .len = 50, .opts = TS_DOWN " nop nop sack=1101:1201"), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 601, .ack = 401, .opts = TS_DOWN " nop nop nop nop nop nop nop nop nop nop nop nop"),
+		.flow = "state=merging c.told_ack=1001 c.told_nxt=651" },
+	      { "a RST is not waited for", CLIENT, { .flags = "R", .seq = 1001 }, REDIRECT, .wire = true, .counts = "rst", .flow = "state=closing reason=rst" });
+}
+
+int main(void)
+{
+	harness_start("live");
+	splitting(false);
+	splitting(true);
+	merging(false);
+	merging(true);
+	return harness_end();
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* seam split, seam merge: transitions by hand. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "cmd.h"
+#include "show.h"
+
+static const char help[] =
+	"usage: seam split [-j] [-i NAME] ID\n"
+	"       seam merge [-j] [-i NAME] ID\n"
+	"\n"
+	"`split` takes over a flow that is monitored or merged, whatever is on its way in it,\n"
+	"and keeps it split until `merge`. `merge` lets a split flow go, whoever split it; its\n"
+	"inspectors see no more of it. `seam flows` lists the IDs, `seam flow ID` shows what\n"
+	"came of it.\n"
+	"\n"
+	"  -i, --instance NAME  the instance (default: default)\n"
+	"  -j, --json           write JSON\n"
+	"  -h, --help           this text\n"
+	"\n"
+	"Exit status: 0 begun, 1 refused, 2 wrong usage, 3 no such instance, daemon or flow.\n";
+
+struct wanted {
+	unsigned long long id;
+	struct flow_key key;
+	bool found;
+};
+
+static bool is_wanted(const void *key, const void *value, void *arg)
+{
+	const struct flow *f = value;
+	struct wanted *w = arg;
+
+	if (f->id != w->id)
+		return false;
+	memcpy(&w->key, key, sizeof(w->key));
+	return w->found = true;
+}
+
+static int ask(const char *verb, const char *instance, const struct wanted *w, bool json)
+{
+	char key[2 * sizeof(w->key) + 1];
+	json_t *reply;
+	size_t i;
+	bool ok;
+
+	for (i = 0; i < sizeof(w->key); i++)
+		snprintf(key + 2 * i, 3, "%02x", ((const unsigned char *)&w->key)[i]);
+	reply = client_request(instance, json_pack("{s:s, s:I, s:s}", "cmd", verb, "id",
+						   (json_int_t)w->id, "key", key));
+	if (!reply) {
+		fprintf(stderr, "seam %s: the daemon of instance `%s` does not answer: %s\n", verb,
+			instance, strerror(errno));
+		return errno == ENOENT || errno == ECONNREFUSED ? EXIT_NOT_RUNNING : EXIT_FAILED;
+	}
+	ok = json_is_true(json_object_get(reply, "ok"));
+	if (json) {
+		client_print(reply);
+		return ok ? EXIT_OK : EXIT_FAILED;
+	}
+	if (ok)
+		printf("flow %llu: %s\n", w->id, json_string_value(json_object_get(reply, "state")));
+	else
+		fprintf(stderr, "seam %s: flow %llu: %s\n", verb, w->id,
+			json_string_value(json_object_get(reply, "error")));
+	json_decref(reply);
+	return ok ? EXIT_OK : EXIT_FAILED;
+}
+
+static int transition(const char *verb, const char *instance, const char *id, bool json)
+{
+	struct wanted w = {};
+	struct kern k;
+	int rc;
+
+	if (!client_number(id, 1, ~0ULL >> 1, &w.id)) {
+		fprintf(stderr, "seam %s: `%s` is no flow's ID; `seam flows` lists them\n", verb, id);
+		return EXIT_USAGE;
+	}
+	rc = client_open(verb, instance, &k);
+	if (rc)
+		return rc;
+	rc = client_each(k.maps.flows, sizeof(w.key), sizeof(struct flow), is_wanted, &w);
+	kern_close(&k);
+	if (rc) {
+		fprintf(stderr, "seam %s: reading the flows: %s\n", verb, strerror(-rc));
+		return EXIT_FAILED;
+	}
+	if (!w.found) {
+		fprintf(stderr, "seam %s: there is no flow %llu; `seam flows` lists them\n", verb, w.id);
+		return EXIT_NOT_RUNNING;
+	}
+	return ask(verb, instance, &w, json);
+}
+
+int cmd_split(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "instance", required_argument, NULL, 'i' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	const char *instance = CLIENT_INSTANCE, *verb = argv[0];
+	bool json = false;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "i:jh", options, NULL)) != -1) {
+		switch (opt) {
+		case 'i':
+			instance = optarg;
+			break;
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_OK;
+		default:
+			fputs(help, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind != argc - 1) {
+		fputs(help, stderr);
+		return EXIT_USAGE;
+	}
+	if (!client_is_instance(verb, instance))
+		return EXIT_USAGE;
+	return transition(verb, instance, argv[optind], json);
+}

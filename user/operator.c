@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* What an operator asks of one flow, by the control socket: to split it, to merge it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon.h"
+#include "show.h"
+
+/* Keeps a flow split that nobody inspects, until the operator says otherwise. */
+static const struct policy_rule by_hand = {
+	.name = "operator",
+	.action = RULE_INSPECT,
+	.number = CTL_KEEP_RULE,
+};
+
+int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, char *why, size_t len)
+{
+	struct conn *c = conn_find(d, key);
+	struct flow f;
+	int err;
+
+	if (kern_flow(&d->kern, key, &f) || f.id != id) {
+		snprintf(why, len, "there is no flow %llu", (unsigned long long)id);
+		return -ENOENT;
+	}
+	if (f.flags & FLOW_F_NO_SPLIT) {
+		snprintf(why, len, "it cannot be split: %s", show_reason_text(f.why_not));
+		return -EOPNOTSUPP;
+	}
+	if (c || d->stopping) {
+		snprintf(why, len, "it is %s already", show_state(f.state));
+		return -EBUSY;
+	}
+	c = conn_new(d, key, &f);
+	if (!c) {
+		snprintf(why, len, "out of memory");
+		return -ENOMEM;
+	}
+	c->rule = &by_hand;
+	c->deadline_ns = 0;
+	err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_OPERATOR, 0, &f);
+	if (err) {
+		snprintf(why, len, "it is %s%s", show_state(f.state),
+			 err == -EAGAIN ? ", and an end has sent FIN" : "; only monitored and merged flows can be");
+		conn_free(d, c);
+		return err;
+	}
+	split_build(d, c, &f);
+	return 0;
+}
+
+int operator_merge(struct daemon *d, const struct flow_key *key, uint64_t id, char *why, size_t len)
+{
+	struct conn *c = conn_find(d, key);
+	struct flow f;
+
+	if (kern_flow(&d->kern, key, &f) || f.id != id) {
+		snprintf(why, len, "there is no flow %llu", (unsigned long long)id);
+		return -ENOENT;
+	}
+	if (!c || c->phase == CONN_HELD || c->phase == CONN_ABORTING) {
+		snprintf(why, len, "it is %s, not split", show_state(f.state));
+		return -EINVAL;
+	}
+	if (!c->rule)
+		conn_decided(d, c, &c->policy->default_rule);
+	conn_close_inspectors(c);
+	c->let_go = true;
+	c->deadline_ns = 0;
+	split_try_merge(d, c, SEAM_R_OPERATOR);
+	return 0;
+}
