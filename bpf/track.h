@@ -93,8 +93,10 @@ static __always_inline void track_sender(struct flow *f, struct flow_end *me, co
 	me->ifindex = ifindex;
 	if (seg > me->seg_max)
 		me->seg_max = seg > 0xffff ? 0xffff : seg;
-	if (p->len)
+	if (p->len) {
 		me->flags |= END_F_DATA;
+		f->data_ns = now;
+	}
 	if (p->flags & TCP_URG)
 		me->flags |= END_F_URG;
 	if (now - f->seen_ns > SEEN_GRAIN)

@@ -55,6 +55,7 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 		f->flags |= FLOW_F_HISTORY;
 
 	ev->time_ns = now;
+	ev->data_ns = f->data_ns;
 	ev->id = f->id;
 	ev->to = to;
 	ev->reason = reason;
@@ -87,6 +88,7 @@ static __always_inline void remember(const struct seam_event *ev)
 	n = __sync_fetch_and_add(&h->count, 1) % HISTORY_MAX;
 	t = &h->at[n];
 	t->time_ns = ev->time_ns;
+	t->data_ns = ev->data_ns;
 	t->from = ev->from;
 	t->to = ev->to;
 	t->reason = ev->reason;

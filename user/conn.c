@@ -281,8 +281,10 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 		return;
 	case FLOW_MERGED:
 		d->stats.merges++;
-		if (c)
+		if (c) {
 			conn_free(d, c);
+			d->stats.closing_ns += kern_now() - ev->time_ns;
+		}
 		return;
 	case FLOW_NONE:
 	case FLOW_BLOCKED:

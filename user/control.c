@@ -299,9 +299,10 @@ static json_t *reply_status(struct daemon *d)
 			    json_pack("{s:s, s:i}", "name", veth, "ifindex", d->veth_ifindex));
 	json_object_set_new(reply, "conns", conns_json(d));
 	json_object_set_new(reply, "stats",
-			    json_pack("{s:I, s:I, s:I, s:I}", "splits",
+			    json_pack("{s:I, s:I, s:I, s:I, s:I}", "splits",
 				      (json_int_t)d->stats.splits, "merges",
-				      (json_int_t)d->stats.merges, "bytes",
+				      (json_int_t)d->stats.merges, "closing_ns",
+				      (json_int_t)d->stats.closing_ns, "bytes",
 				      (json_int_t)d->stats.bytes, "held_packets",
 				      (json_int_t)d->stats.held_packets));
 	json_object_set_new(reply, "monitors", json_integer(monitors));

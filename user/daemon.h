@@ -108,6 +108,7 @@ struct daemon {
 	uint8_t *buf;		/* FRAME_MAX bytes for whoever runs */
 	struct {
 		uint64_t splits, merges, bytes, held_packets;
+		uint64_t closing_ns; /* from merged to its legs closed, of all merges */
 	} stats;
 };
 

@@ -223,11 +223,16 @@ void show_tuple_json(json_t *to, uint64_t id, const struct flow_key *key)
 json_t *show_transition_json(const struct transition *t)
 {
 	char when[SHOW_TIME_LEN];
+	json_t *out;
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:{s:I, s:I}, s:{s:I, s:I}}", "timestamp",
-			 show_time(t->time_ns, when), "from", show_state(t->from), "to",
-			 show_state(t->to), "reason", show_reason(t->reason), "seq", "client",
-			 (json_int_t)t->nxt[SEAM_CLIENT], "server", (json_int_t)t->nxt[SEAM_SERVER],
-			 "ack", "client", (json_int_t)t->ack[SEAM_CLIENT], "server",
-			 (json_int_t)t->ack[SEAM_SERVER]);
+	out = json_pack("{s:s, s:s, s:s, s:s, s:{s:I, s:I}, s:{s:I, s:I}}", "timestamp",
+			show_time(t->time_ns, when), "from", show_state(t->from), "to",
+			show_state(t->to), "reason", show_reason(t->reason), "seq", "client",
+			(json_int_t)t->nxt[SEAM_CLIENT], "server", (json_int_t)t->nxt[SEAM_SERVER],
+			"ack", "client", (json_int_t)t->ack[SEAM_CLIENT], "server",
+			(json_int_t)t->ack[SEAM_SERVER]);
+	if (out && t->data_ns)
+		json_object_set_new(out, "payload_age_us",
+				    json_integer((__s64)(t->time_ns - t->data_ns) / 1000));
+	return out;
 }

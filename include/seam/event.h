@@ -21,6 +21,7 @@ struct hold {
 
 struct seam_event {
 	__u64 time_ns;
+	__u64 data_ns;
 	__u64 id;
 	struct flow_key key;
 	__u32 type;	  /* enum seam_event_type */
@@ -38,6 +39,7 @@ struct seam_event {
 /* One step in the life of a flow. */
 struct transition {
 	__u64 time_ns;
+	__u64 data_ns;	  /* arrival of the last payload before it, 0: none */
 	__u8 from, to, reason, reserved;
 	__u32 nxt[2];	  /* highest sequence let through, by sender */
 	__u32 ack[2];	  /* highest acknowledgement, by sender */

@@ -148,6 +148,7 @@ struct flow {
 	__u64 created_ns;  /* CLOCK_MONOTONIC, as all times here */
 	__u64 changed_ns;  /* last transition */
 	__u64 seen_ns;	   /* last packet, to a second */
+	__u64 data_ns;	   /* last packet with payload */
 	__u64 tc_ns;	   /* last packet that TC forwarded; gates XDP */
 	__u64 released_ns; /* last packet that left the hold queue */
 	__u32 held_in;	   /* packets put into the hold queue */
