@@ -67,6 +67,7 @@ help:
 	@echo "make install        PREFIX=$(PREFIX) DESTDIR="
 	@echo "make demo           the main job on real traffic, in namespaces of its own (root)"
 	@echo "make check          every test (root)"
+	@echo "make bench          what transitions, packets and verdicts cost, beside other systems (root)"
 	@echo "make check-kernels  the same programs on Debian's 6.1 and 6.12 kernels, in qemu"
 	@echo "make fuzz           every fuzzer at length, FUZZ_SECONDS=$(FUZZ_SECONDS) each, FUZZERS=\"$(FUZZERS)\""
 	@echo "make check-asan     the daemon with ASan and UBSan through the lab (root)"
@@ -75,5 +76,6 @@ help:
 	@echo "make clean"
 
 include tests/tests.mk
+include bench/bench.mk
 
 -include $(wildcard $(O)/*.d $(O)/user/*.d)

@@ -39,6 +39,7 @@ const char *const state_names[] = {
 };
 
 static const char *test_name;
+static char pins[64];
 static int fails;
 static struct port_bpf *port;
 static struct hold_bpf *hold;
@@ -194,14 +195,13 @@ static void unload(void)
 void harness_load(const struct sizes *sizes)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts);
-	static char dir[64];
 	static int round;
 
 	unload();
-	snprintf(dir, sizeof(dir), PINS "%d", round++);
-	if (mkdir(dir, 0700))
-		die("%s", dir);
-	opts.pin_root_path = dir;
+	snprintf(pins, sizeof(pins), PINS "%d", round++);
+	if (mkdir(pins, 0700))
+		die("%s", pins);
+	opts.pin_root_path = pins;
 	port = port_bpf__open_opts(&opts);
 	load(port ? port->obj : NULL, sizes);
 	hold = hold_bpf__open_opts(&opts);
@@ -226,6 +226,11 @@ void harness_load(const struct sizes *sizes)
 			   bpf_map__fd(port->maps.control), 0);
 	if (control_map == MAP_FAILED)
 		die("mmap");
+}
+
+const char *harness_pins(void)
+{
+	return pins;
 }
 
 int harness_end(void)

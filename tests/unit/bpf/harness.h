@@ -103,6 +103,8 @@ struct sizes {
 void harness_start(const char *name);
 /* Loads the programs, with other sizes of maps where given; again if called again. */
 void harness_load(const struct sizes *sizes);
+/* Where they are pinned. */
+const char *harness_pins(void);
 /* The plan; what main() returns. */
 int harness_end(void);
 

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# Benchmarks, see docs/benchmarks.md; included by the Makefile.
+
+ROUNDS ?= 5
+
+$(O)/bench/cost: bench/cost.c $(O)/tests/bpf-harness.o tests/unit/bpf/harness.h | $(O)/bench
+	$(CC) $(TEST_CFLAGS) -Itests/unit/bpf -O2 -g -o $@ $< $(O)/tests/bpf-harness.o -lbpf
+
+$(O)/bench:
+	mkdir -p $@
+
+.PHONY: bench bench-run
+bench:
+	scripts/deps build test bench
+	$(MAKE) --no-print-directory bench-run
+
+bench-run: $(O)/seam $(O)/bench/cost
+	bench/bench.py --rounds $(ROUNDS)

@@ -1,0 +1,61 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Benchmarks: bench.py [--rounds N] [cost] [transitions] [rates]; all of them by default.
+
+Prints tables, and writes .output/bench/NAME.json. Nothing is asserted: a figure is
+what it is, on a machine that does other things too.
+"""
+import argparse
+import json
+import subprocess
+import sys
+
+import common
+import isolate
+from common import HERE, say
+from lab import LabError
+
+OUTPUT = HERE.parent / ".output" / "bench"
+
+
+def cost(args):
+	out = subprocess.run([OUTPUT / "cost", str(args.rounds)], check=True, stdout=subprocess.PIPE, text=True).stdout
+	rows = [line.split("\t") for line in out.splitlines()]
+	say("Nanoseconds per packet (BPF_PROG_TEST_RUN), over a program that does nothing:")
+	common.table(("", "median", "min", "max", "over empty"), rows)
+	return {"cost": [dict(zip(("path", "median", "min", "max", "over_empty"), r)) for r in rows]}
+
+
+def transitions(args):
+	import transitions as part
+	return part.run(args.rounds, args.connections)
+
+
+def rates(args):
+	import rates as part
+	return part.run(args.rounds, args.seconds)
+
+
+PARTS = {"cost": cost, "transitions": transitions, "rates": rates}
+
+
+def main():
+	parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+	parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
+	parser.add_argument("--connections", type=int, default=50, help="transitions: connections of each kind in a round")
+	parser.add_argument("--seconds", type=int, default=2, help="rates: length of one measurement")
+	args = parser.parse_args()
+	if not set(args.parts) <= PARTS.keys():
+		parser.error(f"there is {', '.join(PARTS)}")
+	isolate.enter()
+	OUTPUT.mkdir(parents=True, exist_ok=True)
+	for name in args.parts or PARTS:
+		try:
+			result = PARTS[name](args)
+		except LabError as e:
+			sys.exit(f"{name}: {e}")
+		(OUTPUT / f"{name}.json").write_text(json.dumps(result, indent="\t") + "\n")
+
+
+main()

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""What the benchmarks share: the lab made fast, a server, figures and tables."""
+import statistics
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests" / "lab"))
+
+from lab import SERVER4, Lab, LabError, wait_for  # noqa: E402
+from servers import listening, self_signed  # noqa: E402
+
+PASS, INSPECT = "www.pass.test", "www.inspect.test"
+
+POLICY = f"""
+client = "cli";
+server = "srv";
+rules = (
+	{{ name = "pass-tls"; sni = "{PASS}"; action = "pass"; }},
+	{{ name = "inspect-tls"; sni = "{INSPECT}"; action = "inspect"; inspectors = ["tls"]; }},
+	{{ name = "pass-web"; host = "{PASS}"; action = "pass"; }},
+	{{ name = "inspect-web"; host = "{INSPECT}"; action = "inspect"; inspectors = ["http"]; }}
+);
+"""
+
+
+def say(text=""):
+	print(text, flush=True)
+
+
+def open_lab():
+	"""A Lab without its pace, and without TIME_WAIT, which would refuse tuples used again."""
+	return Lab(keep_time_wait=False)
+
+
+def unleash(lab):
+	"""Take away what paces the ends, keep TIME_WAIT off the box too, and give the names addresses."""
+	for end in ("client", "server"):
+		lab.run(end, ["tc", "qdisc", "del", "dev", "eth0", "root"])
+	lab.run("box", ["sysctl", "-qw", "net.ipv4.tcp_max_tw_buckets=0"])
+	lab.run("client", ["sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65535"])
+	hosts = lab.tmp / "hosts"
+	hosts.write_text(f"{SERVER4} {PASS} {INSPECT}\n")
+	# In the mount namespace that the lab lives in, and ends with it.
+	lab.run("client", ["mount", "--bind", hosts, "/etc/hosts"])
+
+
+class Web:
+	"""nginx that answers "ok" and does nothing else: no log, no file, no TLS session kept."""
+
+	def __init__(self, lab):
+		self.dir = lab.tmp / "web"
+		self.dir.mkdir()
+		cert, key = self_signed(self.dir)
+		temp = "".join(f"\t{kind}_temp_path {self.dir}/{kind};\n"
+			for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+		(self.dir / "conf").write_text(f"""
+user root;
+worker_processes 2;
+daemon off;
+pid {self.dir}/pid;
+error_log {self.dir}/error.log warn;
+events {{ worker_connections 8192; }}
+http {{
+	access_log off;
+{temp}	server {{
+		listen 80 backlog=4096;
+		listen [::]:80 backlog=4096;
+		listen 443 ssl backlog=4096;
+		listen [::]:443 ssl backlog=4096;
+		ssl_certificate {cert};
+		ssl_certificate_key {key};
+		ssl_protocols TLSv1.3;
+		ssl_session_cache off;
+		ssl_session_tickets off;
+		location / {{ return 200 "ok\\n"; }}
+	}}
+}}
+""")
+		self.proc = lab.popen("server", ["nginx", "-c", self.dir / "conf", "-e", self.dir / "error.log"])
+		wait_for(lambda: self.alive() and listening(lab, 443), "nginx to listen")
+
+	def alive(self):
+		if self.proc.poll() is not None:
+			raise LabError(f"nginx: {(self.dir / 'error.log').read_text()}")
+		return True
+
+
+def spread(values):
+	"""{"n", "median", "min", "max"}, and "p10", "p90" of many."""
+	values = sorted(values)
+	out = {"n": len(values), "median": statistics.median(values), "min": values[0], "max": values[-1]}
+	if len(values) >= 20:
+		tenths = statistics.quantiles(values, n=10)
+		out |= {"p10": tenths[0], "p90": tenths[8]}
+	return out
+
+
+def table(head, rows):
+	"""Print columns: the first to the left, the others to the right."""
+	rows = [head, *rows]
+	widths = [max(len(str(r[i])) for r in rows) for i in range(len(head))]
+	for r in rows:
+		say("  ".join(str(x).ljust(w) if not i else str(x).rjust(w) for i, (x, w) in enumerate(zip(r, widths))))
+	say()
