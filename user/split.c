@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +16,8 @@
 #include "leg.h"
 #include "log.h"
 
+/* Descriptors that no leg gets, so that `seam status` is still answered when they run out. */
+#define SPARE_FILES 16
 /* Bytes that may wait unsent in a leg before the other one is left alone. */
 #define SPLIT_LOWAT (256 * 1024)
 
@@ -26,6 +29,14 @@ static int port_mtu(struct daemon *d, int ifindex)
 		if (d->kern.ports[i].ifindex == ifindex)
 			return d->kern.ports[i].mtu;
 	return 0;
+}
+
+/* Whether a leg has taken one of the last descriptors, which are for other things than legs. */
+static bool is_last(int fd)
+{
+	struct rlimit limit;
+
+	return !getrlimit(RLIMIT_NOFILE, &limit) && (rlim_t)fd + SPARE_FILES >= limit.rlim_cur;
 }
 
 /* Makes the leg known to steering: the key is that of the packets for it. */
@@ -40,15 +51,17 @@ static int leg_insert(struct daemon *d, struct conn *c, enum seam_end end)
 }
 
 /* A split that could not be: the rule's fail answer. */
-static void split_failed(struct daemon *d, struct conn *c, int err)
+static void split_failed(struct daemon *d, struct conn *c, const struct flow *f, int err)
 {
 	const struct policy_rule *rule = c->rule ? c->rule : &c->policy->default_rule;
+	/* Undecided: that of the rule that it was held for. */
+	bool block = c->rule ? rule->fail_block : f->flags & FLOW_F_FAIL_BLOCK;
 	__u8 reason = err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS ?
 			      SEAM_R_NO_MEMORY : SEAM_R_LEG_FAILED;
 
 	log_warn("flow %llu: building its legs: %s", (unsigned long long)c->id, strerror(-err));
 	split_vanish(d, c);
-	if (rule->fail_block) {
+	if (block) {
 		conn_block(d, c, rule, reason);
 		return;
 	}
@@ -66,15 +79,15 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		opt.mtu = port_mtu(d, f->end[end].ifindex);
 		fd = leg_build(&c->key, f, end, &opt);
 		if (fd < 0) {
-			split_failed(d, c, fd);
+			split_failed(d, c, f, fd);
 			return;
 		}
 		c->leg[end].watch.fd = fd;
-		err = leg_insert(d, c, end);
+		err = is_last(fd) ? -EMFILE : leg_insert(d, c, end);
 		if (!err)
 			err = daemon_watch(d, &c->leg[end].watch, LEG_EVENTS);
 		if (err) {
-			split_failed(d, c, err);
+			split_failed(d, c, f, err);
 			return;
 		}
 	}
@@ -83,7 +96,7 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		if (!err && prime_possible(f, end))
 			err = prime_leg(&d->primer, c->leg[end].watch.fd, &c->key, f, end);
 		if (err) {
-			split_failed(d, c, err);
+			split_failed(d, c, f, err);
 			return;
 		}
 	}
