@@ -112,6 +112,13 @@ fail:
 	return err;
 }
 
+/* Begins a request: all zeros, since attributes are sent with what pads them. */
+static struct nlmsghdr *request_new(char *buf)
+{
+	memset(buf, 0, MNL_SOCKET_BUFFER_SIZE);
+	return mnl_nlmsg_put_header(buf);
+}
+
 /* Sends one rtnetlink request and waits for its acknowledgement. */
 static int transact(struct nlmsghdr *nlh)
 {
@@ -140,7 +147,7 @@ out:
 static int veth_create(const char *name, int inner_ns, unsigned int mtu)
 {
 	char buf[MNL_SOCKET_BUFFER_SIZE];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nlmsghdr *nlh = request_new(buf);
 	struct nlattr *info, *data, *peer;
 	struct ifinfomsg *ifi;
 
@@ -166,7 +173,7 @@ static int veth_create(const char *name, int inner_ns, unsigned int mtu)
 int net_link_delete(int ifindex, const char *prefix)
 {
 	char buf[MNL_SOCKET_BUFFER_SIZE], name[IF_NAMESIZE];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nlmsghdr *nlh = request_new(buf);
 	struct ifinfomsg *ifi;
 
 	if (!if_indextoname(ifindex, name))
@@ -188,7 +195,7 @@ static int neigh_add(int family, const void *addr, size_t len, int ifindex)
 {
 	static const unsigned char mac[6] = { 0x02, 0x5e, 0xa3, 0, 0, 1 };
 	char buf[MNL_SOCKET_BUFFER_SIZE];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nlmsghdr *nlh = request_new(buf);
 	struct ndmsg *nd;
 
 	nlh->nlmsg_type = RTM_NEWNEIGH;
@@ -205,7 +212,7 @@ static int neigh_add(int family, const void *addr, size_t len, int ifindex)
 static int route_add(int family, int table, int type, int oif, const void *gw, size_t len)
 {
 	char buf[MNL_SOCKET_BUFFER_SIZE];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nlmsghdr *nlh = request_new(buf);
 	struct rtmsg *rtm;
 
 	nlh->nlmsg_type = RTM_NEWROUTE;
@@ -228,7 +235,7 @@ static int route_add(int family, int table, int type, int oif, const void *gw, s
 static int rule_add(int family, const char *iif, unsigned int mark, int table)
 {
 	char buf[MNL_SOCKET_BUFFER_SIZE];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nlmsghdr *nlh = request_new(buf);
 	struct fib_rule_hdr *frh;
 
 	nlh->nlmsg_type = RTM_NEWRULE;
