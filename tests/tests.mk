@@ -4,6 +4,7 @@
 include tests/unit/unit.mk
 include tests/kernels/kernels.mk
 include tests/fuzz/fuzz.mk
+include tests/sanitize/sanitize.mk
 
 POLICY_SRCS := $(wildcard user/policy*.c)
 INSPECT_SRCS := $(wildcard user/inspect*.c) user/tls_hello.c user/http_head.c

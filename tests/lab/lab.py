@@ -77,6 +77,10 @@ table inet filter {
 _sequence = itertools.count()
 
 
+# What sanitizers and valgrind write, see tests/sanitize.
+REPORT = re.compile(r"runtime error:|ERROR: \w+Sanitizer|^==\d+== ", re.M)
+
+
 class LabError(Exception):
 	"""The lab itself, not what it tests, went wrong."""
 
@@ -378,6 +382,10 @@ class Lab:
 			self._stack.close()
 		except subprocess.CalledProcessError as e:
 			left.append(str(e))
+		for log in self.tmp.glob("seam-*.log"):
+			text = log.read_text(errors="replace")
+			if report := REPORT.search(text):
+				left.append(f"a report in the daemon's log:\n{text[report.start():][:8000]}")
 		subprocess.run(["rm", "-rf", self.tmp], check=True)
 		left += [f"namespace {p.name}" for p in NETNS.iterdir() if p.name.startswith(f"seam{self.run_id}-")]
 		left += [f"mount {m}" for m in Path("/proc/self/mounts").read_text().splitlines()
