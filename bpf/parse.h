@@ -128,15 +128,15 @@ static __always_inline enum parse_result parse_fragment(struct pkt *p, void *dat
 {
 	__u16 *ports = data + l4;
 
-	asm volatile("" : "+r"(ports));
 	p->end = 0;
-	if (first && (void *)(ports + 2) > data_end)
+	if (!first)
+		return PARSE_FRAGMENT;
+	asm volatile("" : "+r"(ports)); /* or the two checks become one that 6.1 does not see through */
+	if ((void *)(ports + 2) > data_end)
 		return PARSE_SHORT;
-	if (first) {
-		p->key.client_port = ports[0];
-		p->key.server_port = ports[1];
-		p->end = 1;
-	}
+	p->key.client_port = ports[0];
+	p->key.server_port = ports[1];
+	p->end = 1;
 	return PARSE_FRAGMENT;
 }
 
