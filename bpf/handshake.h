@@ -39,6 +39,13 @@ static __always_inline void note_end(struct embryo_end *e, const struct pkt *p,
 	e->seen_ns = now;
 }
 
+/*
+ * What handle_syn() returns for a SYN to be answered with a RST: its caller does
+ * that, for want of stack (before Linux 6.4 each frame counts 32 bytes and more,
+ * and 512 is all).
+ */
+#define ACT_RST (-2)
+
 /* A SYN: the policy decides what can be decided without payload. */
 static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, __u32 ifindex,
 				      __u64 now)
@@ -90,7 +97,7 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, __u32 ifi
 			bpf_ringbuf_output(&events, ev, sizeof(*ev), 0);
 		}
 		if (walk.flags & RULE_F_BLOCK_RST)
-			return rst_back(ctx, p, ifindex);
+			return ACT_RST;
 		count(SEAM_R_BLOCK_DROP);
 		return TC_ACT_SHOT;
 	}

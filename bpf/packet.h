@@ -594,6 +594,9 @@ static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
 	return drop ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
+/* What handle_icmp() returns for an error to be forwarded; as ACT_RST in handshake.h. */
+#define ACT_FORWARD (-3)
+
 /*
  * An ICMP error about a segment of a flow, quoted in it: for a split flow it is
  * about one of the legs; where the host's stack has not seen the flow, it is
@@ -647,7 +650,7 @@ static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 		return TC_ACT_UNSPEC;
 	p->payload = ETH_HLEN;
 	p->len = ctx->len - ETH_HLEN;
-	return to_wire(ctx, p, ctx->ifindex, FROM_PORT);
+	return ACT_FORWARD;
 }
 
 #endif

@@ -13,9 +13,12 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 	struct flow_key key;
 	struct flow *f;
 	__u32 end;
+	int act;
 
-	if (what == PARSE_ICMP)
-		return handle_icmp(ctx, p);
+	if (what == PARSE_ICMP) {
+		act = handle_icmp(ctx, p);
+		return act == ACT_FORWARD ? to_wire(ctx, p, ctx->ifindex, FROM_PORT) : act;
+	}
 	if (what == PARSE_FRAGMENT) {
 		count(SEAM_R_FRAGMENT);
 		f = p->end ? flow_find(p, &key, likely, &end) : NULL;
@@ -40,6 +43,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	struct flow *f;
 	struct pkt *p;
 	bool synack;
+	int act;
 
 	if (ctx->vlan_present || !room)
 		return TC_ACT_UNSPEC;
@@ -53,8 +57,10 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	if (synack || (p->flags & (TCP_SYN | TCP_RST)) == TCP_SYN) {
 		/* Sent again while the flow is split: its leg has the answer. */
 		if (!f || !has_legs(f) || end != (synack ? SEAM_SERVER : SEAM_CLIENT)) {
-			if (!synack)
-				return handle_syn(ctx, p, ifindex, now);
+			if (!synack) {
+				act = handle_syn(ctx, p, ifindex, now);
+				return act == ACT_RST ? rst_back(ctx, p, ifindex) : act;
+			}
 			handle_unknown(ctx, p, likely, ifindex, now);
 			return TC_ACT_UNSPEC;
 		}
