@@ -237,6 +237,7 @@ class Lab:
 		if not os.environ.get(isolate.INNER):
 			raise LabError("the lab runs inside isolate.enter() only")
 		self.tmp.mkdir()
+		self._mounts_before = len(self._bpf_mounts())	# a host has one, as a rule
 		subprocess.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"], check=True)
 		self._stack.callback(subprocess.run, ["umount", "/sys/fs/bpf"], check=True)
 		for ns in ("client", "box", "server"):
@@ -388,9 +389,12 @@ class Lab:
 				left.append(f"a report in the daemon's log:\n{text[report.start():][:8000]}")
 		subprocess.run(["rm", "-rf", self.tmp], check=True)
 		left += [f"namespace {p.name}" for p in NETNS.iterdir() if p.name.startswith(f"seam{self.run_id}-")]
-		left += [f"mount {m}" for m in Path("/proc/self/mounts").read_text().splitlines()
-			if " bpf " in m and " /sys/fs/bpf " in m and m.startswith("bpf ")]
+		left += [f"mount {m}" for m in self._bpf_mounts()[self._mounts_before:]]
 		return left
+
+	@staticmethod
+	def _bpf_mounts():
+		return [m for m in Path("/proc/self/mounts").read_text().splitlines() if m.split()[2] == "bpf"]
 
 	def _strangers(self):
 		"""Processes in our PID namespace that are neither init, nor us, nor zombies."""
