@@ -10,6 +10,11 @@
 #include "transition.h"
 
 #define HOLD_MIN_US 1000
+/*
+ * With one segment in flight a sender's probe allows for a delayed ack as well,
+ * 200 ms (RFC 8985 7.2): a busy daemon may have this long for most verdicts.
+ */
+#define HOLD_ONE_US 5000
 
 static int hold_timer(void *map, struct flow_key *key, struct hold *h)
 {
@@ -49,28 +54,45 @@ done:
 	return 0;
 }
 
+/* How long packets of a flow may be held, in nanoseconds. */
+static __always_inline __u64 hold_time(const struct flow *f, const struct control *ctl, bool one)
+{
+	__u64 us = f->srtt_us + HOLD_MIN_US;
+
+	if (one && us < HOLD_ONE_US)
+		us = HOLD_ONE_US;
+	return (us < ctl->hold_max_us ? us : ctl->hold_max_us) * NSEC_PER_USEC;
+}
+
+/* A second packet joins the first, and the time for both is short. */
+static __noinline void hold_shorten(const struct flow *f, const struct flow_key *key,
+				    const struct control *ctl)
+{
+	struct hold *h = bpf_map_lookup_elem(&holds, key);
+
+	if (h && ctl && h->id == f->id)
+		bpf_timer_start(&h->timer, hold_time(f, ctl, false), 0);
+}
+
 /*
- * Starts the timer of a flow about to be held. False if there is no memory for
+ * Starts the timer of a flow about to be held, for `one` segment or more. False if there is no memory for
  * one, of which some kernels have little (6.18: for a few hundred at a time): then
  * the daemon looks after the hold, and if it is gone, the flow's next packet.
  */
 static __noinline bool hold_start(const struct flow *f, const struct flow_key *key,
-				       const struct control *ctl)
+				       const struct control *ctl, bool one)
 {
-	__u64 us = f->srtt_us + HOLD_MIN_US;
 	struct hold new = {}, *h;
 
 	if (!ctl)
 		return false;
-	if (us > ctl->hold_max_us)
-		us = ctl->hold_max_us;
 	new.id = f->id;
 	if (bpf_map_update_elem(&holds, key, &new, BPF_ANY))
 		return false;
 	h = bpf_map_lookup_elem(&holds, key);
 	if (h && !bpf_timer_init(&h->timer, &holds, CLOCK_MONOTONIC) &&
 	    !bpf_timer_set_callback(&h->timer, hold_timer) &&
-	    !bpf_timer_start(&h->timer, us * NSEC_PER_USEC, 0))
+	    !bpf_timer_start(&h->timer, hold_time(f, ctl, one), 0))
 		return true;
 	bpf_map_delete_elem(&holds, key);
 	return false;

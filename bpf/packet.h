@@ -521,8 +521,10 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	if (!p->ts && p->payload - p->l4 > 20 && (f->flags & FLOW_F_TSTAMP))
 		find_tstamp(ctx, p);
 	/* The timer wants map operations, which a lock forbids. */
-	if (alive && wants_hold(f, end, p) && !hold_start(f, key, ctl))
+	if (alive && wants_hold(f, end, p) && !hold_start(f, key, ctl, !p->gso))
 		count(SEAM_R_NO_MEMORY);
+	if (f->state == FLOW_HELD && source == FROM_PORT && p->len && f->held_in == 1)
+		hold_shorten(f, key, ctl);
 
 	bpf_spin_lock(&f->lock);
 	decide(f, end, p, source, ctl, alive, seg, ifindex, now, v, ev);
