@@ -180,10 +180,16 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 		}
 	} else if (payload || !over) {
 		/* The old loop's own. */
-		if (!payload && seq_after(p->ack, peer->bound) && !queued) {
-			to_leg(f, me, peer, p, v);
-			v->update = news(f, peer, me);
-			if (v->update)
+		if (!payload && seq_after(p->ack, peer->bound)) {
+			/* Of what the leg has sent as well: it needs it, too, if only after the queue. */
+			if (queued) {
+				v->where = TO_HOLD;
+				v->part = news(f, peer, me);
+			} else {
+				to_leg(f, me, peer, p, v);
+				v->update = news(f, peer, me);
+			}
+			if (v->part || v->update)
 				tell_ack(f, peer, me, p, &v->told);
 			return;
 		}

@@ -65,6 +65,21 @@ static void splitting(bool v6)
 		.flow = "state=split reason=crossed c.ack=611 s.told_ack=601" });
 }
 
+/* The ack that gets to the boundary is of the leg's data as well, and meets the hold queue. */
+static void acked_past_queue(bool v6)
+{
+	in_flight(v6);
+	ctl_is("split", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting c.bound=1001");
+	ctl_is("the legs stand", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=splitting +legs");
+	STEPS({ "data for the leg", CLIENT, UP(.seq = 1001, .ack = 201, .len = 100), REDIRECT,
+		.out = &(struct spec)UP(.seq = 1001, .ack = 601, .len = 100), .counts = "", .flow = "c.nxt=1101" },
+	      { "from the other leg", LEG_OUT, SLEG(.seq = 1001, .ack = 601, .len = 100), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 1001, .ack = 201, .len = 100, .opts = "nop nop ts=120:910"), .flow = "s.told_nxt=1101" });
+	flow_set("held_in=1 held_out=0");
+	STEPS({ "the client is told at once, the leg after the queue", SERVER, DOWN(.seq = 601, .ack = 1101), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 601, .ack = 1001, .wnd = 504), .flow = "s.ack=1101 c.told_ack=1001 held_in=2" });
+}
+
 /* As above, all of it acknowledged but what the legs still have. */
 #define SPLIT "state=split +legs +bypass +history held_in=0 held_out=0 -want_up -want_down " \
 	"c.bound=1 c.nxt=1001 c.ack=201 c.edge=64457 c.tsval=110 c.told_tsval=920 c.told_ack=1001 c.leg_ack=1001 c.told_nxt=201 " \
@@ -116,6 +131,8 @@ int main(void)
 	harness_start("live");
 	splitting(false);
 	splitting(true);
+	acked_past_queue(false);
+	acked_past_queue(true);
 	merging(false);
 	merging(true);
 	return harness_end();
