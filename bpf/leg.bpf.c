@@ -112,6 +112,8 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 
 	to->leg_ack = seq_max(to->leg_ack, p->ack);
 	to->leg_edge = seq_max(to->leg_edge, offered);
+	if (!bare)
+		to->leg_nxt = seq_max(to->leg_nxt, p->end);
 	if (silent(f, to, from, p, bare)) {
 		o->drop = true;
 		goto out;

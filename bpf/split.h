@@ -117,8 +117,9 @@ static __always_inline bool news(const struct flow *f, const struct flow_end *to
 }
 
 /*
- * The acknowledgement that a leg is given lies within what it has sent, and does
- * not step back: a kernel discards a segment that acknowledges more, and one that
+ * The acknowledgement that a leg is given lies within what it has sent, which may
+ * be less than is before the boundary: of a segment across it the end has more,
+ * while merging. And it does not step back: a kernel discards a segment that acknowledges more, and one that
  * acknowledges much less, as held packets may, together with its data (RFC 5961
  * 5.2). And a bare ack has a number within its window, which while merging ends
  * at the boundary: the ack of any other is not looked at (RFC 9293 3.10.7.4).
@@ -129,15 +130,14 @@ static __always_inline void to_leg(const struct flow *f, const struct flow_end *
 				   struct verdict *v)
 {
 	bool merging = f->state == FLOW_MERGING;
-	__u32 high = merging ? peer->bound : me->told_nxt;
 
 	v->where = TO_LEG;
 	v->leg_seq = merging && seq_after(p->seq, me->bound) ? me->bound : p->seq;
 	v->leg_ack = seq_max(p->ack, me->ack);
 	if (!merging)
 		v->leg_ack = seq_max(v->leg_ack, peer->bound);
-	if (seq_after(v->leg_ack, high))
-		v->leg_ack = high;
+	if (seq_after(v->leg_ack, me->leg_nxt))
+		v->leg_ack = me->leg_nxt;
 	v->clamp = (p->flags & (TCP_ACK | TCP_SYN)) == TCP_ACK &&
 		   (v->leg_ack != p->ack || v->leg_seq != p->seq);
 }

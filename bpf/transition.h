@@ -159,6 +159,8 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 	}
 	c->bound = c->leg_ack = c->nxt;
 	s->bound = s->leg_ack = s->nxt;
+	c->leg_nxt = c->told_nxt;
+	s->leg_nxt = s->told_nxt;
 	c->leg_edge = s->edge;
 	s->leg_edge = c->edge;
 	f->flags |= FLOW_F_BYPASS;

@@ -15,7 +15,7 @@
 #include "reason.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
-#define SEAM_ABI 3
+#define SEAM_ABI 4
 
 /* Who sent a packet, and so which way it goes: up is client to server. */
 enum seam_dir {
@@ -112,10 +112,12 @@ struct flow_end {
 	__u32 bound;	  /* splitting, merging: where custody of what it sends changes hands */
 	__u32 leg_ack;	  /* highest acknowledgement of the leg that faces it, told or not */
 	__u32 leg_edge;	  /* highest right edge of that leg's window, told or not */
+	__u32 leg_nxt;	  /* end of the highest sequence that leg has sent */
 	__u32 ts_delta;	  /* merged: added to this end's TSval (signed) */
 	__u32 fin;	  /* sequence number of its FIN */
 	__u32 isn;
 	__u32 rtt_us;	  /* between it and the box, from the handshake */
+	__u32 free_tsval; /* last TSval it sent before any packet that is held */
 	__u32 tsval0;	  /* its first TSval, ... */
 	__u64 tsval0_ns;  /* ... and when it was seen */
 	__u64 tsval_ns;	  /* when tsval was seen */
@@ -128,8 +130,7 @@ struct flow_end {
 	__u8 wscale;
 	__u8 ttl;	  /* as it arrived on the box */
 	__u8 tos;	  /* TOS or traffic class of its last packet, without ECN */
-	__u8 reserved;
-	__u32 free_tsval; /* last TSval it sent before any packet that is held */
+	__u8 reserved[5];
 	__u64 packets;
 	__u64 bytes;	  /* payload bytes, retransmissions included */
 };

@@ -613,7 +613,7 @@ static const struct field end_fields[] = {
 	F(flow_end, nxt, MINE), F(flow_end, ack, THEIRS), F(flow_end, edge, THEIRS),
 	F(flow_end, tsval, PLAIN), F(flow_end, told_nxt, THEIRS), F(flow_end, told_ack, MINE),
 	F(flow_end, told_edge, MINE), F(flow_end, told_tsval, PLAIN), F(flow_end, bound, MINE),
-	F(flow_end, leg_ack, MINE), F(flow_end, leg_edge, MINE),
+	F(flow_end, leg_ack, MINE), F(flow_end, leg_edge, MINE), F(flow_end, leg_nxt, THEIRS),
 	F(flow_end, ts_delta, PLAIN), F(flow_end, fin, MINE), F(flow_end, isn, MINE),
 	F(flow_end, tsval0, PLAIN), F(flow_end, tsval_ns, PLAIN), F(flow_end, tsval0_ns, PLAIN),
 	F(flow_end, ifindex, PLAIN), F(flow_end, flow_label, PLAIN), F(flow_end, mss, PLAIN),

@@ -82,9 +82,9 @@ static void acked_past_queue(bool v6)
 
 /* As above, all of it acknowledged but what the legs still have. */
 #define SPLIT "state=split +legs +bypass +history held_in=0 held_out=0 -want_up -want_down " \
-	"c.bound=1 c.nxt=1001 c.ack=201 c.edge=64457 c.tsval=110 c.told_tsval=920 c.told_ack=1001 c.leg_ack=1001 c.told_nxt=201 " \
+	"c.bound=1 c.nxt=1001 c.ack=201 c.edge=64457 c.tsval=110 c.told_tsval=920 c.told_ack=1001 c.leg_ack=1001 c.told_nxt=201 c.leg_nxt=201 " \
 	"c.told_edge=65561 c.leg_edge=65561 " \
-	"s.bound=1 s.nxt=601 s.ack=401 s.edge=65561 s.tsval=910 s.told_tsval=120 s.told_ack=601 s.leg_ack=601 s.told_nxt=401 " \
+	"s.bound=1 s.nxt=601 s.ack=401 s.edge=65561 s.tsval=910 s.told_tsval=120 s.told_ack=601 s.leg_ack=601 s.told_nxt=701 s.leg_nxt=701 " \
 	"s.told_edge=64457 s.leg_edge=64457"
 
 static void merging(bool v6)
@@ -126,6 +126,22 @@ static void merging(bool v6)
 	      { "a RST is not waited for", CLIENT, { .flags = "R", .seq = 1001 }, REDIRECT, .wire = true, .counts = "rst", .flow = "state=closing reason=rst" });
 }
 
+/* What the leg misses reaches the server in a segment across the boundary. */
+static void acked_past_leg(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	flow_set("c.told_ack=401 c.leg_ack=401 s.told_ack=501 s.leg_ack=501 s.told_nxt=401 s.leg_nxt=401");
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=1001 s.bound=601");
+	STEPS({ "all of it to the server, its ack to the leg", CLIENT, UP(.seq = 401, .ack = 201, .len = 700), REDIRECT,
+		.counts = "", .out = WIRE_UP(.seq = 401, .ack = 201),
+		.flow = "c.nxt=1101 s.told_nxt=1101 s.leg_nxt=401" },
+	      { "its leg gets the server's data, with no ack of what only the client has sent", SERVER,
+		DOWN(.seq = 501, .ack = 1101, .len = 100), REDIRECT,
+		.counts = "", .out = &(struct spec)DOWN(.seq = 501, .ack = 401, .len = 100), .flow = "s.ack=1101 state=merging" });
+}
+
 int main(void)
 {
 	harness_start("live");
@@ -135,5 +151,7 @@ int main(void)
 	acked_past_queue(true);
 	merging(false);
 	merging(true);
+	acked_past_leg(false);
+	acked_past_leg(true);
 	return harness_end();
 }

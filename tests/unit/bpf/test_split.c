@@ -18,8 +18,8 @@
 /* 100 bytes up and 50 down have passed and are acknowledged everywhere. */
 #define QUIET "state=split +legs +bypass +history held_in=0 held_out=0 -want_up -want_down " \
 	"c.bound=1 c.leg_ack=101 c.leg_edge=65261 s.bound=1 s.leg_ack=51 s.leg_edge=64307 " \
-	"c.nxt=101 c.ack=51 c.edge=64307 c.told_nxt=51 c.told_ack=101 c.told_edge=65261 c.tsval=110 c.told_tsval=905 " \
-	"s.nxt=51 s.ack=101 s.edge=65261 s.told_nxt=101 s.told_ack=51 s.told_edge=64307 s.tsval=910 s.told_tsval=108"
+	"c.nxt=101 c.ack=51 c.edge=64307 c.told_nxt=51 c.leg_nxt=51 c.told_ack=101 c.told_edge=65261 c.tsval=110 c.told_tsval=905 " \
+	"s.nxt=51 s.ack=101 s.edge=65261 s.told_nxt=101 s.leg_nxt=101 s.told_ack=51 s.told_edge=64307 s.tsval=910 s.told_tsval=108"
 
 static void split(bool v6)
 {
@@ -172,7 +172,7 @@ static void updates(void)
 	      { "to who has less", SERVER, DOWN(.seq = 51, .ack = 101, .wnd = 511), REDIRECT, .set = "c.nxt=63802", .counts = "window_update",
 		.out = UPDATE(.wnd = 511), .flow = "c.told_edge=65509" });
 	split(false);
-	flow_set("c+clamped c.leg_edge=200000 c.leg_ack=65261 c.nxt=65261 c.told_ack=65261 s.told_nxt=65261 c.told_nxt=51");
+	flow_set("c+clamped c.leg_edge=200000 c.leg_ack=65261 c.nxt=65261 c.told_ack=65261 s.told_nxt=65261 s.leg_nxt=65261 c.told_nxt=51");
 	STEPS({ "a window that was closed: what the client was told last is said again", SERVER, DOWN(.seq = 51, .ack = 65261, .wnd = 1), REDIRECT,
 		.counts = "window_update", .out = UPDATE(.ack = 65261, .wnd = 1), .flow = "c.told_edge=65389" });
 	split(false);
@@ -425,19 +425,19 @@ static void quiet(void)
 	STEPS({ "a leg's packet after it", LEG_OUT, CLEG(.seq = 51, .ack = 101), DROP, .counts = "leg_stray", .flow = "state=merged" });
 
 	split(false);
-	flow_set("s.told_nxt=111 c.nxt=111 c.told_ack=111 c.leg_ack=111");
+	flow_set("s.told_nxt=111 s.leg_nxt=111 c.nxt=111 c.told_ack=111 c.leg_ack=111");
 	ctl_is("in flight on the far side", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=111 s.bound=51");
 	STEPS({ "the ack that was missing merges, and goes on", SERVER, DOWN(.seq = 51, .ack = 111), REDIRECT, .wire = true,
 		.counts = "crossed", .flow = "state=merged reason=crossed s.ack=111" });
 	split(false);
-	flow_set("s.told_nxt=111 c.nxt=111 c.told_ack=111 c.leg_ack=111 s.told_tsval=120 c.told_tsval=915");
+	flow_set("s.told_nxt=111 s.leg_nxt=111 c.nxt=111 c.told_ack=111 c.leg_ack=111 s.told_tsval=120 c.told_tsval=915");
 	ctl_is("in flight on the far side, and the legs' clocks lead", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging");
 	STEPS({ "the ack that merges goes on in the ends' own time", SERVER, DOWN(.seq = 51, .ack = 111, .opts = "nop nop ts=911:120"),
 		REDIRECT, .out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .ttl = 63, .flags = "A", .seq = 51, .ack = 111, .wnd = 509,
 						 .opts = "nop nop ts=915:110" },
 		.counts = "crossed", .flow = "state=merged" });
 	split(false);
-	flow_set("c.nxt=111 s.told_nxt=111 s.ack=111");
+	flow_set("c.nxt=111 s.told_nxt=111 s.leg_nxt=111 s.ack=111");
 	ctl_is("in flight on the near side", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging");
 	STEPS({ "the leg's ack that was missing merges, and goes on", LEG_OUT, CLEG(.seq = 51, .ack = 111), REDIRECT,
 		.out = OUT_DOWN(.seq = 51, .ack = 111, .wnd = 508), .counts = "crossed", .flow = "state=merged c.told_ack=111" });
