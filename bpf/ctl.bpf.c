@@ -30,6 +30,12 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 	if (f->state == FLOW_HELD ? f->flags & FLOW_F_RELEASE :
 				    f->state != FLOW_MONITORED && f->state != FLOW_MERGED)
 		return -EBUSY;
+	/*
+	 * What is left in the hold queue by the transition before has not been looked
+	 * at yet: with it would pass what its acknowledgement says to the other end.
+	 */
+	if (f->state != FLOW_HELD && f->held_in != f->held_out)
+		return -EBUSY;
 	/* A leg can begin a stream anywhere, but not one that has ended. */
 	if ((f->end[0].flags | f->end[1].flags) & (END_F_FIN | END_F_RST)) {
 		c->reason = SEAM_R_FIN;
