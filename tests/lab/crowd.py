@@ -8,7 +8,7 @@
 
 Kinds: "echo" sends 20 kB (or `text` in front of it) to a server that returns it; "http" and "tls" fetch
 `path`; "greeted" waits for a server that speaks first. A connection ends "ok", "reset" (refused
-included), "silent" (no answer for PATIENCE seconds; aborted then), "eof" or "wrong".
+included), "silent" (no answer within the group's patience; aborted then), "eof" or "wrong".
 """
 import asyncio
 import collections
@@ -24,7 +24,6 @@ import sys
 
 from lab import SERVER, LabError
 
-PATIENCE = 3	# seconds; longer than any SYN or answer lost in the crowd takes to be sent again
 WINDOW = 8192	# SO_RCVBUF: together they must not overrun the queues between the namespaces
 ECHO = 20_000
 
@@ -40,6 +39,7 @@ class Group:
 	path: str = ""
 	sha256: str = ""
 	text: str = ""
+	patience: int = 30	# seconds
 
 
 class Crowd:
@@ -60,7 +60,7 @@ class Crowd:
 	def finish(self):
 		"""Lets them go on to their ends."""
 		self.proc.stdin.write("\n")
-		code, out, err = self.lab.stop(self.proc, signum=0, timeout=60)
+		code, out, err = self.lab.stop(self.proc, signum=0, timeout=90)
 		if code:
 			raise LabError(f"crowd: exit {code}: {err}")
 		return json.loads(out)
@@ -104,15 +104,12 @@ async def _close(group, reader, writer):
 	return "wrong" if left else "ok"
 
 
-async def _guard(coroutine, sock):
+async def _guard(group, coroutine, sock):
 	"""Its result, or how the connection ended."""
 	try:
-		return await asyncio.wait_for(coroutine, PATIENCE)
+		return await asyncio.wait_for(coroutine, group.patience)
 	except asyncio.TimeoutError:
-		# Aborted: an orderly end would be sent again and again, long after this.
-		if sock.fileno() >= 0:
-			sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-			sock.close()
+		sock.close()
 		return "silent"
 	except (ConnectionResetError, ConnectionRefusedError, BrokenPipeError):
 		return "reset"
@@ -124,16 +121,19 @@ async def _connection(group, n, gathered, go):
 	sock = socket.socket(socket.AF_INET if n % 2 else socket.AF_INET6)
 	sock.setblocking(False)
 	sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW)
-	streams = await _guard(_first(group, n, sock), sock)
+	# Until it is open, closing it aborts: an orderly end would be sent again and again, long after this.
+	sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+	streams = await _guard(group, _first(group, n, sock), sock)
 	opened = isinstance(streams, tuple)
 	gathered(group.name, "open" if opened else streams or "wrong")
 	if not opened:
 		return streams or "wrong"
+	sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
 	await go.wait()
-	again = await _guard(_exchange(group, n, *streams), sock)
+	again = await _guard(group, _exchange(group, n, *streams), sock)
 	if again is not True:
 		return again or "wrong"
-	return await _guard(_close(group, *streams), sock)
+	return await _guard(group, _close(group, *streams), sock)
 
 
 async def _main():

@@ -40,16 +40,16 @@ RULES = {
 	"merge-port": (150, "echo", 7001, {}, "ok", {"merged"}),
 	"split-port": (100, "echo", 7002, {}, "ok", {"split"}),
 	"reset-port": (50, "echo", 7003, {}, "reset", set()),
-	"drop-port": (25, "echo", 7004, {}, "silent", set()),
+	"drop-port": (25, "echo", 7004, {"patience": 3}, "silent", set()),
 	"pattern": (50, "echo", 7005, {"text": "VIRUS"}, "reset", {"blocked"}),
 	"first-inspect": (10, "greeted", 26, {}, "ok", {"merged"}),
 	"first-pass": (15, "greeted", 25, {}, "ok", {"passed", "merged"}),
 	"inspect-host": (75, "http", 80, {"host": "inspect.test"}, "ok", {"merged"}),
 	"reset-host": (50, "http", 80, {"host": "reset.test"}, "reset", {"blocked"}),
-	"drop-host": (25, "http", 80, {"host": "drop.test"}, "silent", {"blocked"}),
+	"drop-host": (25, "http", 80, {"host": "drop.test", "patience": 3}, "silent", {"blocked"}),
 	"inspect-sni": (50, "tls", 443, {"host": "www.inspect.test"}, "ok", {"merged"}),
 	"reset-sni": (25, "tls", 443, {"host": "www.reset.test"}, "reset", {"blocked"}),
-	"drop-sni": (25, "tls", 443, {"host": "www.drop.test"}, "silent", {"blocked"}),
+	"drop-sni": (25, "tls", 443, {"host": "www.drop.test", "patience": 3}, "silent", {"blocked"}),
 	"pass-sni": (50, "tls", 443, {"host": "www.pass.test"}, "ok", {"passed", "merged"}),
 	"pass-rest": (100, "http", 80, {"host": "pass.test"}, "ok", {"passed", "merged"}),
 }
@@ -70,7 +70,8 @@ def misplaced(lab):
 		seen[flow["seam"]["rule"]][flow["flow"]["state"]] += 1
 	for number, (name, (count, _kind, _port, _extra, _end, states)) in enumerate(RULES.items(), 1):
 		got = seen[number]
-		if got.keys() - states or got.total() != (count if states else 0):
+		# Blocked ones may be forgotten before all others have got their answers.
+		if got.keys() - states or (got.total() != count and "blocked" not in states and states):
 			wrong[name] = dict(got)
 	return wrong
 
