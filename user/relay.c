@@ -6,7 +6,6 @@
  * daemon, the legs say exactly what was handed on.
  */
 #include <errno.h>
-#include <limits.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -38,10 +37,10 @@ int relay_unacked(const struct conn_leg *leg)
 	return ioctl(leg->watch.fd, SIOCOUTQ, &n) ? 0 : n;
 }
 
-/* Bytes in a leg's receive queue. SIOCINQ does not tell, of a socket in a sockmap. */
-static size_t queued(const struct conn_leg *leg)
+/* Bytes in a leg's receive queue, up to `most`. SIOCINQ does not tell, of a socket in a sockmap. */
+static size_t queued(const struct conn_leg *leg, size_t most)
 {
-	ssize_t n = recv(leg->watch.fd, NULL, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+	ssize_t n = recv(leg->watch.fd, NULL, most, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
 
 	return n > 0 ? n : 0;
 }
@@ -113,7 +112,7 @@ static enum step aborting(struct daemon *d, struct conn *c)
 	for (end = 0; end < 2; end++) {
 		other = &c->leg[!end];
 		if (c->leg[end].dead && !other->dead)
-			left += (c->rule ? queued(&c->leg[end]) : 0) + relay_unacked(other);
+			left += (c->rule ? queued(&c->leg[end], 1) : 0) + relay_unacked(other);
 	}
 	if (left)
 		return STEP_WAIT;
@@ -130,10 +129,10 @@ static int tcp_state(const struct conn_leg *leg)
 									     info.tcpi_state;
 }
 
-/* Looks at what is new of the client's first bytes, all of it in its leg's queue. */
+/* Looks at what is new of the client's first bytes, all in its leg's queue, up to the limit. */
 static void head_peek(struct conn *c)
 {
-	size_t n = queued(&c->leg[SEAM_CLIENT]);
+	size_t n = queued(&c->leg[SEAM_CLIENT], c->head_limit);
 	uint8_t *head;
 	ssize_t got;
 
@@ -162,7 +161,7 @@ static enum step undecided(struct daemon *d, struct conn *c)
 	if (c->leg[SEAM_CLIENT].dead || c->leg[SEAM_SERVER].dead)
 		return aborting(d, c);
 	head_peek(c);
-	if (queued(&c->leg[SEAM_SERVER]) || state[SEAM_SERVER] == TCP_CLOSE_WAIT)
+	if (queued(&c->leg[SEAM_SERVER], 1) || state[SEAM_SERVER] == TCP_CLOSE_WAIT)
 		conn_server_spoke(c);
 	else if (state[SEAM_CLIENT] == TCP_CLOSE_WAIT)
 		conn_client_done(c);
