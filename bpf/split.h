@@ -117,13 +117,13 @@ static __always_inline bool news(const struct flow *f, const struct flow_end *to
 }
 
 /*
- * The acknowledgement that a leg is given lies within what it has sent, which may
- * be less than is before the boundary: of a segment across it the end has more,
- * while merging. And it does not step back: a kernel discards a segment that acknowledges more, and one that
- * acknowledges much less, as held packets may, together with its data (RFC 5961
- * 5.2). And a bare ack has a number within its window, which while merging ends
- * at the boundary: the ack of any other is not looked at (RFC 9293 3.10.7.4).
- * Lock held.
+ * The acknowledgement that a leg is given lies within what it has sent, which while
+ * merging may be less than is before the boundary: of a segment across it the end
+ * has got more. And it does not step back: a kernel discards a segment that
+ * acknowledges more, and one that acknowledges much less, as held packets may,
+ * together with its data (RFC 5961 5.2). And a bare ack has a number within the
+ * leg's window, which while merging ends at the boundary: the ack of any other is
+ * not looked at (RFC 9293 3.10.7.4). Lock held.
  */
 static __always_inline void to_leg(const struct flow *f, const struct flow_end *me,
 				   const struct flow_end *peer, const struct pkt *p,

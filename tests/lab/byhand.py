@@ -76,7 +76,10 @@ class ByHand:
 
 	def split(self, timeout=20):
 		"""None once it is split, or why not."""
-		return self._go("split", "split", timeout)
+		deadline = time.monotonic() + timeout
+		while "still held" in ((why := self._go("split", "split", timeout)) or "") and time.monotonic() < deadline:
+			time.sleep(0.001)
+		return why
 
 	def merge(self, timeout=20):
 		"""None once it is merged, or why not."""
