@@ -87,7 +87,8 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		goto out;
 	}
 	/* One that is allowed may get here only after the flow has been closed. */
-	if (rst && (to->flags & END_F_RST_OK) && (has_legs(f) || !(to->flags & END_F_RST_SENT))) {
+	if (rst && !(p->flags & TCP_SYN) && (to->flags & END_F_RST_OK) &&
+	    (has_legs(f) || !(to->flags & END_F_RST_SENT))) {
 		to->flags |= END_F_RST_SENT;
 		goto out;
 	}

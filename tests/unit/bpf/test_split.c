@@ -90,6 +90,8 @@ static void steering(bool v6)
 	      { "no TSecr of 0", LEG_OUT, CLEG(.seq = 61, .ack = 301, .opts = "nop nop ts=921:0", .wnd = 1), REDIRECT,
 		.out = OUT_DOWN(.seq = 61, .ack = 301, .wnd = 509, .opts = "nop nop ts=921:110") },
 	      { "a SYN of a leg", LEG_OUT, CLEG(.flags = "S", .seq = 61), DROP, .counts = "leg_silenced", .flow = "state=split" },
+	      { "a SYN with a RST, even one that is allowed", LEG_OUT, CLEG(.flags = "SR", .seq = 61), DROP, .set = "c+rst_ok",
+		.counts = "leg_silenced", .flow = "state=split c-rst_sent" },
 	      { "a SYN-ACK sent again is for the leg to acknowledge, and opens no window", SERVER,
 		DOWN(.flags = "SA", .seq = 0, .ack = 1, .wnd = 65160, .opts = "mss=1460 sackok ts=923:100 nop ws=7"), REDIRECT,
 		.counts = "", .flow = "s.edge=65453 s.ack=301 s.nxt=61 s.tsval=923" },
