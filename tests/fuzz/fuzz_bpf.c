@@ -165,6 +165,13 @@ static int flow_of(const struct packet *p, struct flow *f, int *end)
 	return at ? flow_get(f) : -1;
 }
 
+/* Whether packets of the flow are rewritten: it has legs, or had them and their clocks differ. */
+static bool retold(const struct flow *f)
+{
+	return f->id && ((f->state >= FLOW_SPLITTING && f->state <= FLOW_MERGING) ||
+			 (f->flags & (FLOW_F_TSDELTA | FLOW_F_TSCATCHUP)));
+}
+
 /* What a leg may say, by what the entry of its flow says before and after. */
 static bool leg_may(const struct packet *out, const struct flow *before)
 {
@@ -223,8 +230,8 @@ int main(int argc, char **argv)
 			continue;
 		}
 		good = (rc == PASS || (rc >= 0 && rc < 8)) && (may[prog] & BIT(rc));
-		/* Timestamps that need a delta have it before it shows that the host has to answer. */
-		if (good && rc == (prog >= XDP_CLIENT ? X_PASS : PASS) && !(before.flags & FLOW_F_TSDELTA))
+		/* What is told otherwise than it came has been before it shows that the host must answer. */
+		if (good && rc == (prog >= XDP_CLIENT ? X_PASS : PASS) && !retold(&before))
 			good = packet_is("fuzz", &in, &in, &out);
 		if (good && prog == LEG_OUT && rc == REDIRECT && before.id)
 			good = leg_may(&out, &before);
