@@ -93,10 +93,8 @@ static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 no
 static __always_inline int ctl_recover(struct flow *f, __u8 reason, __u64 now,
 				       struct seam_event *ev)
 {
-	if (f->state == FLOW_HELD || f->state == FLOW_SPLITTING)
+	if (f->state == FLOW_HELD || state_frozen(f->state))
 		fail(f, reason, now, ev);
-	else if (state_split(f->state))
-		abort_split(f, reason, now, ev);
 	f->held_out = f->held_in;
 	return 0;
 }

@@ -74,7 +74,7 @@ static __always_inline void ending(struct flow *f, struct flow_end *me, struct f
 				   struct seam_event *ev)
 {
 	if (p->flags & TCP_RST) {
-		if (rst_in_window(f, me, peer, p)) {
+		if (rst_counts(f, me, peer, p)) {
 			me->flags |= END_F_RST;
 			move(f, FLOW_CLOSING, SEAM_R_RST, now, ev);
 		} else {
@@ -120,7 +120,7 @@ static __always_inline bool wants_hold(const struct flow *f, __u32 end, const st
 {
 	__u32 want = end == SEAM_CLIENT ? FLOW_F_WANT_UP : FLOW_F_WANT_DOWN;
 
-	return f->state == FLOW_MONITORED && (f->flags & want) &&
+	return (f->state == FLOW_MONITORED || f->state == FLOW_CLOSING) && (f->flags & want) &&
 	       (p->len || (p->flags & TCP_FIN));
 }
 
@@ -215,13 +215,13 @@ static __always_inline void note_keepalive(struct flow *f, struct flow_end *me,
 	ev->end = end;
 }
 
-/* A RST that its receiver would look at may be told to it by its leg. Lock held. */
+/* A RST that ends the connection may be told to its receiver by its leg. Lock held. */
 static __always_inline bool note_rst(const struct flow *f, struct flow_end *me,
 				     struct flow_end *peer, const struct pkt *p, struct verdict *v)
 {
 	if (!(p->flags & TCP_RST))
 		return false;
-	if (!rst_in_window(f, me, peer, p)) {
+	if (!rst_counts(f, me, peer, p)) {
 		v->why = SEAM_R_RST_WINDOW;
 		return false;
 	}
@@ -258,12 +258,16 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	}
 	v->ifindex = me->ifindex;
 	if (!alive && source == FROM_PORT) {
-		if (has_legs(f))
-			abort_split(f, SEAM_R_DAEMON_GONE, now, ev);
-		else if (f->state == FLOW_HELD || f->state == FLOW_SPLITTING)
+		if (has_legs(f) || f->state == FLOW_HELD || f->state == FLOW_SPLITTING)
 			fail(f, SEAM_R_DAEMON_GONE, now, ev);
 	}
 
+	/* It seemed to be over, by a RST that its receiver never got. */
+	if (f->state == FLOW_CLOSING && wants_hold(f, end, p)) {
+		me->flags &= ~END_F_RST;
+		peer->flags &= ~END_F_RST;
+		move(f, FLOW_MONITORED, SEAM_R_REVIVED, now, ev);
+	}
 	switch (f->state) {
 	case FLOW_MONITORED:
 		tsval = me->tsval;

@@ -103,15 +103,16 @@ static __always_inline void track_sender(struct flow *f, struct flow_end *me, co
 		f->seen_ns = now;
 }
 
-/* Whether a RST is one its receiver would look at (RFC 5961 3.2). Lock held. */
-static __always_inline bool rst_in_window(const struct flow *f, const struct flow_end *me,
-					  const struct flow_end *peer, const struct pkt *p)
+/*
+ * Whether a RST ends the connection: not one that is merely in the window, which
+ * its receiver answers with a challenge (RFC 5961 3.2). What the receiver expects
+ * is what it has acknowledged, or by now all that was sent. Lock held.
+ */
+static __always_inline bool rst_counts(const struct flow *f, const struct flow_end *me,
+				       const struct flow_end *peer, const struct pkt *p)
 {
-	bool split = state_frozen(f->state);
-	__u32 from = split ? me->told_ack : peer->ack;
-	__u32 to = split ? me->told_edge : peer->edge;
-
-	return !seq_before(p->seq, from) && !seq_after(p->seq, to);
+	return p->seq == me->nxt ||
+	       p->seq == (state_frozen(f->state) ? me->told_ack : peer->ack);
 }
 
 #endif

@@ -189,20 +189,6 @@ static __always_inline void close_split(struct flow *f, __u64 now, struct seam_e
 	move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
 }
 
-/* The daemon did not answer in time: the rule's fail answer. Lock held. */
-static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct seam_event *ev)
-{
-	f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_RELEASE);
-	f->held_out = f->held_in;
-	f->held_bytes = 0;
-	if (f->flags & FLOW_F_FAIL_BLOCK) {
-		f->flags |= FLOW_F_BLOCK_RST | FLOW_F_RST_BOTH;
-		move(f, FLOW_BLOCKED, reason, now, ev);
-	} else {
-		move(f, FLOW_PASSED, reason, now, ev);
-	}
-}
-
 /*
  * Ends a split whose legs are lost: both ends get a RST, from what the legs still
  * send or with the next packet of either end. Lock held.
@@ -212,6 +198,27 @@ static __always_inline void abort_split(struct flow *f, __u8 reason, __u64 now,
 {
 	f->flags |= FLOW_F_BLOCK_RST | FLOW_F_RST_BOTH | FLOW_F_ABORTED;
 	move(f, FLOW_BLOCKED, reason, now, ev);
+}
+
+/*
+ * The daemon did not answer in time: the rule's fail answer; but nothing is let go
+ * of which a leg may have acknowledged a part. Lock held.
+ */
+static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct seam_event *ev)
+{
+	if (has_legs(f)) {
+		abort_split(f, reason, now, ev);
+		return;
+	}
+	f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_RELEASE);
+	f->held_out = f->held_in;
+	f->held_bytes = 0;
+	if (f->flags & FLOW_F_FAIL_BLOCK) {
+		f->flags |= FLOW_F_BLOCK_RST | FLOW_F_RST_BOTH;
+		move(f, FLOW_BLOCKED, reason, now, ev);
+	} else {
+		move(f, FLOW_PASSED, reason, now, ev);
+	}
 }
 
 /*

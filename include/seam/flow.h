@@ -79,6 +79,8 @@ enum flow_state {
 #define FLOW_F_TSCATCHUP (1U << 17) /* merged: an end's clock is a moment behind what its leg told */
 #define FLOW_F_CLOSED	 (1U << 18) /* closing: the legs closed it, the ends owe each other nothing */
 #define FLOW_F_LEGS	 (1U << 19) /* splitting: the legs stand */
+#define FLOW_F_CLIENT_FAR (1U << 20) /* the client is where the servers are, ... */
+#define FLOW_F_SERVER_FAR (1U << 21) /* ... the server where the clients are */
 
 /* flow_end.flags */
 #define END_F_FIN	 (1U << 0)  /* sent FIN, at `fin` */

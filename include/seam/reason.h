@@ -35,6 +35,7 @@
 	X(OPERATOR, 24, "operator", "asked for on the command line")                             \
 	X(SHUTDOWN, 25, "shutdown", "Seam is stopping")                                          \
 	X(RESTART, 26, "restart", "found by a new daemon")                                       \
+	X(REVIVED, 29, "revived", "an end went on after what looked like its RST")                 \
 	X(ECN, 28, "ecn", "congestion that a leg still has to echo")                              \
 	X(CROSSED, 27, "crossed", "both ends acknowledged their boundary")                        \
 	/* why a connection is not split, or not tracked */                                      \

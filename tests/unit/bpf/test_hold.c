@@ -74,8 +74,22 @@ static void settles(void)
 	asked(false);
 	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT });
 	ctl_is("pass", CTL_PASS, SEAM_R_RULE, 0, 0, "state=held +release");
-	STEPS({ "all of it was lost, and the client gives up", CLIENT, UP(.seq = 301, .ack = 1, .flags = "RA"), REDIRECT,
+	STEPS({ "all of it was lost, and the client gives up", CLIENT, UP(.seq = 1, .ack = 1, .flags = "RA"), REDIRECT,
 		.set = "released_ns=1", .wire = true, .counts = "hold_lost rst", .flow = "state=closing c+rst -release" });
+}
+
+/* A RST that the server does not heed is no way past a rule. */
+static void evasion(void)
+{
+	asked(false);
+	STEPS({ "a RST in the window, which the server only challenges", CLIENT, UP(.seq = 2, .ack = 1, .flags = "R"), PASS,
+		.counts = "rst_window", .flow = "state=monitored c-rst" },
+	      { "and then the request: held", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .flow = "state=held" });
+	asked(false);
+	STEPS({ "an exact RST, which does not get as far as the server", CLIENT, UP(.seq = 1, .ack = 1, .flags = "R", .ttl = 1), PASS,
+		.flow = "state=closing c+rst" },
+	      { "and then the request: held", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .counts = "first_payload",
+		.flow = "state=held c-rst" });
 }
 
 static void others(void)
@@ -242,6 +256,7 @@ int main(void)
 	others();
 	many();
 	gone();
+	evasion();
 	timer();
 	return harness_end();
 }

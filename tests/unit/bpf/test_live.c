@@ -84,6 +84,18 @@ static void acked_past_queue(bool v6)
 		.out = WIRE_DOWN(.seq = 601, .ack = 1001, .wnd = 504), .flow = "s.ack=1101 c.told_ack=1001 held_in=2" });
 }
 
+/* A leg has acknowledged what only it has: the flow cannot be let go as it is. */
+static void lost_while_splitting(void)
+{
+	in_flight(false);
+	ctl_is("split", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting");
+	ctl_is("without legs it is let go", CTL_RECOVER, SEAM_R_SHUTDOWN, 0, 0, "state=passed");
+	in_flight(false);
+	ctl_is("split", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting");
+	ctl_is("the legs stand", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=splitting +legs");
+	ctl_is("with legs it is reset", CTL_RECOVER, SEAM_R_SHUTDOWN, 0, 0, "state=blocked +aborted +rst_both +block_rst");
+}
+
 /* As above, all of it acknowledged but what the legs still have. */
 #define SPLIT "state=split +legs +bypass +history held_in=0 held_out=0 -want_up -want_down " \
 	"c.bound=1 c.nxt=1001 c.ack=201 c.edge=64457 c.tsval=110 c.told_tsval=920 c.told_ack=1001 c.leg_ack=1001 c.told_nxt=201 c.leg_nxt=201 " \
@@ -153,6 +165,7 @@ int main(void)
 	splitting(true);
 	acked_past_queue(false);
 	acked_past_queue(true);
+	lost_while_splitting();
 	merging(false);
 	merging(true);
 	acked_past_leg(false);

@@ -28,7 +28,7 @@ static void forwards(bool v6)
 	      { "TTL 1 is the host's", CLIENT, UP(.seq = 103, .ack = 1, .len = 1, .ttl = 1), PASS, .counts = "ttl" },
 	      { "1500 bytes", CLIENT, UP(.seq = 103, .ack = 1, .len = v6 ? 1428 : 1448), REDIRECT, .wire = true, .counts = "" },
 	      { "1501 bytes: the host's", CLIENT, UP(.seq = 103, .ack = 1, .len = v6 ? 1429 : 1449), PASS, .counts = "mtu" },
-	      { "RST goes on, and is noted", CLIENT, UP(.seq = 103, .ack = 1, .flags = "R"), REDIRECT, .wire = true, .flow = "state=closing c+rst" },
+	      { "RST goes on, and is noted", CLIENT, UP(.seq = v6 ? 1532 : 1552, .ack = 1, .flags = "R"), REDIRECT, .wire = true, .flow = "state=closing c+rst" },
 	      { "what comes after", SERVER, DOWN(.seq = 1, .ack = 103), REDIRECT, .wire = true, .flow = "state=closing" });
 	merged(v6);
 	flow_set("state=passed -bypass");
