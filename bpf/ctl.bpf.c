@@ -41,7 +41,6 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 		c->reason = SEAM_R_FIN;
 		return -EAGAIN;
 	}
-	f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
 	freeze(f, c->reason, now, ev);
 	return 0;
 }

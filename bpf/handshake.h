@@ -47,8 +47,8 @@ static __always_inline void note_end(struct embryo_end *e, const struct pkt *p,
 #define ACT_RST (-2)
 
 /* A SYN: the policy decides what can be decided without payload. */
-static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, __u32 ifindex,
-				      __u64 now)
+static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam_end side,
+				      __u32 ifindex, __u64 now)
 {
 	struct control *ctl = control_get();
 	struct room *room = room_get();
@@ -113,6 +113,8 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, __u32 ifi
 	e->action = walk.action;
 	if (walk.flags & RULE_F_FAIL_BLOCK)
 		e->flags |= FLOW_F_FAIL_BLOCK;
+	if (side != SEAM_CLIENT)
+		e->flags |= FLOW_F_CLIENT_FAR;
 	if (p->v4)
 		e->flags |= FLOW_F_IPV4;
 	if (o->opts & EMBRYO_O_BAD)
@@ -278,6 +280,8 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		walk_options(ctx, p, &room->options);
 		if (p->ip_opts && !e->why_not)
 			e->why_not = SEAM_R_IP_OPTIONS;
+		if (likely != SEAM_SERVER)
+			e->flags |= FLOW_F_SERVER_FAR;
 		note_end(&e->end[SEAM_SERVER], p, &room->options, ifindex, now);
 		/* The server has taken it up: what was there before is over. */
 		old = bpf_map_lookup_elem(&flows, &key);

@@ -58,7 +58,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 		/* Sent again while the flow is split: its leg has the answer. */
 		if (!f || !has_legs(f) || end != (synack ? SEAM_SERVER : SEAM_CLIENT)) {
 			if (!synack) {
-				act = handle_syn(ctx, p, ifindex, now);
+				act = handle_syn(ctx, p, likely, ifindex, now);
 				return act == ACT_RST ? rst_back(ctx, p, ifindex) : act;
 			}
 			handle_unknown(ctx, p, likely, ifindex, now);
@@ -70,6 +70,11 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 		f = flow_find(p, &key, SEAM_CLIENT, &end);
 		if (!f)
 			return TC_ACT_UNSPEC;
+	}
+	if (!right_side(f, end, likely)) {
+		/* Not believed. Where it would be forwarded as it is, the host judges it. */
+		count(SEAM_R_WRONG_SIDE);
+		return waits(f) || state_frozen(f->state) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 	return handle_packet(ctx, f, &key, end, p, FROM_PORT, now);
 }

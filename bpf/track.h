@@ -40,6 +40,18 @@ static __always_inline struct flow *flow_find(const struct pkt *p, struct flow_k
 	return bpf_map_lookup_elem(&flows, key);
 }
 
+/*
+ * Whether a packet that says it is from `end` came by a port of the side that this
+ * end was on in the handshake: anybody can write an address (BCP 38). Other ports
+ * of the same side are as good.
+ */
+static __always_inline bool right_side(const struct flow *f, __u32 end, enum seam_end side)
+{
+	__u32 far = end == SEAM_CLIENT ? FLOW_F_CLIENT_FAR : FLOW_F_SERVER_FAR;
+
+	return (end == side) == !(f->flags & far);
+}
+
 /* Acknowledgement, window and timestamp of a packet from `me`. Lock held. */
 static __always_inline void track_ack(struct flow *f, struct flow_end *me,
 				      const struct flow_end *peer, const struct pkt *p, __u64 now)

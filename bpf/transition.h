@@ -26,6 +26,12 @@ static __always_inline bool has_legs(const struct flow *f)
 	return state_split(f->state) || (f->state == FLOW_SPLITTING && (f->flags & FLOW_F_LEGS));
 }
 
+/* Whether a rule still waits for what the flow is, or has it held. */
+static __always_inline bool waits(const struct flow *f)
+{
+	return f->state == FLOW_HELD || (f->flags & (FLOW_F_WANT_UP | FLOW_F_WANT_DOWN));
+}
+
 /* A lead of a leg's clock, in ticks, that the end's own makes up for by itself. */
 #define TSVAL_CATCHUP 16
 
@@ -164,7 +170,7 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 	c->leg_edge = s->edge;
 	s->leg_edge = c->edge;
 	f->flags |= FLOW_F_BYPASS;
-	f->flags &= ~FLOW_F_LEGS;
+	f->flags &= ~(FLOW_F_LEGS | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
 	move(f, FLOW_SPLITTING, reason, now, ev);
 }
 

@@ -85,7 +85,7 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end likely)
 	if (parse(&p, data, data_end, len) != PARSE_TCP)
 		return XDP_PASS;
 	f = flow_find(&p, &key, likely, &end);
-	if (!f || !let_go(f))
+	if (!f || !let_go(f) || !right_side(f, end, likely))
 		return XDP_PASS;
 	/* The route and the target before the lock: TC must not track it again. */
 	if (plain(&p, f, len == data_end - data) && quiet_in_tc(f, now) &&

@@ -90,6 +90,31 @@ static void evasion(void)
 		.flow = "state=closing c+rst" },
 	      { "and then the request: held", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .counts = "first_payload",
 		.flow = "state=held c-rst" });
+	asked(false);
+	STEPS({ "the server's greeting, says somebody on the client's side", CLIENT,
+		{ .dir = SEAM_DOWN, .flags = "PA", .seq = 1, .ack = 1, .len = 20, .opts = "nop nop ts=905:101" }, DROP,
+		.counts = "wrong_side", .flow = "state=monitored s.nxt=1" },
+	      { "the client's request, from the server's side", SERVER, UP(.seq = 1, .ack = 1, .len = 300), DROP,
+		.counts = "wrong_side", .flow = "state=monitored c.nxt=1" },
+	      { "from its own side: held", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .flow = "state=held" },
+	      { "held flows do not believe it either", CLIENT,
+		{ .dir = SEAM_DOWN, .flags = "PA", .seq = 1, .ack = 1, .len = 20, .opts = "nop nop ts=905:101" }, DROP,
+		.counts = "wrong_side", .flow = "held_in=1" });
+	flow_set("state=passed held_in=0 -want_up -want_down -bypass");
+	STEPS({ "of a passed one the host judges it", CLIENT,
+		{ .dir = SEAM_DOWN, .flags = "PA", .seq = 1, .ack = 1, .len = 20, .opts = "nop nop ts=905:101" }, PASS,
+		.counts = "wrong_side", .flow = "s.nxt=1" });
+}
+
+/* Connections are as good from the servers' side to the clients'. */
+static void other_way(void)
+{
+	fresh(NULL);
+	STEPS({ "SYN", SERVER, { .flags = "S", .wnd = 64240, .opts = LINUX_SYN }, PASS },
+	      { "SYN-ACK", CLIENT, { .dir = SEAM_DOWN, .flags = "SA", .ack = 1, .wnd = 65160, .opts = LINUX_SYNACK }, PASS },
+	      { "ACK", SERVER, { .flags = "A", .seq = 1, .ack = 1, .wnd = 502, .opts = LINUX_TS }, PASS, .counts = "established" },
+	      { "first payload: held", SERVER, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .flow = "state=held" },
+	      { "not from the other side", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), DROP, .counts = "wrong_side", .flow = "held_in=1" });
 }
 
 static void others(void)
@@ -257,6 +282,7 @@ int main(void)
 	many();
 	gone();
 	evasion();
+	other_way();
 	timer();
 	return harness_end();
 }
