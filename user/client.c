@@ -78,8 +78,13 @@ int client_open(const char *verb, const char *instance, struct kern *k)
 		kern_close(k);
 		return EXIT_FAILED;
 	}
-	if (!err)
+	if (!err) {
+		if (!kern_is_here(k->control))
+			fprintf(stderr, "seam %s: instance `%s` is in another network namespace: the names of "
+					"interfaces are not those below; enter it by nsenter --net=...\n",
+				verb, instance);
 		return EXIT_OK;
+	}
 	if (err == -EPERM || err == -EACCES) {
 		fprintf(stderr, "seam %s: not permitted to open %s; run it as root: sudo seam %s\n",
 			verb, k->dir, verb);

@@ -25,7 +25,7 @@
 #include "log.h"
 
 static const char help[] =
-	"usage: seam detach [-i NAME]\n"
+	"usage: seam detach [-f] [-i NAME]\n"
 	"\n"
 	"Stops the daemon if it runs, takes the programs off all interfaces and removes the\n"
 	"pinned maps and files. Flows go on through the host as if Seam had never been there;\n"
@@ -34,6 +34,7 @@ static const char help[] =
 	"of the daemon.\n"
 	"\n"
 	"  -i, --instance NAME  the instance (default: default)\n"
+	"  -f, --force          also if it is in another network namespace, which is gone\n"
 	"  -h, --help           this text\n"
 	"\n"
 	"Exit status: 0 nothing is left, 1 it could not be removed, 2 wrong usage, 3 no such\n"
@@ -243,6 +244,23 @@ static int remove_pins(const char *instance)
 	return EXIT_OK;
 }
 
+static bool is_here(const char *instance)
+{
+	int map = open_pin(instance, "control");
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info), zero = 0;
+	struct control c;
+	bool here = true;
+
+	/* The layout of another version is not ours to read. */
+	if (map >= 0 && !bpf_obj_get_info_by_fd(map, &info, &len) && info.value_size == sizeof(c) &&
+	    !bpf_map_lookup_elem(map, &zero, &c))
+		here = kern_is_here(&c);
+	if (map >= 0)
+		close(map);
+	return here;
+}
+
 static bool exists(const char *instance)
 {
 	char path[256];
@@ -257,7 +275,7 @@ static bool exists(const char *instance)
 	return !access(path, F_OK);
 }
 
-static int detach(const char *instance)
+static int detach(const char *instance, bool force)
 {
 	char dir[256], ports[1024];
 	bool pinned;
@@ -271,6 +289,12 @@ static int detach(const char *instance)
 	}
 	if (!exists(instance))
 		return client_no_instance("detach", instance);
+	if (!force && !is_here(instance)) {
+		fprintf(stderr, "seam detach: instance `%s` is in another network namespace, and its "
+				"programs on the interfaces there: call it there (nsenter --net=...); or with "
+				"--force, if that namespace is gone\n", instance);
+		return EXIT_FAILED;
+	}
 	kern_dir(instance, dir, sizeof(dir));
 	pinned = !access(dir, F_OK);
 	list_ports(instance, ports, sizeof(ports));
@@ -295,16 +319,21 @@ int cmd_detach(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "instance", required_argument, NULL, 'i' },
+		{ "force", no_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{},
 	};
 	const char *instance = CLIENT_INSTANCE;
+	bool force = false;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "i:h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "i:fh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'i':
 			instance = optarg;
+			break;
+		case 'f':
+			force = true;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -319,5 +348,5 @@ int cmd_detach(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	log_libraries();
-	return detach(instance);
+	return detach(instance, force);
 }

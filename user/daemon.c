@@ -235,6 +235,14 @@ static int start(struct daemon *d)
 	if (err)
 		return err;
 	c = d->kern.control;
+	if (d->kern.recovered && !kern_is_here(c)) {
+		log_err("instance `%s` is in another network namespace; start it there, or give this one "
+			"another `instance` name. If that namespace is gone: seam detach --force -i %s",
+			d->policy->instance, d->policy->instance);
+		kern_close(&d->kern); /* not ours to undo */
+		return -EXDEV;
+	}
+	c->netns = net_cookie();
 	links_clean(d);
 	c->draining = 0;
 	c->verbose = 0;

@@ -423,6 +423,13 @@ int kern_attach_inner(struct kern *k, int ifindex)
 	return tc_attach(ifindex, bpf_program__fd(k->objects->leg->progs.seam_leg_in), &qdisc);
 }
 
+bool kern_is_here(const struct control *c)
+{
+	uint64_t here = net_cookie();
+
+	return !c->netns || !here || c->netns == here;
+}
+
 int kern_detach(const char *instance)
 {
 	struct kern k = {};
@@ -430,19 +437,23 @@ int kern_detach(const char *instance)
 	struct control c;
 	struct port port;
 	__u32 zero = 0;
+	bool known, here;
 
 	memset(&k.maps, 0xff, sizeof(k.maps));
 	kern_dir(instance, k.dir, sizeof(k.dir));
 	if (access(k.dir, F_OK))
 		return -ENOENT;
 	maps_open(&k, false);
-	while (k.maps.ports >= 0 && !bpf_map_get_next_key(k.maps.ports, prev, &key)) {
+	known = k.maps.control >= 0 && !bpf_map_lookup_elem(k.maps.control, &zero, &c);
+	here = !known || kern_is_here(&c);
+	/* Elsewhere the same numbers are other interfaces. */
+	while (here && k.maps.ports >= 0 && !bpf_map_get_next_key(k.maps.ports, prev, &key)) {
 		prev = &key;
 		if (bpf_map_lookup_elem(k.maps.ports, &key, &port))
 			continue;
 		port_detach(k.dir, key, &port);
 	}
-	if (k.maps.control >= 0 && !bpf_map_lookup_elem(k.maps.control, &zero, &c)) {
+	if (known && here) {
 		if (c.veth_ifindex)
 			net_link_delete(c.veth_ifindex, "seam");
 		if (c.tap_ifindex)

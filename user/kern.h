@@ -61,6 +61,9 @@ int kern_load(struct kern *k, const struct policy *p, const char *instance);
 /* Attaches to one port; the entry in `ports` says what was done. */
 int kern_attach(struct kern *k, const char *ifname, enum seam_end end, enum policy_xdp xdp);
 
+/* Whether the ports of an instance are in the current network namespace, or that is not known. */
+bool kern_is_here(const struct control *c);
+
 /* Detaches from the ports of the run before that kern_attach() was not called for. */
 void kern_detach_dropped(struct kern *k);
 

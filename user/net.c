@@ -29,6 +29,10 @@
 #include "log.h"
 #include "net.h"
 
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
 /* The table that makes every packet local: from the veth pair, or with NET_LOCAL_MARK. */
 #define LOCAL_TABLE 100
 #define NEXT_HOP4 "169.254.1.1"
@@ -168,6 +172,20 @@ static int veth_create(const char *name, int inner_ns, unsigned int mtu)
 	mnl_attr_nest_end(nlh, data);
 	mnl_attr_nest_end(nlh, info);
 	return transact(nlh);
+}
+
+uint64_t net_cookie(void)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
+		cookie = 0;
+	close(fd);
+	return cookie;
 }
 
 int net_link_delete(int ifindex, const char *prefix)

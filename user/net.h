@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define NET_VETH_NAME "seam%d"	/* host end: the first number that is free */
 #define NET_HOLD_NAME "seamh%d"
@@ -28,6 +29,9 @@ int net_hold_open(unsigned int queue, int *ifindex);
  * last descriptor and task of the namespace. Negative errno.
  */
 int net_inner_open(int *host_ns, int *inner_ns, int *veth, int *inner);
+
+/* A number for the current network namespace that no other ever has; 0 if the kernel tells none. */
+uint64_t net_cookie(void);
 
 /* Deletes a link by ifindex, if its name begins with `prefix`. */
 int net_link_delete(int ifindex, const char *prefix);

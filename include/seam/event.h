@@ -68,6 +68,7 @@ struct control {
 	__u32 hold_bytes;   /* payload one flow may have in the hold queue */
 	__u32 hold_max_us;  /* longest hold, whatever the round trip */
 	__u32 reserved;
+	__u64 netns;	    /* network namespace of the ports: its cookie, 0 unknown */
 };
 
 /* The value of the `ports` map, keyed by ifindex. */

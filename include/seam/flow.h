@@ -15,7 +15,7 @@
 #include "reason.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
-#define SEAM_ABI 4
+#define SEAM_ABI 5
 
 /* Who sent a packet, and so which way it goes: up is client to server. */
 enum seam_dir {

@@ -1,0 +1,33 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""An instance belongs to the network namespace of its interfaces; elsewhere nobody touches it."""
+import signal
+
+from lab import Lab, scenario, seam_binary, start_seam
+
+ARGS = ("--client", "cli", "--server", "srv")
+
+
+def attached(lab):
+	return "seam_client" in lab.run("box", ["tc", "filter", "show", "dev", "cli", "ingress"]).stdout
+
+
+@scenario
+def main(tap):
+	with Lab() as lab:
+		start_seam(lab, args=ARGS).stop(signal.SIGKILL)
+		tap.ok(attached(lab), "a killed daemon leaves its programs on the box")
+		done = lab.run("server", [seam_binary(), "detach"], check=False)
+		tap.ok(done.returncode == 1 and "another network namespace" in done.stderr,
+			"`seam detach` in another namespace refuses (it took the pins, left the programs, and said it was done)", done)
+		tap.ok(attached(lab), "and takes nothing away")
+		done = lab.run("server", [seam_binary(), "status"], check=False)
+		tap.ok("another network namespace" in done.stderr, "`seam status` there says that it is elsewhere", done)
+		done = lab.run("server", [seam_binary(), "run", "--client", "eth0", "--server", "lo"], check=False)
+		tap.ok(done.returncode == 1 and "another network namespace" in done.stderr, "so does `seam run`", done)
+		tap.ok(attached(lab), "and leaves it alone")
+		lab.run("box", [seam_binary(), "detach"])
+		tap.ok(not attached(lab), "at home `seam detach` takes everything away")
+		start_seam(lab, args=ARGS).stop(signal.SIGKILL)
+		done = lab.run("server", [seam_binary(), "detach", "--force"])
+		tap.equal(lab.run("box", [seam_binary(), "detach"], check=False).returncode, 3, "by force: the pins are gone")
