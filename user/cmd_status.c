@@ -201,7 +201,7 @@ static int status_of(const char *instance, bool json)
 	printf("instance: %s, pinned in %s\n", instance, k.dir);
 	if (status)
 		print_daemon(status);
-	else if (fresh || (err != ENOENT && err != ECONNREFUSED))
+	else if (err != ENOENT && err != ECONNREFUSED) /* nobody listens: whatever the heartbeat says */
 		printf("daemon: %s, but its control socket does not answer: %s\n",
 		       fresh ? "running" : "stopped or hanging", strerror(err));
 	else

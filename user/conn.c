@@ -81,6 +81,9 @@ static void keep_record(struct daemon *d, const struct conn *c)
 {
 	struct seam_record rec;
 
+	/* Of a flow that was split by hand, what was seen before stays. */
+	if (c->by_hand)
+		return;
 	if (!c->rec.tls.seen && !c->rec.http.seen && !c->rec.pattern.matches &&
 	    !c->rec.bytes[SEAM_UP] && !c->rec.bytes[SEAM_DOWN])
 		return;

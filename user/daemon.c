@@ -291,6 +291,18 @@ static int start(struct daemon *d)
 	return 0;
 }
 
+static void warn_unless_router(void)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_forward", "re");
+	int on = 1;
+
+	if (f && fscanf(f, "%d", &on) == 1 && !on)
+		log_warn("this box does not forward IPv4, so nothing will pass between the interfaces: "
+			 "sysctl -w net.ipv4.ip_forward=1");
+	if (f)
+		fclose(f);
+}
+
 static int attach_all(struct daemon *d)
 {
 	const struct policy *p = d->policy;
@@ -308,6 +320,7 @@ static int attach_all(struct daemon *d)
 			return err;
 	}
 	kern_detach_dropped(&d->kern);
+	warn_unless_router();
 	return 0;
 }
 

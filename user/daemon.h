@@ -69,6 +69,7 @@ struct conn {
 	const struct policy_rule *rule; /* NULL: undecided */
 	bool counted;		/* for the rule that decided */
 	bool let_go;		/* decided, and nobody inspects any more */
+	bool by_hand;		/* split by an operator: nobody inspects it */
 	struct policy_facts facts;
 	struct flow_record rec;
 	struct held *held, **held_tail;

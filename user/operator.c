@@ -38,6 +38,7 @@ int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 		return -ENOMEM;
 	}
 	c->rule = &by_hand;
+	c->by_hand = true;
 	c->deadline_ns = 0;
 	err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_OPERATOR, 0, &f);
 	if (err) {
