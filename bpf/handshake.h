@@ -215,7 +215,9 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	f->state = FLOW_HANDSHAKE;
 	if (f->why_not) {
 		f->flags |= FLOW_F_NO_SPLIT;
-		move(f, FLOW_PASSED, f->why_not, now, ev);
+		if (e->action == RULE_PASS)
+			f->flags &= ~FLOW_F_FAIL_BLOCK;
+		fail(f, f->why_not, now, ev);
 	} else if (e->action == RULE_PASS) {
 		move(f, FLOW_PASSED, e->rule ? SEAM_R_RULE : SEAM_R_DEFAULT, now, ev);
 	} else {

@@ -589,8 +589,8 @@ static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
 	if (f->state == FLOW_MONITORED) {
 		f->why_not = SEAM_R_FRAGMENT;
 		f->flags |= FLOW_F_NO_SPLIT;
-		f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
-		move(f, FLOW_PASSED, SEAM_R_FRAGMENT, now, &room->event);
+		fail(f, SEAM_R_FRAGMENT, now, &room->event);
+		drop = f->state == FLOW_BLOCKED;
 	} else {
 		drop = f->state != FLOW_PASSED && f->state != FLOW_MERGED &&
 		       f->state != FLOW_CLOSING;

@@ -207,7 +207,8 @@ static __always_inline void abort_split(struct flow *f, __u8 reason, __u64 now,
 }
 
 /*
- * The daemon did not answer in time: the rule's fail answer; but nothing is let go
+ * The flow cannot be looked into, because of what it is or because the daemon did
+ * not answer in time: the rule's fail answer; but nothing is let go
  * of which a leg may have acknowledged a part. Lock held.
  */
 static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct seam_event *ev)

@@ -181,6 +181,23 @@ static void odd(void)
 
 /* ---- policy ---- */
 
+/* What cannot be looked into is no way past a rule that fails to block. */
+static void fail_answer(void)
+{
+	fresh(NULL);
+	policy_all(RULE_ASK, RULE_F_FAIL_BLOCK);
+	STEPS({ "SYN with MPTCP", CLIENT, { .flags = "S", .opts = "raw=1e0c00810102030405060708" }, PASS },
+	      { "SYN-ACK", SERVER, { .dir = SEAM_DOWN, .flags = "SA", .ack = 1, .opts = "raw=1e0c00811112131415161718" }, PASS },
+	      { "ACK: reset at both ends", CLIENT, { .flags = "A", .seq = 1, .ack = 1 }, REDIRECT, .counts = "mptcp block_rst=2",
+		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .ttl = 63, .flags = "RA", .seq = 1, .ack = 1 },
+		.flow = "state=blocked reason=mptcp" });
+	fresh(NULL);
+	policy_all(RULE_PASS, RULE_F_FAIL_BLOCK);
+	STEPS({ "SYN with MPTCP", CLIENT, { .flags = "S", .opts = "raw=1e0c00810102030405060708" }, PASS },
+	      { "SYN-ACK", SERVER, { .dir = SEAM_DOWN, .flags = "SA", .ack = 1, .opts = "raw=1e0c00811112131415161718" }, PASS },
+	      { "ACK: a rule that passes it does", CLIENT, { .flags = "A", .seq = 1, .ack = 1 }, PASS, .flow = "state=passed reason=mptcp" });
+}
+
 static void actions(bool v6)
 {
 	const struct conn c = { .v6 = v6, .cisn = 3, .sisn = 4 };
@@ -336,6 +353,7 @@ int main(void)
 	harness_start("handshake");
 	plain(false);
 	plain(true);
+	fail_answer();
 	round_trips();
 	options();
 	odd();

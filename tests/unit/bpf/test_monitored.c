@@ -150,6 +150,10 @@ static void fragments(void)
 	      { "the first: the flow is let go", CLIENT, UP(.seq = 1, .ack = 1, .len = 64, .frag = 0x2000), PASS,
 		.counts = "fragment=2", .flow = "state=passed why_not=fragment +no_split -want_up c.nxt=1" },
 	      { "the next", CLIENT, UP(.seq = 1, .ack = 1, .len = 64, .frag = 0x2000), PASS, .counts = "fragment" });
+	fresh(NULL);
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	STEPS({ "no way past a rule that fails to block", CLIENT, UP(.seq = 1, .ack = 1, .len = 64, .frag = 0x2000), DROP,
+		.set = "+fail_block", .counts = "fragment=2", .flow = "state=blocked reason=fragment +block_rst" });
 	watched(NULL);
 	STEPS({ "fragment of a split flow", CLIENT, UP(.seq = 1, .ack = 1, .len = 64, .frag = 0x2000), DROP,
 		.set = "state=split", .counts = "fragment" });
