@@ -159,8 +159,9 @@ static int load_one(struct kern *k, const struct policy *p, const char *what,
 	int err;
 
 	if (!obj) {
-		log_err("opening the BPF object `%s`: %s", what, strerror(errno));
-		return -errno;
+		err = errno ? -errno : -EINVAL;
+		log_err("opening the BPF object `%s`: %s", what, strerror(-err));
+		return err;
 	}
 	bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows"),
 				 map_size(k, "flows", p->max_flows));
