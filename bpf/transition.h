@@ -136,7 +136,8 @@ static __noinline void report(struct seam_event *ev, const struct flow_key *key,
 	ctl = control_get();
 	if ((flow_flags & FLOW_F_HISTORY) || (ctl && ctl->verbose)) {
 		ev->key = *key;
-		bpf_ringbuf_output(&events, ev, sizeof(*ev), 0);
+		if (bpf_ringbuf_output(&events, ev, sizeof(*ev), 0))
+			count(SEAM_R_EVENT_LOST);
 	}
 }
 

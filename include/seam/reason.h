@@ -71,7 +71,8 @@
 	X(PROG_ERROR, 81, "error", "internal error of a BPF program")                           \
 	X(RST_DROPPED, 82, "rst_dropped", "RST of a blocked flow dropped")                       \
 	X(XDP, 83, "xdp", "forwarded by XDP")                                                    \
-	X(STRADDLE, 84, "straddle", "segment across a boundary, cut for the wire")               \
+	X(STRADDLE, 84, "straddle", "segment across a boundary, cut for the wire")       \
+	X(EVENT_LOST, 85, "event_lost", "an event for the daemon did not fit into the ring buffer") \
 	X(WRONG_SIDE, 87, "wrong_side", "packet of an end from the side where it is not")
 
 enum seam_reason {
