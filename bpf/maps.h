@@ -150,7 +150,11 @@ struct {
 	__type(value, struct history);
 } history_new SEC(".maps");
 
-/* Room for what does not fit on the stack; one program at a time per CPU. */
+/*
+ * Room for what does not fit on the stack; one program at a time per CPU. Not
+ * pinned, so that each object has its own: no packet shares that of seam_ctl,
+ * where softirqs may come between, for test runs left them on before Linux 6.11.
+ */
 struct room {
 	struct pkt pkt, quoted;
 	struct verdict verdict;

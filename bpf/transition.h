@@ -108,8 +108,9 @@ static __always_inline void count_state(__u32 state, __s64 by)
 {
 	__s64 *n = bpf_map_lookup_elem(&states, &state);
 
+	/* On its CPU, too, a packet may come between where seam_ctl runs. */
 	if (n)
-		*n += by;
+		__sync_fetch_and_add(n, by);
 }
 
 /*
