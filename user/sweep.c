@@ -14,36 +14,74 @@
 
 #define SWEEP_BATCH 512
 #define SWEEP_EVERY 1000000000ULL
+#define SWEEP_SLICE 5000000ULL /* at once: the relay waits for that long */
+
+/* A way through the table. */
+struct walk {
+	struct flow_key *keys;
+	struct flow *flows;
+	__u32 in, n;
+	bool begun, ended;
+};
+
+static int walk_open(struct walk *w)
+{
+	*w = (struct walk){
+		.keys = calloc(SWEEP_BATCH, sizeof(*w->keys)),
+		.flows = calloc(SWEEP_BATCH, sizeof(*w->flows)),
+	};
+	return w->keys && w->flows ? 0 : -ENOMEM;
+}
+
+static void walk_close(struct walk *w)
+{
+	free(w->keys);
+	free(w->flows);
+	*w = (struct walk){};
+}
+
+/*
+ * Reads the next flows, `n` of them; false: that was all. Flows that come and go
+ * meanwhile may be missed, or met twice. However long the way is, the daemon lives.
+ */
+static bool walk_next(struct daemon *d, struct walk *w)
+{
+	__u32 out = 0;
+	int err;
+
+	if (w->ended)
+		return false;
+	d->kern.control->heartbeat_ns = kern_now();
+	w->n = SWEEP_BATCH;
+	err = bpf_map_lookup_batch(d->kern.maps.flows, w->begun ? &w->in : NULL, &out, w->keys,
+				   w->flows, &w->n, NULL);
+	if (err && err != -ENOENT)
+		w->n = 0;
+	w->ended = err;
+	w->in = out;
+	w->begun = true;
+	return w->n;
+}
 
 /* Calls `each` for every flow of the table. */
 static void for_each_flow(struct daemon *d,
 			  void (*each)(struct daemon *d, const struct flow_key *key,
 				       const struct flow *f, void *arg), void *arg)
 {
-	struct flow_key *keys = calloc(SWEEP_BATCH, sizeof(*keys));
-	struct flow *flows = calloc(SWEEP_BATCH, sizeof(*flows));
-	__u32 in = 0, out = 0, n, i;
-	bool first = true;
-	int err = 0;
+	struct walk w;
+	__u32 i;
 
-	while (keys && flows && !err) {
-		n = SWEEP_BATCH;
-		err = bpf_map_lookup_batch(d->kern.maps.flows, first ? NULL : &in, &out, keys,
-					   flows, &n, NULL);
-		if (err && err != -ENOENT)
-			break;
-		for (i = 0; i < n; i++)
-			each(d, &keys[i], &flows[i], arg);
-		in = out;
-		first = false;
-	}
-	free(keys);
-	free(flows);
+	if (!walk_open(&w))
+		while (walk_next(d, &w))
+			for (i = 0; i < w.n; i++)
+				each(d, &w.keys[i], &w.flows[i], arg);
+	walk_close(&w);
 }
 
-static void expire(struct daemon *d, const struct flow_key *key, const struct flow *f, void *arg)
+static void expire(struct daemon *d, const struct flow_key *key, const struct flow *f,
+		   uint64_t now)
 {
-	uint64_t now = *(uint64_t *)arg, limit;
+	uint64_t limit;
 	struct seam_ctl ctl = {
 		.op = CTL_EXPIRE, .key = *key, .id = f->id, .rule = CTL_KEEP_RULE,
 		.reason = SEAM_R_TIMEOUT, .state = f->state,
@@ -56,23 +94,40 @@ static void expire(struct daemon *d, const struct flow_key *key, const struct fl
 	if (!limit || now < f->seen_ns || now - f->seen_ns < limit)
 		return;
 	ctl.arg = limit;
+	/* A packet may have come since it was read: then nothing happens to it. */
+	if (kern_ctl(&d->kern, &ctl))
+		return;
 	c = conn_find(d, key);
-	if (c && c->id == f->id) {
-		split_reset(d, c);
+	if (c && c->id == f->id)
 		conn_free(d, c);
-	}
-	kern_ctl(&d->kern, &ctl);
 }
+
+/* The sweep under way; without `walk.keys` there is none. */
+static struct {
+	struct walk walk;
+	uint64_t spent_ns;
+} sweep;
 
 void sweep_run(struct daemon *d)
 {
-	uint64_t now = kern_now();
+	uint64_t began = kern_now(), now = began;
+	bool more = true;
+	__u32 i;
 
-	if (now < d->sweep_ns)
+	if (began < d->sweep_ns || (!sweep.walk.keys && walk_open(&sweep.walk)))
 		return;
-	for_each_flow(d, expire, &now);
+	while (now - began < SWEEP_SLICE && (more = walk_next(d, &sweep.walk))) {
+		for (i = 0; i < sweep.walk.n; i++)
+			expire(d, &sweep.walk.keys[i], &sweep.walk.flows[i], now);
+		now = kern_now();
+	}
+	sweep.spent_ns += now - began;
+	if (more)
+		return; /* the rest in the next turn */
+	walk_close(&sweep.walk);
 	/* A table that takes long to read is read less often. */
-	d->sweep_ns = now + SWEEP_EVERY + 20 * (kern_now() - now);
+	d->sweep_ns = now + SWEEP_EVERY + 20 * sweep.spent_ns;
+	sweep.spent_ns = 0;
 }
 
 static void recover(struct daemon *d, const struct flow_key *key, const struct flow *f, void *arg)
