@@ -82,6 +82,7 @@ struct conn {
 	uint64_t began_ns;	/* when it was held */
 	uint64_t split_ns;
 	uint64_t deadline_ns;	/* of the phase, 0: none */
+	uint64_t checked_ns;	/* its flow was last found to be as it should */
 };
 
 struct monitor;
@@ -181,7 +182,7 @@ void relay_run(struct daemon *d, struct conn *c);
 /* Bytes written to a leg that its end has not acknowledged. */
 int relay_unacked(const struct conn_leg *leg);
 
-/* sweep.c: idle flows, by the timeouts of their states */
+/* sweep.c: idle flows, by the timeouts of their states, and conns that missed an event */
 void sweep_run(struct daemon *d);
 /* What a dead daemon left half done. */
 unsigned int sweep_recover(struct daemon *d);

@@ -2,7 +2,8 @@
 /*
  * Idle flows are found by reading the table in batches from here, so that it
  * costs the packet path nothing, and are removed by the kernel side, which looks
- * again under the flow's lock.
+ * again under the flow's lock. On the way conns are found whose flows have changed
+ * without the daemon having heard of it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,9 +12,11 @@
 
 #include "daemon.h"
 #include "log.h"
+#include "show.h"
 
 #define SWEEP_BATCH 512
 #define SWEEP_EVERY 1000000000ULL
+#define EVENT_LATE 100000000ULL
 #define SWEEP_SLICE 5000000ULL /* at once: the relay waits for that long */
 
 /* A way through the table. */
@@ -102,10 +105,65 @@ static void expire(struct daemon *d, const struct flow_key *key, const struct fl
 		conn_free(d, c);
 }
 
+/* Whether a conn's phase is one that its flow's state has. */
+static bool agrees(const struct conn *c, const struct flow *f)
+{
+	return c->phase == CONN_HELD ? f->state == FLOW_HELD :
+				       f->state >= FLOW_SPLITTING && f->state <= FLOW_MERGING;
+}
+
+static void visit(struct daemon *d, const struct flow_key *key, const struct flow *f, uint64_t now)
+{
+	struct conn *c;
+
+	if (f->state >= FLOW_HELD && f->state <= FLOW_MERGING) {
+		c = conn_find(d, key);
+		if (c && c->id == f->id && agrees(c, f))
+			c->checked_ns = now;
+	}
+	expire(d, key, f, now);
+}
+
+/*
+ * Tells conns that the sweep begun at `began` did not find as they should be what
+ * has become of their flows: the ring buffer may have had no room for the event.
+ */
+static void catch_up(struct daemon *d, uint64_t began)
+{
+	struct seam_event ev = { .type = EVENT_STATE };
+	struct conn *c, *next;
+	uint64_t now;
+	struct flow f;
+
+	/* What is in there still is not lost. */
+	ring_buffer__consume(d->ring);
+	now = kern_now();
+	HASH_ITER(hh, d->conns, c, next) {
+		if (c->began_ns >= began || c->checked_ns >= began)
+			continue;
+		if (kern_flow(&d->kern, &c->key, &f) || f.id != c->id) {
+			f.state = FLOW_NONE;
+			f.reason = SEAM_R_EVENT_LOST;
+			f.changed_ns = 0;
+		}
+		/* Of a change just now the event may be on its way. */
+		if (f.changed_ns + EVENT_LATE > now || agrees(c, &f))
+			continue;
+		log_debug("flow %llu: %s for a while, unheard of", (unsigned long long)c->id,
+			  show_state(f.state));
+		ev.key = c->key;
+		ev.id = c->id;
+		ev.to = f.state;
+		ev.reason = f.reason;
+		ev.time_ns = f.changed_ns;
+		conn_event(d, &ev);
+	}
+}
+
 /* The sweep under way; without `walk.keys` there is none. */
 static struct {
 	struct walk walk;
-	uint64_t spent_ns;
+	uint64_t began_ns, spent_ns;
 } sweep;
 
 void sweep_run(struct daemon *d)
@@ -116,15 +174,18 @@ void sweep_run(struct daemon *d)
 
 	if (began < d->sweep_ns || (!sweep.walk.keys && walk_open(&sweep.walk)))
 		return;
+	if (!sweep.walk.begun)
+		sweep.began_ns = began;
 	while (now - began < SWEEP_SLICE && (more = walk_next(d, &sweep.walk))) {
 		for (i = 0; i < sweep.walk.n; i++)
-			expire(d, &sweep.walk.keys[i], &sweep.walk.flows[i], now);
+			visit(d, &sweep.walk.keys[i], &sweep.walk.flows[i], now);
 		now = kern_now();
 	}
 	sweep.spent_ns += now - began;
 	if (more)
 		return; /* the rest in the next turn */
 	walk_close(&sweep.walk);
+	catch_up(d, sweep.began_ns);
 	/* A table that takes long to read is read less often. */
 	d->sweep_ns = now + SWEEP_EVERY + 20 * sweep.spent_ns;
 	sweep.spent_ns = 0;
