@@ -22,7 +22,7 @@ LIBS := libbpf libxdp libmnl libconfig jansson libhs libcrypto
 CFLAGS ?= -O2 -g
 SEAM_CFLAGS := -std=gnu11 $(WARN) -DSEAM_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(O) \
 	$(shell pkg-config --cflags $(LIBS) 2>/dev/null)
-SEAM_LIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lhttp_parser $(EXTRA_LIBS)
+SEAM_LIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lhttp_parser -pthread $(EXTRA_LIBS)
 
 BPF_OBJS := $(patsubst bpf/%.bpf.c,$(O)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELS := $(BPF_OBJS:.bpf.o=.skel.h)

@@ -38,7 +38,8 @@ struct monitor {
 	struct monitor *next;
 	bool monitors;		/* wants events */
 	bool finished;		/* drop it; freed by its own next epoll event */
-	bool writable_wanted;
+	uint32_t wanted;	/* what is waited for, EPOLLIN and EPOLLOUT */
+	uint32_t reload;	/* number of the reload that it waits for, 0: none */
 	uint64_t lost;		/* events since the last one it got */
 	size_t in_len, out_len, out_room;
 	char *out;
@@ -94,7 +95,7 @@ static void client_finish(struct daemon *d, struct monitor *m)
 static void client_flush(struct daemon *d, struct monitor *m)
 {
 	size_t done = 0;
-	bool wanted;
+	uint32_t wanted;
 	ssize_t n;
 
 	while (done < m->out_len) {
@@ -114,10 +115,11 @@ static void client_flush(struct daemon *d, struct monitor *m)
 		memmove(m->out, m->out + done, m->out_len - done);
 		m->out_len -= done;
 	}
-	wanted = m->out_len > 0;
-	if (wanted != m->writable_wanted) {
-		daemon_rewatch(d, &m->watch, EPOLLIN | (wanted ? EPOLLOUT : 0));
-		m->writable_wanted = wanted;
+	/* What it asks meanwhile stays in the socket. */
+	wanted = (m->reload ? 0 : EPOLLIN) | (m->out_len ? EPOLLOUT : 0);
+	if (wanted != m->wanted) {
+		daemon_rewatch(d, &m->watch, wanted);
+		m->wanted = wanted;
 	}
 }
 
@@ -188,18 +190,18 @@ static json_t *failure(const char *fmt, ...)
 
 /* ---- requests ---- */
 
-static json_t *reply_reload(struct daemon *d)
+/* NULL: the answer comes with control_reloaded(). */
+static json_t *reply_reload(struct daemon *d, struct monitor *m)
 {
-	char err[1024] = "";
-	int rc = daemon_reload(d, err, sizeof(err));
-	size_t n = strnlen(err, sizeof(err));
+	int err;
 
-	while (n && err[n - 1] == '\n')
-		err[--n] = '\0';
-	if (rc)
-		return failure("%s", *err ? err : strerror(-rc));
-	return json_pack("{s:b, s:s, s:I, s:i}", "ok", 1, "config", d->config, "rules",
-			 (json_int_t)d->policy->n_rules, "generation", d->generation);
+	if (!d->config)
+		return failure(RELOAD_NO_CONFIG);
+	err = reload_ask(d, &m->reload);
+	if (!err)
+		return NULL;
+	m->reload = 0;
+	return failure("%s", strerror(-err));
 }
 
 /* The names of our own devices, which are in the host's namespace. */
@@ -379,7 +381,7 @@ static void client_request(struct daemon *d, struct monitor *m, const char *line
 	} else if (!cmd) {
 		reply = failure("a request is {\"cmd\":\"status\"} or the like");
 	} else if (!strcmp(cmd, "reload")) {
-		reply = reply_reload(d);
+		reply = reply_reload(d, m);
 	} else if (!strcmp(cmd, "status")) {
 		reply = reply_status(d);
 	} else if (!strcmp(cmd, "record")) {
@@ -393,16 +395,18 @@ static void client_request(struct daemon *d, struct monitor *m, const char *line
 	} else {
 		reply = failure("no request `%s`; there are reload, status, record, split, merge, monitor", cmd);
 	}
-	client_reply(d, m, reply);
+	if (!m->reload)
+		client_reply(d, m, reply);
 	json_decref(request);
 }
 
-/* Answers every whole line there is. */
+/* Answers every whole line there is, up to one that is answered later. */
 static void client_lines(struct daemon *d, struct monitor *m)
 {
 	char *line = m->in, *end;
 
-	while (!m->finished && (end = memchr(line, '\n', m->in + m->in_len - line))) {
+	while (!m->finished && !m->reload &&
+	       (end = memchr(line, '\n', m->in + m->in_len - line))) {
 		if (end > line)
 			client_request(d, m, line, end - line);
 		line = end + 1;
@@ -411,6 +415,29 @@ static void client_lines(struct daemon *d, struct monitor *m)
 	memmove(m->in, line, m->in_len);
 	if (m->in_len == sizeof(m->in))
 		client_finish(d, m);
+}
+
+void control_reloaded(struct daemon *d, uint32_t number, const char *why)
+{
+	int n = why ? strlen(why) : 0;
+	struct monitor *m;
+
+	while (n && why[n - 1] == '\n')
+		n--;
+	for (m = d->monitors; m; m = m->next) {
+		if (m->reload != number || m->finished)
+			continue;
+		m->reload = 0;
+		client_reply(d, m, why ? failure("%.*s", n, why) :
+				   json_pack("{s:b, s:s, s:I, s:i}", "ok", 1, "config", d->config,
+					     "rules", (json_int_t)d->policy->n_rules, "generation",
+					     d->generation));
+		/* And what it had asked behind that. */
+		if (!m->finished)
+			client_lines(d, m);
+		if (!m->finished)
+			client_flush(d, m);
+	}
 }
 
 static void client_ready(struct daemon *d, struct watch *w, uint32_t events)
@@ -457,7 +484,8 @@ static void listener_ready(struct daemon *d, struct watch *w, uint32_t events)
 		}
 		m->watch.fd = fd;
 		m->watch.ready = client_ready;
-		if (daemon_watch(d, &m->watch, EPOLLIN)) {
+		m->wanted = EPOLLIN;
+		if (daemon_watch(d, &m->watch, m->wanted)) {
 			close(fd);
 			free(m);
 			continue;

@@ -66,7 +66,7 @@ static int take_lock(struct daemon *d, const char *instance)
 	return 0;
 }
 
-static int policy_in_force(struct daemon *d, struct policy *p)
+int daemon_policy(struct daemon *d, struct policy *p)
 {
 	static struct seam_rule lines[SEAM_RULES_MAX];
 	int n = policy_compile(p, lines, SEAM_RULES_MAX, d->generation + 1);
@@ -77,35 +77,6 @@ static int policy_in_force(struct daemon *d, struct policy *p)
 	if (!n)
 		d->generation++;
 	return n;
-}
-
-int daemon_reload(struct daemon *d, char *err, size_t len)
-{
-	struct policy *p;
-	FILE *f = fmemopen(err, len, "w");
-	int rc;
-
-	if (!d->config) {
-		snprintf(err, len, "started without a policy file; there is nothing to read again");
-		if (f)
-			fclose(f);
-		return -EINVAL;
-	}
-	rc = policy_load(d->config, &p, f);
-	if (f)
-		fclose(f);
-	if (rc)
-		return rc;
-	rc = policy_in_force(d, p);
-	if (rc) {
-		snprintf(err, len, "putting the policy in force: %s", strerror(-rc));
-		policy_put(p);
-		return rc;
-	}
-	policy_put(d->policy);
-	d->policy = p;
-	log_info("policy %s reloaded: %zu rules", d->config, p->n_rules);
-	return 0;
 }
 
 static int on_event(void *ctx, void *data, size_t len)
@@ -154,16 +125,13 @@ static void stop(struct daemon *d)
 static void signals_ready(struct daemon *d, struct watch *w, uint32_t events)
 {
 	struct signalfd_siginfo si;
-	char err[1024];
 
 	(void)events;
 	while (read(w->fd, &si, sizeof(si)) == sizeof(si)) {
-		if (si.ssi_signo != SIGHUP) {
+		if (si.ssi_signo == SIGHUP)
+			reload_signalled(d);
+		else
 			stop(d);
-			continue;
-		}
-		if (daemon_reload(d, err, sizeof(err)))
-			log_err("policy not reloaded, the old one stays in force:\n%s", err);
 	}
 }
 
@@ -428,7 +396,7 @@ int daemon_run(struct policy *policy, const char *config)
 	err = start(d);
 	if (err)
 		goto undo;
-	err = policy_in_force(d, d->policy);
+	err = daemon_policy(d, d->policy);
 	if (err) {
 		log_err("putting the policy in force: %s", strerror(-err));
 		goto undo;
@@ -464,6 +432,7 @@ undo:
 	}
 close:
 	conn_bury(d);
+	reload_close(d);
 	control_close(d);
 	ring_buffer__free(d->ring);
 	kern_close(&d->kern);

@@ -101,6 +101,9 @@ struct daemon {
 	struct conn *conns;	/* hash */
 	struct conn *dead;	/* freed in this turn of the loop */
 	struct monitor *monitors;
+	struct reload *reload;	/* under way */
+	uint32_t reloads;	/* begun so far */
+	uint32_t reload_wanted, reload_signalled; /* the last that was asked for; by SIGHUP */
 	int lock;		/* descriptor of the lock file */
 	char socket_path[128];
 	uint64_t sweep_ns;	/* next sweep of the tables */
@@ -118,6 +121,8 @@ struct daemon {
 int daemon_watch(struct daemon *d, struct watch *w, uint32_t events);
 int daemon_rewatch(struct daemon *d, struct watch *w, uint32_t events);
 void daemon_unwatch(struct daemon *d, struct watch *w);
+/* Puts a policy in force on the kernel side. */
+int daemon_policy(struct daemon *d, struct policy *p);
 
 /* conn.c: a flow from its first held packet to the end of its split */
 struct conn *conn_find(struct daemon *d, const struct flow_key *key);
@@ -196,6 +201,18 @@ void sweep_census(struct daemon *d, struct sweep_census *out);
 int control_open(struct daemon *d);
 void control_close(struct daemon *d);
 void control_event(struct daemon *d, const struct seam_event *ev);
-int daemon_reload(struct daemon *d, char *err, size_t len);
+/* The reload of that number has ended; `why` it changed nothing, or NULL. */
+void control_reloaded(struct daemon *d, uint32_t number, const char *why);
+
+/* reload.c: the policy, anew from its file */
+#define RELOAD_NO_CONFIG "started without a policy file; there is nothing to read again"
+/*
+ * Asks for a reload; there must be a `config`. control_reloaded() tells the end of
+ * the one of this number. Negative errno: there will be none.
+ */
+int reload_ask(struct daemon *d, uint32_t *number);
+void reload_signalled(struct daemon *d);
+/* Waits for what is under way, and drops it. */
+void reload_close(struct daemon *d);
 
 #endif

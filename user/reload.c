@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Reloads the policy. Its patterns may take seconds to compile, and the loop must
+ * not stand still for so long: a thread of its own reads the policy, and the loop
+ * puts it in force.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "daemon.h"
+#include "log.h"
+
+/* One reading of the policy's file. */
+struct reload {
+	struct watch watch;	/* the thread has filled in the rest */
+	pthread_t thread;
+	const char *config;
+	struct policy *policy;
+	int result;
+	char err[1024];
+};
+
+static int begin(struct daemon *d);
+
+static void *read_policy(void *arg)
+{
+	struct reload *r = arg;
+	FILE *f = fmemopen(r->err, sizeof(r->err), "w");
+
+	r->result = policy_load(r->config, &r->policy, f);
+	if (f)
+		fclose(f);
+	eventfd_write(r->watch.fd, 1);
+	return NULL;
+}
+
+/* Takes over what the thread has read. */
+static int take_over(struct daemon *d, struct reload *r)
+{
+	int err = r->result;
+
+	if (err)
+		return err;
+	err = daemon_policy(d, r->policy);
+	if (err) {
+		snprintf(r->err, sizeof(r->err), "putting the policy in force: %s", strerror(-err));
+		policy_put(r->policy);
+		return err;
+	}
+	policy_put(d->policy);
+	d->policy = r->policy;
+	log_info("policy %s reloaded: %zu rules", d->config, d->policy->n_rules);
+	return 0;
+}
+
+/* Answers whoever waits for what has ended, and reads again if someone asked meanwhile. */
+static void ended(struct daemon *d, uint32_t number, const char *why)
+{
+	int err = d->reload || d->reload_wanted == d->reloads ? 0 : begin(d);
+
+	if (why && d->reload_signalled == number)
+		log_err("policy not reloaded, the old one stays in force:\n%s", why);
+	control_reloaded(d, number, why);
+	if (err)
+		ended(d, number + 1, strerror(-err));
+}
+
+static void done(struct daemon *d, struct watch *w, uint32_t events)
+{
+	struct reload *r = d->reload;
+	int err;
+
+	(void)w;
+	(void)events;
+	pthread_join(r->thread, NULL);
+	err = take_over(d, r);
+	if (err && !*r->err)
+		snprintf(r->err, sizeof(r->err), "%s", strerror(-err));
+	daemon_unwatch(d, &r->watch);
+	close(r->watch.fd);
+	d->reload = NULL;
+	ended(d, d->reloads, err ? r->err : NULL);
+	free(r);
+}
+
+static int begin(struct daemon *d)
+{
+	struct reload *r;
+	int err;
+
+	d->reloads++;
+	if (d->stopping)
+		return -ECANCELED;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	r->config = d->config;
+	r->watch.ready = done;
+	r->watch.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	err = r->watch.fd < 0 ? -errno : daemon_watch(d, &r->watch, EPOLLIN);
+	if (!err)
+		err = -pthread_create(&r->thread, NULL, read_policy, r);
+	if (err) {
+		if (r->watch.fd >= 0)
+			close(r->watch.fd);
+		free(r);
+		return err;
+	}
+	d->reload = r;
+	return 0;
+}
+
+int reload_ask(struct daemon *d, uint32_t *number)
+{
+	/* One that is under way may have read the file already. */
+	*number = d->reload_wanted = d->reloads + 1;
+	return d->reload ? 0 : begin(d);
+}
+
+void reload_signalled(struct daemon *d)
+{
+	uint32_t number;
+	int err;
+
+	if (!d->config) {
+		log_err("policy not reloaded: " RELOAD_NO_CONFIG);
+		return;
+	}
+	err = reload_ask(d, &number);
+	if (err)
+		log_err("policy not reloaded: %s", strerror(-err));
+	else
+		d->reload_signalled = number;
+}
+
+void reload_close(struct daemon *d)
+{
+	struct reload *r = d->reload;
+
+	if (!r)
+		return;
+	pthread_join(r->thread, NULL);
+	if (!r->result)
+		policy_put(r->policy);
+	close(r->watch.fd);
+	free(r);
+	d->reload = NULL;
+}
