@@ -124,6 +124,41 @@ static __always_inline bool wants_hold(const struct flow *f, __u32 end, const st
 	       (p->len || (p->flags & TCP_FIN));
 }
 
+/* Payload that its receiver has acknowledged all of, as of a keepalive probe with a byte in it. */
+static __always_inline bool old_payload(const struct flow_end *peer, const struct pkt *p)
+{
+	return (p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK && p->len &&
+	       !seq_after(p->end, peer->ack);
+}
+
+/*
+ * Whether the receiver would take payload or FIN of this packet (RFC 9293
+ * 3.10.7.4, RFC 5961 5.2, RFC 7323 5.3). A verdict on what it discards would not
+ * be on what it gets in its place. In doubt it would not: a sender that follows
+ * the standards sends it again, and then it is. Lock held.
+ */
+static __always_inline bool acceptable(const struct flow *f, const struct flow_end *me,
+				       const struct flow_end *peer, const struct pkt *p)
+{
+	if ((p->flags & (TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK)
+		return false;
+	if (seq_after(p->ack, peer->nxt) || seq_before(p->ack, 2 * me->ack - me->edge))
+		return false;
+	/* One byte beyond the edge is a probe of a window that is shut. */
+	if (!seq_after(p->end, peer->ack) || seq_after(p->seq, peer->edge) ||
+	    seq_after(p->seq + p->len, peer->edge + 1))
+		return false;
+	return !(f->flags & FLOW_F_TSTAMP) || (p->ts && !seq_before(p->tsval, me->tsval));
+}
+
+/* Whether what this packet carries could become part of what a verdict is made of. Lock held. */
+static __always_inline bool awaits_verdict(const struct flow *f, __u32 end, const struct pkt *p)
+{
+	if (f->state == FLOW_HELD)
+		return !(f->flags & FLOW_F_RELEASE) && (p->len || (p->flags & TCP_FIN));
+	return wants_hold(f, end, p);
+}
+
 /*
  * A packet of a blocked flow. The first one tells both ends; a flow whose legs
  * died stands, for each end, where its leg has stopped speaking. Lock held.
@@ -240,6 +275,16 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	bool payload = p->len || (p->flags & TCP_FIN), over, queued;
 	__u32 tsval;
 
+	if (source == FROM_PORT && awaits_verdict(f, end, p)) {
+		if (old_payload(peer, p)) {
+			payload = false;
+		} else if (!acceptable(f, me, peer, p)) {
+			v->where = TO_DROP;
+			v->why = SEAM_R_UNACCEPTABLE;
+			v->flags = f->flags;
+			return;
+		}
+	}
 	if (source == FROM_PORT && state_split(f->state))
 		note_keepalive(f, me, peer, end, p, now, ev);
 	if (source == FROM_PORT) {
@@ -272,7 +317,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	case FLOW_MONITORED:
 		tsval = me->tsval;
 		track_ack(f, me, peer, p, now);
-		if (wants_hold(f, end, p)) {
+		if (payload && wants_hold(f, end, p)) {
 			if (alive) {
 				peer->told_tsval = me->free_tsval = tsval;
 				me->told_tsval = peer->free_tsval = peer->tsval;

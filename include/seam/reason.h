@@ -73,6 +73,7 @@
 	X(XDP, 83, "xdp", "forwarded by XDP")                                                    \
 	X(STRADDLE, 84, "straddle", "segment across a boundary, cut for the wire")       \
 	X(EVENT_LOST, 85, "event_lost", "an event for the daemon did not fit into the ring buffer") \
+	X(UNACCEPTABLE, 86, "unacceptable", "one its receiver would discard, while a rule waits") \
 	X(WRONG_SIDE, 87, "wrong_side", "packet of an end from the side where it is not")
 
 enum seam_reason {

@@ -166,6 +166,57 @@ static void others(void)
 				       .opts = "nop nop ts=905:110" } });
 }
 
+/* A segment that the server discards was taken for the first payload, and the verdict made of it. */
+static void discarded_by_its_receiver(bool v6)
+{
+	static const struct {
+		const char *what, *flags, *opts;
+		__u32 seq, ack;
+		__u16 len;
+	} bad[] = {
+		{ "no ACK flag", "P", "nop nop ts=110:905", 1, 0, 200 },
+		{ "SYN and RST", "SR", "nop nop ts=110:905", 1, 1, 200 },
+		{ "payload of a RST", "RA", "nop nop ts=110:905", 1, 1, 200 },
+		{ "acknowledges what was never sent", "PA", "nop nop ts=110:905", 1, 2, 200 },
+		{ "acknowledges what is long gone", "PA", "nop nop ts=110:905", 1, 0x80001000, 200 },
+		{ "beyond the window", "PA", "nop nop ts=110:905", 65300, 1, 200 },
+		{ "begins in the window and ends beyond it", "PA", "nop nop ts=110:905", 65000, 1, 200 },
+		{ "before the window: it is old, and goes by", "PA", "nop nop ts=110:905", 0xffff0000, 1, 200 },
+		{ "a FIN before the window", "FA", "nop nop ts=110:905", 0, 1, 0 },
+		{ "TSval older than the last", "PA", "nop nop ts=99:900", 1, 1, 200 },
+		{ "no timestamps", "PA", "", 1, 1, 200 },
+	};
+	unsigned int i;
+
+	asked(v6);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		bool old = bad[i].seq == 0xffff0000;
+
+		STEPS({ bad[i].what, CLIENT,
+			{ .flags = bad[i].flags, .wnd = 502, .seq = bad[i].seq, .ack = bad[i].ack, .len = bad[i].len, .opts = bad[i].opts },
+			old ? PASS : DROP, .counts = old ? "" : "unacceptable", .flow = "state=monitored held_in=0 c.nxt=1" });
+	}
+	STEPS({ "a keepalive probe with a byte in it begins no hold", CLIENT, UP(.seq = 0, .ack = 1, .len = 1), PASS,
+		.counts = "", .flow = "state=monitored c.nxt=1" },
+	      { "out of order within the window is held", CLIENT, UP(.seq = 301, .ack = 1, .len = 200), REDIRECT,
+		.flow = "state=held held_in=1" },
+	      { "sent again", CLIENT, UP(.seq = 301, .ack = 1, .len = 200), REDIRECT, .flow = "held_in=2" });
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		bool old = bad[i].seq == 0xffff0000;
+
+		STEPS({ bad[i].what, CLIENT,
+			{ .flags = bad[i].flags, .wnd = 502, .seq = bad[i].seq, .ack = bad[i].ack, .len = bad[i].len, .opts = bad[i].opts },
+			old ? REDIRECT : DROP, .wire = old, .counts = old ? "" : "unacceptable", .flow = "state=held held_in=2 c.nxt=1" });
+	}
+	STEPS({ "a senseless byte of the server's does not speak for it", SERVER, DOWN(.seq = 0x20000000, .ack = 1, .len = 1), DROP,
+		.counts = "unacceptable", .flow = "state=held held_in=2" },
+	      { "with a window that is shut a probe is taken", CLIENT, UP(.seq = 1, .ack = 1, .len = 1), REDIRECT, .set = "s.edge=1",
+		.flow = "held_in=3" });
+	ctl_is("pass", CTL_PASS, SEAM_R_RULE, 0, 0, "+release");
+	STEPS({ "with the verdict given it is the receiver's business", CLIENT, { .flags = "P", .wnd = 502, .seq = 1, .len = 9 }, REDIRECT,
+		.counts = "", .flow = "held_in=4" });
+}
+
 /* More at once than some kernels have timers for: they are held all the same. */
 static void many(void)
 {
@@ -279,6 +330,8 @@ int main(void)
 	passes(true);
 	settles();
 	others();
+	discarded_by_its_receiver(false);
+	discarded_by_its_receiver(true);
 	many();
 	gone();
 	evasion();
