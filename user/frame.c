@@ -9,6 +9,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
+#include "csum.h"
 #include "frame.h"
 
 #define VNET_HDR sizeof(struct virtio_net_hdr)
@@ -36,6 +37,7 @@ static int parse_tcp(const uint8_t *p, size_t len, struct frame *out)
 	out->seq = ntohl(th.seq);
 	out->ack = ntohl(th.ack_seq);
 	out->flags = p[13];
+	out->tcp = p;
 	out->payload = p + doff;
 	out->len = len - doff;
 	return 0;
@@ -87,6 +89,21 @@ int frame_parse(const uint8_t *buf, size_t len, struct frame *out)
 	if (n > total)
 		return -EINVAL;
 	return parse_tcp(p + n, total - n, out);
+}
+
+bool frame_checksum_ok(const uint8_t *buf, const struct frame *f)
+{
+	uint32_t len = f->payload + f->len - f->tcp, sum;
+	struct virtio_net_hdr vh;
+
+	memcpy(&vh, buf, sizeof(vh));
+	if (vh.flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID))
+		return true;
+	/* The ffff:: of a mapped IPv4 address adds nothing to a sum of one's complement. */
+	sum = csum_add(f->key.client, sizeof(f->key.client), IPPROTO_TCP);
+	sum = csum_add(f->key.server, sizeof(f->key.server), sum);
+	sum += (len >> 16) + (len & 0xffff);
+	return !csum_fold(csum_add(f->tcp, len, sum));
 }
 
 void frame_reverse(const struct flow_key *key, struct flow_key *out)

@@ -17,7 +17,8 @@ struct frame {
 	uint32_t seq, ack;
 	uint32_t len;		/* payload */
 	uint8_t flags;		/* TCP flags */
-	const uint8_t *payload;	/* points into the buffer */
+	const uint8_t *tcp;	/* its header and ... */
+	const uint8_t *payload;	/* ... its payload, in the buffer */
 };
 
 /*
@@ -25,6 +26,12 @@ struct frame {
  * but a whole TCP segment.
  */
 int frame_parse(const uint8_t *buf, size_t len, struct frame *out);
+
+/*
+ * Whether the TCP checksum of a parsed frame is right, or the kernel vouches for
+ * it: a segment that was made on this host has none yet.
+ */
+bool frame_checksum_ok(const uint8_t *buf, const struct frame *f);
 
 /* The key of the other direction. */
 void frame_reverse(const struct flow_key *key, struct flow_key *out);

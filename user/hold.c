@@ -171,8 +171,11 @@ static void one_frame(struct daemon *d, size_t len)
 	if (frame_parse(d->buf, len, &f))
 		return; /* not one of ours: the host's own chatter */
 	c = conn_for(d, &f, &end);
-	if (!c || c->phase != CONN_HELD) {
-		/* On its way elsewhere already; it only kept its place in the queue. */
+	if (!c || c->phase != CONN_HELD || !frame_checksum_ok(d->buf, &f)) {
+		/*
+		 * On its way elsewhere already; it only kept its place in the queue. Or its
+		 * receiver would discard it: then the kernel counts it out and drops it.
+		 */
 		put_back(d, d->buf, len);
 		return;
 	}

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "csum.h"
 #include "net.h"
 #include "prime.h"
 #include "seam/tsval.h"
@@ -68,24 +69,6 @@ bool prime_possible(const struct flow *f, enum seam_end end)
 	return (f->flags & FLOW_F_TSTAMP) && f->end[end].rtt_us;
 }
 
-/* Sum for an Internet checksum (RFC 1071), of an even number of bytes. */
-static uint32_t sum16(const void *data, size_t len, uint32_t sum)
-{
-	const uint8_t *p = data;
-	size_t i;
-
-	for (i = 0; i < len; i += 2)
-		sum += p[i] << 8 | p[i + 1];
-	return sum;
-}
-
-static uint16_t fold(uint32_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return htons(~sum & 0xffff);
-}
-
 static void put32(uint8_t *to, __u32 value)
 {
 	value = htonl(value);
@@ -123,9 +106,9 @@ static int send4(const struct primer *p, const __u32 src[4], const __u32 dst[4],
 		.ih = { .version = 4, .ihl = 5, .ttl = 1, .protocol = IPPROTO_TCP,
 			.tot_len = htons(sizeof(packet)), .saddr = src[3], .daddr = dst[3] },
 	};
-	uint32_t sum = sum16(&packet.ih.saddr, 8, IPPROTO_TCP + sizeof(*s));
+	uint32_t sum = csum_add(&packet.ih.saddr, 8, IPPROTO_TCP + sizeof(*s));
 
-	s->th.check = fold(sum16(s, sizeof(*s), sum));
+	s->th.check = csum_fold(csum_add(s, sizeof(*s), sum));
 	packet.s = *s;
 	return sendto(p->fd4, &packet, sizeof(packet), 0, (void *)&to, sizeof(to)) < 0 ? -errno : 0;
 }
@@ -145,8 +128,8 @@ static int send6(const struct primer *p, const __u32 src[4], const __u32 dst[4],
 	memcpy(&packet.ih.ip6_src, src, 16);
 	memcpy(&packet.ih.ip6_dst, dst, 16);
 	memcpy(&to.sin6_addr, dst, 16);
-	sum = sum16(&packet.ih.ip6_src, 32, IPPROTO_TCP + sizeof(*s));
-	s->th.check = fold(sum16(s, sizeof(*s), sum));
+	sum = csum_add(&packet.ih.ip6_src, 32, IPPROTO_TCP + sizeof(*s));
+	s->th.check = csum_fold(csum_add(s, sizeof(*s), sum));
 	packet.s = *s;
 	return sendto(p->fd6, &packet, sizeof(packet), 0, (void *)&to, sizeof(to)) < 0 ? -errno : 0;
 }

@@ -93,6 +93,28 @@ static void cut(const char *what, const uint8_t *b, size_t len)
 	ok(good, "%s, truncated at every length", what);
 }
 
+/* A request with a wrong checksum was what the verdict was made of. */
+static void checksums(const char *family, const uint8_t *frame, size_t len, uint8_t high, uint8_t low)
+{
+	uint8_t b[256];
+	struct frame f;
+	size_t at;
+
+	memcpy(b, frame, len);
+	ok(!frame_parse(b, len, &f) && !frame_checksum_ok(b, &f), "%s: no checksum", family);
+	b[0] = 1;
+	ok(frame_checksum_ok(b, &f), "%s: still to be filled in", family);
+	b[0] = 2;
+	ok(frame_checksum_ok(b, &f), "%s: checked by the kernel", family);
+	b[0] = 0;
+	at = f.tcp - b + 16;
+	b[at] = high;
+	b[at + 1] = low;
+	ok(frame_checksum_ok(b, &f), "%s: right, over an odd number of bytes", family);
+	b[len - 1] ^= 1;
+	ok(!frame_checksum_ok(b, &f), "%s: the last byte changed", family);
+}
+
 int main(void)
 {
 	uint8_t b[512];
@@ -107,6 +129,7 @@ int main(void)
 	ok(!memcmp(&f.key, &back, sizeof(back)) && rev.client_port == htons(80) &&
 	   rev.client[3] == f.key.server[3], "reversed");
 	cut("IPv4", b, n);
+	checksums("IPv4", b, n, 0xf7, 0xd4);
 	memset(b + n, 0, 6);
 	whole("padding is no payload", b, n + 6);
 	b[HEAD + 2] = b[HEAD + 3] = 0;
@@ -127,6 +150,7 @@ int main(void)
 	n = frame6(b, 0);
 	whole("IPv6", b, n);
 	cut("IPv6", b, n);
+	checksums("IPv6", b, n, 0x11, 0xd3);
 	bad("version 4 in IPv6", b, n, HEAD, 0x45);
 	bad("payload length beyond the frame", b, n, HEAD + 4, 1);
 	bad("no next header", b, n, HEAD + 6, 59);
