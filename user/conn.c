@@ -6,9 +6,34 @@
 #include <bpf/bpf.h>
 
 #include "daemon.h"
+#include "http_head.h"
 #include "leg.h"
 #include "log.h"
 #include "record.h"
+#include "tls_hello.h"
+
+/* Each byte goes through it once, in however many pieces a client sends them. */
+struct classifier {
+	struct tls_hello tls;
+	struct http_head http;
+	size_t fed;		/* bytes of the head that they have seen */
+};
+
+static void classifier_begin(struct classifier *k)
+{
+	tls_hello_init(&k->tls);
+	http_head_init(&k->http, HTTP_REQUEST);
+	k->fed = 0;
+}
+
+static void head_free(struct conn *c)
+{
+	free(c->classifier);
+	free(c->head);
+	c->classifier = NULL;
+	c->head = NULL;
+	c->head_len = 0;
+}
 
 struct conn *conn_find(struct daemon *d, const struct flow_key *key)
 {
@@ -40,6 +65,12 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 
 	if (!c)
 		return NULL;
+	c->classifier = malloc(sizeof(*c->classifier));
+	if (!c->classifier) {
+		free(c);
+		return NULL;
+	}
+	classifier_begin(c->classifier);
 	c->key = *key;
 	c->id = f->id;
 	c->counted = f->flags & FLOW_F_INSPECT; /* at the SYN */
@@ -98,7 +129,7 @@ void conn_free(struct daemon *d, struct conn *c)
 	split_vanish(d, c);
 	hold_drop(c);
 	conn_close_inspectors(c);
-	free(c->head);
+	head_free(c);
 	policy_put(c->policy);
 	/* Other events of the same turn may point here. */
 	c->next_dead = d->dead;
@@ -143,18 +174,33 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 
 static void classify(struct conn *c)
 {
-	if (!c->facts.server_first_known && c->head_len) {
+	struct classifier *k = c->classifier;
+	const uint8_t *data;
+	size_t len;
+
+	if (!c->head_len)
+		return;
+	if (!c->facts.server_first_known) {
 		c->facts.server_first_known = true;
 		c->facts.server_first = false;
 	}
-	if (!c->facts.tls_known && c->head_len) {
-		c->facts.tls = tls_classify(c->head, c->head_len, &c->rec);
+	data = c->head + k->fed;
+	len = c->head_len - k->fed;
+	k->fed = c->head_len;
+	if (!c->facts.tls_known) {
+		c->facts.tls = tls_classify_next(&k->tls, data, len, &c->rec);
 		c->facts.tls_known = c->facts.tls != CLASSIFY_MORE;
 	}
-	if (!c->facts.http_known && c->head_len) {
-		c->facts.http = http_classify(c->head, c->head_len, &c->rec);
+	if (!c->facts.http_known) {
+		c->facts.http = http_classify_next(&k->http, data, len, &c->rec);
 		c->facts.http_known = c->facts.http != CLASSIFY_MORE;
 	}
+}
+
+void conn_read_anew(struct conn *c)
+{
+	c->head_len = 0;
+	classifier_begin(c->classifier);
 }
 
 void conn_client_done(struct conn *c)
@@ -191,9 +237,7 @@ int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rul
 
 	(void)d;
 	c->rule = rule;
-	free(c->head);
-	c->head = NULL;
-	c->head_len = 0;
+	head_free(c);
 	c->let_go = rule->action != RULE_INSPECT;
 	c->deadline_ns = 0;
 	if (c->let_go)

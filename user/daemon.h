@@ -73,7 +73,8 @@ struct conn {
 	struct policy_facts facts;
 	struct flow_record rec;
 	struct held *held, **held_tail;
-	uint8_t *head;		/* the client's first bytes, while undecided */
+	struct classifier *classifier; /* of the client's first bytes, while undecided */
+	uint8_t *head;		/* those bytes */
 	size_t head_len;
 	size_t head_limit;	/* of head_len: after that many a rule is waited for no longer */
 	struct conn_leg leg[2];	/* by enum seam_end that it faces */
@@ -132,6 +133,8 @@ void conn_free(struct daemon *d, struct conn *c);
 void conn_bury(struct daemon *d);
 /* The flow's rule, if it is known by now; walks the policy with what is seen. */
 const struct policy_rule *conn_decide(struct conn *c);
+/* The legs stand, and what is theirs counts alone: the client's first bytes are read anew. */
+void conn_read_anew(struct conn *c);
 /* The client has said all it will before it is answered: what it is is known. */
 void conn_client_done(struct conn *c);
 /* The server has spoken: nothing more of the client is waited for. */

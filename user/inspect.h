@@ -101,8 +101,12 @@ void pattern_db_free(struct pattern_db *db);
 /*
  * Classification of a flow's first client bytes, for the rules. Both parse the
  * whole prefix [data, data + len) seen so far, from its first byte, however it
- * was segmented; both are pure and allocation-free.
+ * was segmented; both are pure and allocation-free. The second form of each takes
+ * but what is new, and is not called again after an answer other than CLASSIFY_MORE.
  */
+struct tls_hello;
+struct http_head;
+
 enum classify {
 	CLASSIFY_MORE = 0,	/* may become it */
 	CLASSIFY_YES,		/* it is: the record is filled in */
@@ -111,7 +115,11 @@ enum classify {
 
 /* A TLS ClientHello, over as many records and segments as it takes. */
 enum classify tls_classify(const uint8_t *data, size_t len, struct flow_record *rec);
+enum classify tls_classify_next(struct tls_hello *h, const uint8_t *data, size_t len,
+				struct flow_record *rec);
 /* An HTTP/1 request head, to the empty line. */
 enum classify http_classify(const uint8_t *data, size_t len, struct flow_record *rec);
+enum classify http_classify_next(struct http_head *h, const uint8_t *data, size_t len,
+				 struct flow_record *rec);
 
 #endif

@@ -19,22 +19,29 @@ static void record(const struct http_head *h, struct flow_record *rec)
 	text_copy(rec->http.host, sizeof(rec->http.host), h->host, strlen(h->host));
 }
 
-enum classify http_classify(const uint8_t *data, size_t len, struct flow_record *rec)
+enum classify http_classify_next(struct http_head *h, const uint8_t *data, size_t len,
+				 struct flow_record *rec)
 {
-	struct http_head h;
 	size_t used;
 
-	http_head_init(&h, HTTP_REQUEST);
-	switch (http_head_feed(&h, data, len, &used)) {
+	switch (http_head_feed(h, data, len, &used)) {
 	case HTTP_HEAD_MORE:
 		return CLASSIFY_MORE;
 	case HTTP_HEAD_DONE:
-		record(&h, rec);
+		record(h, rec);
 		return CLASSIFY_YES;
 	case HTTP_HEAD_BAD:
 		break;
 	}
 	return CLASSIFY_NO;
+}
+
+enum classify http_classify(const uint8_t *data, size_t len, struct flow_record *rec)
+{
+	struct http_head h;
+
+	http_head_init(&h, HTTP_REQUEST);
+	return http_classify_next(&h, data, len, rec);
 }
 
 struct http_state {

@@ -158,21 +158,27 @@ static void record(struct tls_hello *h, struct flow_record *rec)
 	ja4(h, rec->tls.ja4, sizeof(rec->tls.ja4));
 }
 
-enum classify tls_classify(const uint8_t *data, size_t len, struct flow_record *rec)
+enum classify tls_classify_next(struct tls_hello *h, const uint8_t *data, size_t len,
+				struct flow_record *rec)
 {
-	struct tls_hello h;
-
-	tls_hello_init(&h);
-	switch (tls_hello_feed(&h, data, len)) {
+	switch (tls_hello_feed(h, data, len)) {
 	case TLS_HELLO_MORE:
 		return CLASSIFY_MORE;
 	case TLS_HELLO_DONE:
-		record(&h, rec);
+		record(h, rec);
 		return CLASSIFY_YES;
 	case TLS_HELLO_BAD:
 		break;
 	}
 	return CLASSIFY_NO;
+}
+
+enum classify tls_classify(const uint8_t *data, size_t len, struct flow_record *rec)
+{
+	struct tls_hello h;
+
+	tls_hello_init(&h);
+	return tls_classify_next(&h, data, len, rec);
 }
 
 struct tls_state {

@@ -111,7 +111,9 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 	c->split_ns = kern_now();
 	d->stats.splits++;
 	hold_release(d, c);
-	if (c->rule && c->let_go)
+	if (!c->rule)
+		conn_read_anew(c);
+	else if (c->let_go)
 		split_try_merge(d, c, SEAM_R_LET_GO);
 }
 
