@@ -85,6 +85,12 @@ static __always_inline void ending(struct flow *f, struct flow_end *me, struct f
 	}
 }
 
+/* The update is a copy of the packet, whose SACK blocks mean nothing to the other end. */
+static __always_inline bool has_sack(const struct pkt *p)
+{
+	return p->payload != p->l4 + (p->ts ? 32 : 20);
+}
+
 /*
  * Prepares a window update for `peer`, to whom less was told than its leg
  * offered because `me` had no more room, and who now has: at once if it has
@@ -386,6 +392,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				v->where = TO_HOLD;
 			else
 				splitting(f, me, peer, p, over, queued, v);
+			if (over && v->where == TO_LEG && !payload && !has_sack(p))
+				open_window(f, me, peer, p, v);
 			if (v->where == TO_HOLD)
 				into_hold(f, p, ctl, v, now);
 		}
@@ -421,8 +429,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			merge_if_done(f, SEAM_R_CROSSED, now, ev);
 			break;
 		}
-		/* By a copy of a bare ack: SACK blocks mean nothing to the other end. */
-		if (!payload && p->payload == p->l4 + (p->ts ? 32 : 20))
+		if (!payload && !has_sack(p))
 			open_window(f, me, peer, p, v);
 		to_leg(f, me, peer, p, v);
 		if (closed(f))

@@ -180,8 +180,11 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 		}
 	} else if (payload || !over) {
 		/* The old loop's own. */
-		if (!payload && seq_after(p->ack, peer->bound)) {
-			/* Of what the leg has sent as well: it needs it, too, if only after the queue. */
+		if (!payload && !seq_before(p->ack, peer->bound)) {
+			/*
+			 * Of what the leg has sent as well, and of the window it has from now on:
+			 * it needs it, too, if only after the queue.
+			 */
 			if (queued) {
 				v->where = TO_HOLD;
 				v->part = news(f, peer, me);
