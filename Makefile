@@ -69,6 +69,7 @@ help:
 	@echo "make check          every test (root)"
 	@echo "make bench          what transitions, packets and verdicts cost, beside other systems (root)"
 	@echo "make check-kernels  the same programs on Debian's 6.1 and 6.12 kernels, in qemu"
+	@echo "make model          the model of the transitions, exhaustively; and that each rule is needed"
 	@echo "make fuzz           every fuzzer at length, FUZZ_SECONDS=$(FUZZ_SECONDS) each, FUZZERS=\"$(FUZZERS)\""
 	@echo "make check-asan     the daemon with ASan and UBSan through the lab (root)"
 	@echo "make check-valgrind the daemon under valgrind through a short scenario (root)"

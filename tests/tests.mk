@@ -5,6 +5,7 @@ include tests/unit/unit.mk
 include tests/kernels/kernels.mk
 include tests/fuzz/fuzz.mk
 include tests/sanitize/sanitize.mk
+include tests/model/model.mk
 
 POLICY_SRCS := $(wildcard user/policy*.c)
 INSPECT_SRCS := $(wildcard user/inspect*.c) user/tls_hello.c user/http_head.c
@@ -33,7 +34,7 @@ LAB_TESTS := $(sort $(wildcard tests/lab/test_*.py))
 deps-build:
 	scripts/deps build
 deps-test:
-	scripts/deps build test
+	scripts/deps build test model
 
 # In a make of its own: what was just installed is looked for anew.
 check: deps-test
@@ -42,7 +43,7 @@ check: deps-test
 .PHONY: check-run
 check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf
 	SEAM=$(O)/seam prove --merge --exec '' tests/unit/test_licence.sh $(UNIT_TESTS) $(BPF_TESTS) \
-		tests/fuzz/test_fuzz.py $(LAB_TESTS)
+		tests/fuzz/test_fuzz.py tests/model/test_model.sh $(LAB_TESTS)
 
 demo: deps-test
 	$(MAKE) --no-print-directory $(O)/seam
