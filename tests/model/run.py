@@ -56,6 +56,7 @@ RUNS = [
 	 "N0=3 N1=0 CAP=1 FAULTS=2 START_SPLIT TRANSITIONS=1 WHOLE_A", False, False),
 	("without: merged once the receiver itself has all", T, "N0=2 N1=1 CAP=1 CLOSE_EARLY", False, True),
 	("without: merged once the sender has been told", T, "N0=2 N1=1 CAP=1 CLOSE_UNTOLD", False, False),
+	("an edit: an original is never sent where the edited went (not in Seam yet)", T, "N0=2 N1=0 CAP=1 FAULTS=1 EDIT", False, False),
 	("without: split, no edge beyond the receiver's", "window", "LEGS_OWN", False, True),
 	("without: no edge beyond the leg's", "window", "REAL_EDGE", False, False),
 	("without: the receiver's new edge is told past its leg", "window", "NOOPEN", False, False),

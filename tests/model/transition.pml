@@ -97,7 +97,6 @@ bool lowe[2];
 byte ask = TRANSITIONS, faults = FAULTS, tries, reached;
 #ifdef EDIT
 byte orig[2], edited[2]; /* of end i's units, what was sent on as it was, and what by a leg */
-byte gone[2];		 /* the last boundary of a merge */
 #endif
 #ifdef STALE
 bool looked;
@@ -344,10 +343,6 @@ inline merge_if_done()
 		legs = 0;
 		tries = 0;
 		assert(CUSTODY(0, told_ack[0]) && CUSTODY(1, told_ack[1])); /* CUSTODY */
-#ifdef EDIT
-		gone[0] = bound[0];
-		gone[1] = bound[1];
-#endif
 		legs_gone()
 	:: else
 	fi
