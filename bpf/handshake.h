@@ -279,6 +279,14 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 			count(SEAM_R_SYN_RETRANS);
 			return 0;
 		}
+		old = bpf_map_lookup_elem(&flows, &key);
+		if (old && old->state != FLOW_CLOSING && old->end[SEAM_SERVER].isn == p->seq &&
+		    old->end[SEAM_CLIENT].isn == e->end[SEAM_CLIENT].isn) {
+			/* Late copies of the SYN and its answer, of a flow that lives. */
+			count(SEAM_R_SYN_RETRANS);
+			bpf_map_delete_elem(&embryos, &key);
+			return 0;
+		}
 		walk_options(ctx, p, &room->options);
 		if (p->ip_opts && !e->why_not)
 			e->why_not = SEAM_R_IP_OPTIONS;
@@ -286,7 +294,6 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 			e->flags |= FLOW_F_SERVER_FAR;
 		note_end(&e->end[SEAM_SERVER], p, &room->options, ifindex, now);
 		/* The server has taken it up: what was there before is over. */
-		old = bpf_map_lookup_elem(&flows, &key);
 		if (old) {
 			count_state(old->state, -1);
 			bpf_map_delete_elem(&flows, &key);

@@ -59,6 +59,27 @@ static void round_trips(void)
 	      f.end[SEAM_CLIENT].rtt_us, f.end[SEAM_SERVER].rtt_us);
 }
 
+/* Late copies of SYN and SYN-ACK deleted a held flow, and what was held went by without a verdict. */
+static void late_copies(void)
+{
+	fresh(NULL);
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	STEPS({ "first payload is held", CLIENT, { .flags = "PA", .wnd = 502, .seq = 1, .ack = 1, .len = 300, .opts = LINUX_TS }, REDIRECT,
+		.flow = "state=held" },
+	      { "the SYN once more", CLIENT, SYN, PASS, .flow = "state=held" },
+	      { "its answer once more", SERVER, SYNACK, PASS, .counts = "syn_retrans", .flow = "state=held held_in=1", .embryo = "none" },
+	      { "the SYN again", CLIENT, SYN, PASS, .flow = "state=held" },
+	      { "another answer: the server has taken up another connection", SERVER,
+		{ .dir = SEAM_DOWN, .flags = "SA", .seq = 5000, .ack = 1, .wnd = 65160, .opts = LINUX_SYNACK }, PASS,
+		.counts = "reused", .flow = "none" });
+
+	fresh(NULL);
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set("state=closing");
+	STEPS({ "after the end the same numbers", CLIENT, SYN, PASS, .flow = "state=closing" },
+	      { "begin a new connection", SERVER, SYNACK, PASS, .counts = "reused", .flow = "none" });
+}
+
 /* What is agreed on, and what keeps a flow from being split. */
 static void options(void)
 {
@@ -355,6 +376,7 @@ int main(void)
 	plain(true);
 	fail_answer();
 	round_trips();
+	late_copies();
 	options();
 	odd();
 	actions(false);
