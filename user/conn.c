@@ -60,9 +60,12 @@ static size_t head_limit(const struct policy *p, const struct flow *f)
 
 struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct flow *f)
 {
-	struct conn *c = calloc(1, sizeof(*c));
+	struct conn *c = conn_find(d, key);
 	int i;
 
+	if (c)
+		conn_free(d, c);
+	c = calloc(1, sizeof(*c));
 	if (!c)
 		return NULL;
 	c->classifier = malloc(sizeof(*c->classifier));

@@ -75,6 +75,7 @@ struct conn {
 	struct held *held, **held_tail;
 	struct classifier *classifier; /* of the client's first bytes, while undecided */
 	uint8_t *head;		/* those bytes */
+	bool gap;		/* held payload came before its turn */
 	size_t head_len;
 	size_t head_limit;	/* of head_len: after that many a rule is waited for no longer */
 	struct conn_leg leg[2];	/* by enum seam_end that it faces */
@@ -127,6 +128,7 @@ int daemon_policy(struct daemon *d, struct policy *p);
 
 /* conn.c: a flow from its first held packet to the end of its split */
 struct conn *conn_find(struct daemon *d, const struct flow_key *key);
+/* Frees what is left under that key of a flow with another id. */
 struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct flow *f);
 void conn_free(struct daemon *d, struct conn *c);
 /* Gives back the memory of conns freed in this turn of the loop. */

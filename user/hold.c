@@ -51,14 +51,21 @@ void hold_let_out(struct daemon *d, struct conn *c, __u8 reason)
 	conn_free(d, c);
 }
 
-/* Takes what continues the client's first bytes; the rest comes through a leg. */
+/*
+ * Takes what continues the client's first bytes; the rest comes through a leg. So
+ * does everything after a gap: what came before its turn counts for the receiver
+ * when its turn comes, and not what is sent in its place by then.
+ */
 static void head_add(struct conn *c, const struct frame *f)
 {
 	uint32_t off = f->seq - c->base[SEAM_CLIENT], skip;
 	uint8_t *head;
 
-	if (c->rule || !f->len || off > c->head_len)
-		return; /* decided, empty, or a gap: the timer will make a split of it */
+	if (c->rule || !f->len || c->gap)
+		return; /* decided, empty, or in disorder: the timer will make a split of it */
+	c->gap = (int32_t)(off - c->head_len) > 0;
+	if (off > c->head_len)
+		return;
 	skip = c->head_len - off;
 	if (skip >= f->len)
 		return;
@@ -124,20 +131,15 @@ static struct conn *conn_for(struct daemon *d, const struct frame *f, enum seam_
 	struct conn *c;
 
 	*end = SEAM_CLIENT;
-	c = conn_find(d, &key);
-	if (c)
-		return c;
-	frame_reverse(&f->key, &key);
-	*end = SEAM_SERVER;
-	c = conn_find(d, &key);
-	if (c)
-		return c;
 	if (kern_flow(&d->kern, &key, &flow)) {
-		key = f->key;
-		*end = SEAM_CLIENT;
+		frame_reverse(&f->key, &key);
+		*end = SEAM_SERVER;
 		if (kern_flow(&d->kern, &key, &flow))
 			return NULL;
 	}
+	c = conn_find(d, &key);
+	if (c && c->id == flow.id)
+		return c;
 	if ((flow.state != FLOW_HELD && flow.state != FLOW_SPLITTING) ||
 	    (flow.flags & FLOW_F_RELEASE))
 		return NULL;
