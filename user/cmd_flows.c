@@ -271,11 +271,49 @@ static void output(struct list *l)
 		fprintf(stderr, "seam flows: the first %zu of %zu\n", n, l->n);
 }
 
+static bool has_rule(const json_t *status, const char *name)
+{
+	const char *other;
+	json_t *rule;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "rules"), i, rule) {
+		other = json_string_value(json_object_get(rule, "name"));
+		if (other && !strcmp(other, name))
+			return true;
+	}
+	return false;
+}
+
+/* What --rule asks for; false: that is no rule, and the user is told so. */
+static bool wanted_rule(struct list *l)
+{
+	unsigned long long number;
+	const char *rule = l->q->rule;
+
+	if (!rule)
+		return true;
+	if (client_number(rule, 0, 0xffff, &number)) {
+		l->rule = number;
+		return true;
+	}
+	if (!strcmp(rule, "default")) {
+		l->rule = 0;
+		return true;
+	}
+	if (l->status && has_rule(l->status, rule))
+		return true;
+	fprintf(stderr, l->status ? "seam flows: --rule %s: the policy in force has no such rule; "
+				    "`seam status -j` lists them\n" :
+				    "seam flows: --rule %s: names are known to a running daemon only; "
+				    "give the rule's number\n", rule);
+	return false;
+}
+
 static int list_flows(const struct query *q)
 {
 	struct list l = { .q = q, .rule = NO_RULE };
-	unsigned long long number;
-	json_t *status = NULL;
+	json_t *status;
 	struct kern k;
 	int rc, err = 0;
 
@@ -283,14 +321,9 @@ static int list_flows(const struct query *q)
 	if (rc)
 		return rc;
 	l.status = status = client_status(q->instance);
-	if (q->rule && client_number(q->rule, 0, 0xffff, &number)) {
-		l.rule = number;
-	} else if (q->rule && !strcmp(q->rule, "default")) {
-		l.rule = 0;
-	} else if (q->rule && !status) {
-		fprintf(stderr, "seam flows: --rule %s: names are known to a running daemon only; "
-				"give the rule's number\n", q->rule);
+	if (!wanted_rule(&l)) {
 		kern_close(&k);
+		json_decref(status);
 		return EXIT_FAILED;
 	}
 	if (!q->states || q->states & ~(1U << FLOW_HANDSHAKE))

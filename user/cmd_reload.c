@@ -12,7 +12,9 @@ static const char help[] =
 	"usage: seam reload [-j] [-i NAME]\n"
 	"\n"
 	"Makes the daemon read its policy file again. A file with any error changes nothing.\n"
-	"Flows that exist keep the policy they were decided by.\n"
+	"Flows that exist keep the policy they were decided by. Of client, server, instance,\n"
+	"xdp, max_flows, max_embryos and log, what the daemon started with holds; it is told\n"
+	"which of them differ in the file.\n"
 	"\n"
 	"  -i, --instance NAME  the instance (default: default)\n"
 	"  -j, --json           write JSON\n"
@@ -23,7 +25,8 @@ static const char help[] =
 
 static int reload(const char *instance, bool json)
 {
-	json_t *reply;
+	json_t *reply, *name;
+	size_t i;
 	bool ok;
 
 	if (!client_is_instance("reload", instance))
@@ -53,7 +56,10 @@ static int reload(const char *instance, bool json)
 		       json_string_value(json_object_get(reply, "config")),
 		       (long long)json_integer_value(json_object_get(reply, "rules")),
 		       (long long)json_integer_value(json_object_get(reply, "generation")));
-	else
+	json_array_foreach(json_object_get(reply, "restart"), i, name)
+		fprintf(stderr, "seam reload: a new `%s` takes effect when the daemon is started "
+				"again\n", json_string_value(name));
+	if (!ok)
 		fprintf(stderr, "seam reload: not reloaded, the old policy stays in force:\n%s\n",
 			json_string_value(json_object_get(reply, "error")));
 	json_decref(reply);

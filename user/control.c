@@ -285,7 +285,7 @@ static json_t *reply_status(struct daemon *d)
 		monitors += m->monitors;
 	device_names(d, hold, veth);
 	reply = json_pack("{s:b, s:s, s:s, s:i, s:f, s:s?, s:i, s:b, s:f}", "ok", 1, "version",
-			  SEAM_VERSION, "instance", d->policy->instance, "pid", (int)getpid(),
+			  SEAM_VERSION, "instance", d->started->instance, "pid", (int)getpid(),
 			  "uptime", (double)(kern_now() - started_ns) / 1e9, "config", d->config,
 			  "generation", d->generation, "stopping", d->stopping, "grace",
 			  (double)d->policy->grace_ns / 1e9);
@@ -417,6 +417,19 @@ static void client_lines(struct daemon *d, struct monitor *m)
 		client_finish(d, m);
 }
 
+static json_t *reloaded_json(const struct daemon *d)
+{
+	const char *fixed[POLICY_FIXED_MAX];
+	size_t i, n = policy_fixed(d->policy, d->started, fixed);
+	json_t *restart = json_array();
+
+	for (i = 0; i < n; i++)
+		json_array_append_new(restart, json_string(fixed[i]));
+	return json_pack("{s:b, s:s, s:I, s:i, s:o}", "ok", 1, "config", d->config, "rules",
+			 (json_int_t)d->policy->n_rules, "generation", d->generation, "restart",
+			 restart);
+}
+
 void control_reloaded(struct daemon *d, uint32_t number, const char *why)
 {
 	int n = why ? strlen(why) : 0;
@@ -429,9 +442,7 @@ void control_reloaded(struct daemon *d, uint32_t number, const char *why)
 			continue;
 		m->reload = 0;
 		client_reply(d, m, why ? failure("%.*s", n, why) :
-				   json_pack("{s:b, s:s, s:I, s:i}", "ok", 1, "config", d->config,
-					     "rules", (json_int_t)d->policy->n_rules, "generation",
-					     d->generation));
+				   reloaded_json(d));
 		/* And what it had asked behind that. */
 		if (!m->finished)
 			client_lines(d, m);
@@ -553,7 +564,7 @@ static json_t *event_json(struct daemon *d, const struct seam_event *ev)
 	show_tuple_json(out, ev->id, &ev->key);
 	json_object_set_new(out, "flow", flow);
 	seam = json_pack("{s:s, s:s, s:s, s:s, s:i, s:s*, s:i, s:{s:I, s:I}, s:{s:I, s:I}}",
-			 "instance", d->policy->instance, "from", show_state(ev->from), "to",
+			 "instance", d->started->instance, "from", show_state(ev->from), "to",
 			 show_state(ev->to), "reason", show_reason(ev->reason), "rule", ev->rule,
 			 "rule_name", rule_name(d, c, ev), "policy", ev->policy, "seq", "client",
 			 (json_int_t)ev->nxt[SEAM_CLIENT], "server",
@@ -606,7 +617,7 @@ int control_open(struct daemon *d)
 
 	started_ns = kern_now();
 	snprintf(d->socket_path, sizeof(d->socket_path), "%s/%s.sock", KERN_RUN_DIR,
-		 d->policy->instance);
+		 d->started->instance);
 	if (strlen(d->socket_path) >= sizeof(sun.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(sun.sun_path, d->socket_path);

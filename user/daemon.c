@@ -199,14 +199,14 @@ static int start(struct daemon *d)
 	unsigned int n;
 	int err;
 
-	err = kern_load(&d->kern, d->policy, d->policy->instance);
+	err = kern_load(&d->kern, d->policy, d->started->instance);
 	if (err)
 		return err;
 	c = d->kern.control;
 	if (d->kern.recovered && !kern_is_here(c)) {
 		log_err("instance `%s` is in another network namespace; start it there, or give this one "
 			"another `instance` name. If that namespace is gone: seam detach --force -i %s",
-			d->policy->instance, d->policy->instance);
+			d->started->instance, d->started->instance);
 		kern_close(&d->kern); /* not ours to undo */
 		return -EXDEV;
 	}
@@ -364,7 +364,7 @@ static void finish(struct daemon *d)
 			 stateful ? census.bypass : 0);
 		return;
 	}
-	kern_detach(d->policy->instance);
+	kern_detach(d->started->instance);
 	log_info("detached; nothing is left");
 }
 
@@ -377,6 +377,7 @@ int daemon_run(struct policy *policy, const char *config)
 	if (!d)
 		return -ENOMEM;
 	d->policy = policy;
+	d->started = policy_get(policy);
 	d->config = config ? strdup(config) : NULL;
 	d->lock = d->host_ns = d->inner_ns = d->hold.fd = d->listener.fd = -1;
 	d->primer.fd4 = d->primer.fd6 = -1;
@@ -412,7 +413,7 @@ int daemon_run(struct policy *policy, const char *config)
 		goto undo;
 	log_info("ready: %zu client and %zu server interfaces, %zu rules, instance %s",
 		 d->policy->client.n, d->policy->server.n, d->policy->n_rules,
-		 d->policy->instance);
+		 d->started->instance);
 	/* The legs are made where the thread is. */
 	if (setns(d->inner_ns, CLONE_NEWNET)) {
 		err = -errno;
@@ -428,7 +429,7 @@ undo:
 	if (d->kern.control) {
 		links_clean(d);
 		if (!d->kern.recovered)
-			kern_detach(d->policy->instance);
+			kern_detach(d->started->instance);
 	}
 close:
 	conn_bury(d);
@@ -449,6 +450,7 @@ out:
 	if (d->lock >= 0)
 		close(d->lock);
 	policy_put(d->policy);
+	policy_put(d->started);
 	free(d->config);
 	free(d->buf);
 	free(d);

@@ -91,7 +91,8 @@ struct monitor;
 
 struct daemon {
 	struct kern kern;
-	struct policy *policy;
+	struct policy *policy;	/* in force */
+	struct policy *started; /* with; holds for what a reload cannot change */
 	char *config;		/* path for a reload, NULL: command line */
 	uint16_t generation;
 	int epoll;

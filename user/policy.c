@@ -50,6 +50,41 @@ void policy_put(struct policy *p)
 	free(p);
 }
 
+static bool same_strings(const struct policy_strings *a, const struct policy_strings *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++) {
+		if (strcmp(a->v[i], b->v[i]))
+			return false;
+	}
+	return true;
+}
+
+size_t policy_fixed(const struct policy *a, const struct policy *b,
+		    const char *names[static POLICY_FIXED_MAX])
+{
+	const struct {
+		const char *name;
+		bool same;
+	} fixed[POLICY_FIXED_MAX] = {
+		{ "client", same_strings(&a->client, &b->client) },
+		{ "server", same_strings(&a->server, &b->server) },
+		{ "instance", !strcmp(a->instance, b->instance) },
+		{ "xdp", a->xdp == b->xdp },
+		{ "max_flows", a->max_flows == b->max_flows },
+		{ "max_embryos", a->max_embryos == b->max_embryos },
+		{ "log", a->log == b->log },
+	};
+	size_t n = 0;
+
+	for (size_t i = 0; i < POLICY_FIXED_MAX; i++) {
+		if (!fixed[i].same)
+			names[n++] = fixed[i].name;
+	}
+	return n;
+}
+
 const char *policy_condition_name(enum policy_condition cond)
 {
 	static const char *const names[] = {

@@ -161,6 +161,14 @@ struct policy *policy_get(struct policy *p);
 /* Drops a reference; the last one frees. NULL is allowed. */
 void policy_put(struct policy *p);
 
+#define POLICY_FIXED_MAX 7
+/*
+ * The settings by which two policies differ and that a daemon takes from the one it
+ * starts with: fills in up to POLICY_FIXED_MAX names, static, and returns how many.
+ */
+size_t policy_fixed(const struct policy *a, const struct policy *b,
+		    const char *names[static POLICY_FIXED_MAX]);
+
 /*
  * The rule that decides: the first that matches, else the default. If that
  * depends on something not yet known returns NULL and sets `need_more`.

@@ -43,7 +43,9 @@ static void *read_policy(void *arg)
 /* Takes over what the thread has read. */
 static int take_over(struct daemon *d, struct reload *r)
 {
+	const char *fixed[POLICY_FIXED_MAX];
 	int err = r->result;
+	size_t i, n;
 
 	if (err)
 		return err;
@@ -56,6 +58,10 @@ static int take_over(struct daemon *d, struct reload *r)
 	policy_put(d->policy);
 	d->policy = r->policy;
 	log_info("policy %s reloaded: %zu rules", d->config, d->policy->n_rules);
+	n = policy_fixed(d->policy, d->started, fixed);
+	for (i = 0; i < n; i++)
+		log_warn("%s: a new `%s` takes effect when the daemon is started again", d->config,
+			 fixed[i]);
 	return 0;
 }
 

@@ -102,6 +102,10 @@ def reload_is_all_or_nothing(tap, lab):
 	wait_for(lambda: seam.errors.read_text().count("reloaded: 1 rules") == 2, "SIGHUP to reload")
 	tap.equal(decided_by(lab), "newest", "after SIGHUP by the newest")
 
+	known = lab.run("box", [seam_binary(), "flows", "--rule", "newest"], check=False)
+	unknown = lab.run("box", [seam_binary(), "flows", "--rule", "nosuch"], check=False)
+	tap.equal((known.returncode, unknown.returncode), (0, 1), "flows are listed by rules that exist")
+
 	now = seam_json(lab, "flow", str(flow["flow_id"]))
 	tap.ok(now["state"] == "split" and now["history"] == history, "a flow that was split all along is untouched", now)
 	report = finish(seen)

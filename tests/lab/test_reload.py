@@ -86,6 +86,12 @@ def main(tap):
 		now, = seam_json(lab, "flows", "--state=split")
 		tap.ok(now["flow_id"] == flow["flow_id"] and sockets.exchange(*pair), "the connection is split all along", now)
 
+		other = ask("reload")
+		with conf.open("w") as policy:
+			policy.write('instance = "other"; max_flows = 1000;' + POLICY)
+		reply, = answers(other, 1)
+		tap.equal(reply.get("restart"), ["instance", "max_flows"], "what only a restart changes is told")
+
 		last = ask("reload")
 		with conf.open("w") as policy:
 			seam.proc.send_signal(signal.SIGTERM)
@@ -93,4 +99,6 @@ def main(tap):
 				s.close()
 			policy.write(POLICY)
 		tap.equal(seam.stop(signum=0), 0, "it ends while it reads")
+		tap.ok("seam" not in lab.run("box", ["tc", "filter", "show", "dev", "cli", "ingress"]).stdout,
+			"and is detached, though the file now has another instance")
 		last.close()
