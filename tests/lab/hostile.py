@@ -184,8 +184,52 @@ def table(peer, port, count):
 		peer.connect(4, 30000 + i, port)
 
 
+def evade(peer, port):
+	"""A request that a rule blocks, each time past what might be taken for another."""
+	bad, good = (b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % host for host in (b"blocked.com", b"passing.org"))
+	source, cut, clock = 41000, 20, struct.pack("!BBBBII", 1, 1, 8, 10, 1 << 20, 0)
+
+	def data(seq, data, flags=ACK | 8, options=b"", spoil=0):
+		segment = peer.tcp(4, source, port, flags, seq, ack if flags & ACK else 0, options, data)
+		peer.send(peer.ip(4, segment[:16] + bytes([segment[16] ^ spoil]) + segment[17:]))
+
+	def begin(options=b""):
+		peer.send(peer.ip(4, peer.tcp(4, source, port, SYN, 1000, options=options)))
+		seq, ack = peer.answer(4, source, SYN | ACK)
+		peer.send(peer.ip(4, peer.tcp(4, source, port, ACK, ack, seq + 1, options)))
+		time.sleep(0.1)
+		return ack, seq + 1
+
+	seq, ack = begin()
+	data(seq, bad)
+	source += 1
+	seq, ack = begin()
+	data(seq, good, spoil=0x55)
+	time.sleep(0.3)
+	data(seq, bad)
+	source += 1
+	seq, ack = begin()
+	data(seq, good, flags=8)
+	time.sleep(0.3)
+	data(seq, bad)
+	source += 1
+	seq, ack = begin()
+	data(seq + 1, b"", flags=RST)
+	data(seq, bad)
+	source += 1
+	seq, ack = begin(clock)
+	data(seq, good, options=clock[:4] + struct.pack("!II", 1, 0))
+	time.sleep(0.3)
+	data(seq, bad, options=clock)
+	source += 1
+	seq, ack = begin()
+	data(seq + cut, bad[cut:])
+	data(seq, bad[:cut])
+	data(seq + cut, good[cut:])
+
+
 CASES = {f.__name__: f for f in (malformed, tcp_options, fragments, ip_options, syn_data, syn, rst_window,
-	reuse, flood, table)}
+	reuse, flood, table, evade)}
 
 if __name__ == "__main__":
 	case, *rest = sys.argv[1:]

@@ -1,0 +1,33 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A verdict is on the bytes that the server takes: segments that it discards, or that others come
+to stand in for, lead to none on bytes it never gets.
+"""
+from lab import Lab, scenario, seam_json, start_seam, wait_for
+from scripted import Counter
+from test_hostile import neighbours, peer
+
+POLICY = """
+client = "cli";
+server = "srv";
+rules = ({ name = "block"; server_port = 7003; host = "blocked.com"; action = "block"; fail = "block"; });
+"""
+PORT = 7003
+TRICKS = {41000: "nothing but the request", 41001: "a wrong checksum", 41002: "no ACK flag", 41003: "a RST that is not exact",
+	41004: "a TSval of long ago", 41005: "the end of the request first, and another in its place"}
+
+
+@scenario
+def main(tap):
+	with Lab() as lab:
+		neighbours(lab)
+		server = Counter(lab, {PORT: None})
+		seam = start_seam(lab, POLICY)
+		peer(lab, "evade", PORT)
+		for port, trick in TRICKS.items():
+			def state():
+				return next((f["flow"]["state"] for f in seam_json(lab, "flows") if f["src_port"] == port), None)
+			wait_for(lambda: state() == "blocked", f"{trick}: blocked", timeout=10)
+			seen = server.seen(port)
+			tap.ok(seen and seen["bytes"] == 0, f"{trick}: the server gets nothing of the request", seen)
+		tap.equal(seam.stop(), 0, "seam ends with 0 on SIGTERM")
