@@ -22,6 +22,7 @@ static void start(struct daemon *d)
 	d->epoll = epoll_create1(EPOLL_CLOEXEC);
 	CHECK(d->epoll >= 0);
 	CHECK(!policy_load_text("fuzz", policy, sizeof(policy) - 1, &d->policy, stderr));
+	d->started = policy_get(d->policy);
 }
 
 static struct monitor *client_new(struct daemon *d, int fd)
