@@ -92,7 +92,7 @@ static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 no
 static __always_inline int ctl_recover(struct flow *f, __u8 reason, __u64 now,
 				       struct seam_event *ev)
 {
-	if (f->state == FLOW_HELD || state_frozen(f->state))
+	if (needs_daemon(f))
 		fail(f, reason, now, ev);
 	f->held_out = f->held_in;
 	return 0;
@@ -160,7 +160,7 @@ int seam_ctl(struct __sk_buff *ctx)
 	struct flow_key key;
 	struct flow *f;
 	bool expired;
-	__u8 state;
+	__u32 flags;
 	__u64 id;
 
 	if ((void *)(c + 1) > (void *)(long)ctx->data_end || !room)
@@ -180,14 +180,14 @@ int seam_ctl(struct __sk_buff *ctx)
 			move(f, FLOW_NONE, c->reason, now, &room->event);
 			snapshot(c, f);
 		}
-		state = f->flags & FLOW_F_HISTORY ? 1 : 0;
+		flags = f->flags;
 		id = f->id;
 		bpf_spin_unlock(&f->lock);
 		if (!expired) {
 			c->result = -EAGAIN;
 			return 0;
 		}
-		report(&room->event, &key, state ? FLOW_F_HISTORY : 0);
+		report(&room->event, &key, flags);
 		bpf_map_delete_elem(&flows, &key);
 		bpf_map_delete_elem(&history, &id);
 		c->result = 0;

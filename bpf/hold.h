@@ -75,9 +75,10 @@ static __noinline void hold_shorten(const struct flow *f, const struct flow_key 
 }
 
 /*
- * Starts the timer of a flow about to be held, for `one` segment or more. False if there is no memory for
- * one, of which some kernels have little (6.18: for a few hundred at a time): then
- * the daemon looks after the hold, and if it is gone, the flow's next packet.
+ * Starts the timer of a flow about to be held, for `one` segment or more. False if
+ * there is no memory for a timer, of which some kernels have little (6.18: for a few
+ * hundred at a time): then the daemon looks after the hold, and if it is gone, the
+ * flow's next packet.
  */
 static __noinline bool hold_start(const struct flow *f, const struct flow_key *key,
 				       const struct control *ctl, bool one)

@@ -74,8 +74,7 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 	__u32 offered = p->ack + ((__u32)p->wnd << from->wscale);
 
 	o->flags = p->flags;
-	o->told = (struct told){ .seq = p->seq, .ack = p->ack, .tsval = p->tsval,
-				 .tsecr = p->tsecr, .wnd = p->wnd };
+	o->told = told_as_is(p);
 	o->flow_label = from->flow_label;
 	o->tos = from->tos | (p->tos & 3);
 	o->ifindex = from->ifindex;

@@ -85,17 +85,12 @@ static __always_inline void ending(struct flow *f, struct flow_end *me, struct f
 	}
 }
 
-/* The update is a copy of the packet, whose SACK blocks mean nothing to the other end. */
-static __always_inline bool has_sack(const struct pkt *p)
-{
-	return p->payload != p->l4 + (p->ts ? 32 : 20);
-}
-
 /*
  * Prepares a window update for `peer`, to whom less was told than its leg
  * offered because `me` had no more room, and who now has: at once if it has
  * nothing left to send into, else in steps of two segments, as a receiver would
- * (RFC 9293 3.8.6.2.2). Lock held.
+ * (RFC 9293 3.8.6.2.2). It is a copy of the packet, whose SACK blocks would mean
+ * nothing to the other end: of one that may have any none is made. Lock held.
  */
 static __always_inline void open_window(struct flow *f, const struct flow_end *me,
 					struct flow_end *peer, const struct pkt *p,
@@ -308,10 +303,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		f->released_ns = now;
 	}
 	v->ifindex = me->ifindex;
-	if (!alive && source == FROM_PORT) {
-		if (has_legs(f) || f->state == FLOW_HELD || f->state == FLOW_SPLITTING)
-			fail(f, SEAM_R_DAEMON_GONE, now, ev);
-	}
+	if (!alive && source == FROM_PORT && needs_daemon(f))
+		fail(f, SEAM_R_DAEMON_GONE, now, ev);
 
 	/* It seemed to be over, by a RST that its receiver never got. */
 	if (f->state == FLOW_CLOSING && wants_hold(f, end, p)) {
@@ -392,7 +385,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				v->where = TO_HOLD;
 			else
 				splitting(f, me, peer, p, over, queued, v);
-			if (over && v->where == TO_LEG && !payload && !has_sack(p))
+			if (over && v->where == TO_LEG && !payload && !more_options(p))
 				open_window(f, me, peer, p, v);
 			if (v->where == TO_HOLD)
 				into_hold(f, p, ctl, v, now);
@@ -429,7 +422,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			merge_if_done(f, SEAM_R_CROSSED, now, ev);
 			break;
 		}
-		if (!payload && !has_sack(p))
+		if (!payload && !more_options(p))
 			open_window(f, me, peer, p, v);
 		to_leg(f, me, peer, p, v);
 		if (closed(f))
@@ -474,8 +467,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
  */
 static __noinline void tell_by_copy(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v)
 {
-	struct told was = { .seq = p->seq, .ack = p->ack, .tsval = p->tsval, .tsecr = p->tsecr,
-			    .wnd = p->wnd };
+	struct told was = told_as_is(p);
 
 	if (put_told(ctx, p, &v->told))
 		return;
@@ -498,6 +490,14 @@ static __noinline int clamp_for_leg(struct __sk_buff *ctx, struct pkt *p, const 
 	return other_ack ? strip_sack(ctx, p, &room->options) : 0;
 }
 
+/* What is left of a packet that has been copied: `keep` bytes of payload, and what is told. */
+static __always_inline int cut_to(struct __sk_buff *ctx, struct pkt *p, __u32 keep,
+				  const struct told *t)
+{
+	return cut_payload(ctx, p, keep) ||
+	       put_flags(ctx, p, p->flags & ~(TCP_FIN | TCP_PSH | TCP_URG)) || put_told(ctx, p, t);
+}
+
 /*
  * The packet is on its way to the legs by the hold queue; what stays of it, no
  * payload or that before the boundary, goes to the other end.
@@ -505,9 +505,7 @@ static __noinline int clamp_for_leg(struct __sk_buff *ctx, struct pkt *p, const 
 static __noinline int part_to_wire(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v,
 				   __u32 tap)
 {
-	if (bpf_clone_redirect(ctx, tap, 0) || cut_payload(ctx, p, v->keep) ||
-	    put_flags(ctx, p, p->flags & ~(TCP_FIN | TCP_PSH | TCP_URG)) ||
-	    put_told(ctx, p, &v->told))
+	if (bpf_clone_redirect(ctx, tap, 0) || cut_to(ctx, p, v->keep, &v->told))
 		return TC_ACT_SHOT;
 	return to_wire(ctx, p, v->ifindex, FROM_PORT);
 }
@@ -518,8 +516,7 @@ static __noinline int rest_to_leg(struct __sk_buff *ctx, struct pkt *p, const st
 {
 	if (!wire_clone(ctx, p, v->ifindex))
 		return to_wire(ctx, p, v->ifindex, FROM_PORT);
-	if (put_told(ctx, p, was) || cut_payload(ctx, p, 0) || put_flags(ctx, p, p->flags & ~(TCP_FIN | TCP_PSH | TCP_URG)) ||
-	    clamp_for_leg(ctx, p, v))
+	if (cut_to(ctx, p, 0, was) || clamp_for_leg(ctx, p, v))
 		return TC_ACT_SHOT;
 	return bpf_redirect_peer(veth, 0);
 }
@@ -574,7 +571,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	__builtin_memset(v, 0, sizeof(*v));
 	ev = &room->event;
 	ev->type = 0;
-	if (!p->ts && p->payload - p->l4 > 20 && (f->flags & FLOW_F_TSTAMP))
+	if (!p->ts && more_options(p) && (f->flags & FLOW_F_TSTAMP))
 		find_tstamp(ctx, p);
 	/* The timer wants map operations, which a lock forbids. */
 	if (alive && wants_hold(f, end, p) && !hold_start(f, key, ctl, !p->gso))
@@ -593,8 +590,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	case TO_WIRE:
 		if ((v->deltas.tsval || v->deltas.tsecr) && p->ts && apply_deltas(ctx, p, &v->deltas))
 			return TC_ACT_SHOT;
-		room->was = (struct told){ .seq = p->seq, .ack = p->ack, .tsval = p->tsval,
-					   .tsecr = p->tsecr, .wnd = p->wnd };
+		room->was = told_as_is(p);
 		if (v->tell && put_told(ctx, p, &v->told))
 			return TC_ACT_SHOT;
 		if (v->strip && strip_sack(ctx, p, &room->options))
@@ -622,7 +618,6 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 		return TC_ACT_UNSPEC;
 	}
 }
-
 
 /*
  * The first fragment of a flow's segment (the others carry no ports). While the

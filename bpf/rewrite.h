@@ -186,13 +186,26 @@ static __noinline int sack_to_nops(struct __sk_buff *ctx, const struct pkt *p,
 	return -1;
 }
 
+/* Whether there are options besides timestamps where nearly every stack puts those. */
+static __always_inline bool more_options(const struct pkt *p)
+{
+	return p->payload - p->l4 > (p->ts ? 32 : 20);
+}
+
 /* Takes the SACK blocks out of a packet. Inline: before 6.4 every frame counts 32 bytes and more. */
 static __always_inline int strip_sack(struct __sk_buff *ctx, const struct pkt *p, struct options *o)
 {
-	if (p->payload - p->l4 <= (p->ts ? 32 : 20))
+	if (!more_options(p))
 		return 0;
 	walk_options(ctx, p, o);
 	return sack_to_nops(ctx, p, o);
+}
+
+/* The fields as they are. */
+static __always_inline struct told told_as_is(const struct pkt *p)
+{
+	return (struct told){ .seq = p->seq, .ack = p->ack, .tsval = p->tsval,
+			      .tsecr = p->tsecr, .wnd = p->wnd };
 }
 
 /* Gives a packet the fields it is to have; `p` says what it has now, and after. */

@@ -13,12 +13,6 @@
 
 #include "track.h"
 
-/* Whether r itself has acknowledged everything before the boundary. Lock held. */
-static __always_inline bool crossed(const struct flow_end *s, const struct flow_end *r)
-{
-	return !seq_before(r->ack, s->bound);
-}
-
 /* The acknowledgement that s may be told: of bytes that r has, or a leg for it. Lock held. */
 static __always_inline __u32 ack_for(const struct flow *f, const struct flow_end *s,
 				     const struct flow_end *r)

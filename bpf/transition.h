@@ -26,6 +26,12 @@ static __always_inline bool has_legs(const struct flow *f)
 	return state_split(f->state) || (f->state == FLOW_SPLITTING && (f->flags & FLOW_F_LEGS));
 }
 
+/* Whether it can go on only with the daemon. */
+static __always_inline bool needs_daemon(const struct flow *f)
+{
+	return f->state == FLOW_HELD || state_frozen(f->state);
+}
+
 /* Whether a rule still waits for what the flow is, or has it held. */
 static __always_inline bool waits(const struct flow *f)
 {
@@ -263,10 +269,16 @@ static __always_inline void begin_merge(struct flow *f, __u8 reason, __u64 now,
 	move(f, FLOW_MERGING, reason, now, ev);
 }
 
-/* Whether the receiver has all of what `s` sent before the boundary, and `s` knows. Lock held. */
+/* Whether `r` itself has acknowledged all that `s` sent before the boundary. Lock held. */
+static __always_inline bool crossed(const struct flow_end *s, const struct flow_end *r)
+{
+	return !seq_before(r->ack, s->bound);
+}
+
+/* Whether, besides, `s` knows. Lock held. */
 static __always_inline bool merged_way(const struct flow_end *s, const struct flow_end *r)
 {
-	return !seq_before(r->ack, s->bound) && !seq_before(s->told_ack, s->bound);
+	return crossed(s, r) && !seq_before(s->told_ack, s->bound);
 }
 
 /*
