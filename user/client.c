@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,41 @@ int client_no_instance(const char *verb, const char *instance)
 		closedir(dir);
 	fputs(n ? "\n" : ", nor any other; `seam run` starts one\n", stderr);
 	return EXIT_NOT_RUNNING;
+}
+
+int client_options(int argc, char **argv, const char *help, int operands,
+		   struct client_options *o)
+{
+	static const struct option options[] = {
+		{ "instance", required_argument, NULL, 'i' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	int opt;
+
+	*o = (struct client_options){ .instance = CLIENT_INSTANCE };
+	while ((opt = getopt_long(argc, argv, "i:jh", options, NULL)) != -1) {
+		switch (opt) {
+		case 'i':
+			o->instance = optarg;
+			break;
+		case 'j':
+			o->json = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_OK;
+		default:
+			fputs(help, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (argc - optind != operands) {
+		fputs(help, stderr);
+		return EXIT_USAGE;
+	}
+	return -1;
 }
 
 int client_open(const char *verb, const char *instance, struct kern *k)

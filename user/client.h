@@ -16,6 +16,19 @@
 
 #define CLIENT_INSTANCE "default"
 
+struct client_options {
+	const char *instance;
+	bool json;
+};
+
+/*
+ * The command line of a verb that takes -i, -j and -h, and `operands` more, from
+ * optind on. Returns -1, or the exit code of the verb: its help, or that it was used
+ * wrongly, has been written then.
+ */
+int client_options(int argc, char **argv, const char *help, int operands,
+		   struct client_options *o);
+
 /*
  * Opens the maps of an instance. Returns EXIT_OK, or the exit code of the verb,
  * with a message that says what to do.

@@ -472,41 +472,16 @@ static int show_flow(const char *instance, __u64 id, bool json)
 
 int cmd_flow(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "instance", required_argument, NULL, 'i' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{},
-	};
-	const char *instance = CLIENT_INSTANCE;
+	struct client_options o;
 	unsigned long long id;
-	bool json = false;
-	int opt;
+	int rc = client_options(argc, argv, help, 1, &o);
 
-	while ((opt = getopt_long(argc, argv, "i:jh", options, NULL)) != -1) {
-		switch (opt) {
-		case 'i':
-			instance = optarg;
-			break;
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return EXIT_OK;
-		default:
-			fputs(help, stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind + 1 != argc) {
-		fputs(help, stderr);
-		return EXIT_USAGE;
-	}
+	if (rc >= 0)
+		return rc;
 	if (!client_number(argv[optind], 1, ~0ULL, &id)) {
 		fprintf(stderr, "seam flow: \"%s\" is not a flow's ID; `seam flows` lists them\n",
 			argv[optind]);
 		return EXIT_USAGE;
 	}
-	return show_flow(instance, id, json);
+	return show_flow(o.instance, id, o.json);
 }

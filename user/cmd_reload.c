@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* seam reload: makes the running daemon read its policy again. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -68,35 +67,10 @@ static int reload(const char *instance, bool json)
 
 int cmd_reload(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "instance", required_argument, NULL, 'i' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{},
-	};
-	const char *instance = CLIENT_INSTANCE;
-	bool json = false;
-	int opt;
+	struct client_options o;
+	int rc = client_options(argc, argv, help, 0, &o);
 
-	while ((opt = getopt_long(argc, argv, "i:jh", options, NULL)) != -1) {
-		switch (opt) {
-		case 'i':
-			instance = optarg;
-			break;
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return EXIT_OK;
-		default:
-			fputs(help, stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind < argc) {
-		fputs(help, stderr);
-		return EXIT_USAGE;
-	}
-	return reload(instance, json);
+	if (rc >= 0)
+		return rc;
+	return reload(o.instance, o.json);
 }

@@ -99,37 +99,13 @@ static int transition(const char *verb, const char *instance, const char *id, bo
 
 int cmd_split(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "instance", required_argument, NULL, 'i' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{},
-	};
-	const char *instance = CLIENT_INSTANCE, *verb = argv[0];
-	bool json = false;
-	int opt;
+	struct client_options o;
+	const char *verb = argv[0];
+	int rc = client_options(argc, argv, help, 1, &o);
 
-	while ((opt = getopt_long(argc, argv, "i:jh", options, NULL)) != -1) {
-		switch (opt) {
-		case 'i':
-			instance = optarg;
-			break;
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return EXIT_OK;
-		default:
-			fputs(help, stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind != argc - 1) {
-		fputs(help, stderr);
+	if (rc >= 0)
+		return rc;
+	if (!client_is_instance(verb, o.instance))
 		return EXIT_USAGE;
-	}
-	if (!client_is_instance(verb, instance))
-		return EXIT_USAGE;
-	return transition(verb, instance, argv[optind], json);
+	return transition(verb, o.instance, argv[optind], o.json);
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* seam stats: counters by state, rule and reason; sizes of the tables. */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -186,35 +185,10 @@ static int stats_of(const char *instance, bool json)
 
 int cmd_stats(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "instance", required_argument, NULL, 'i' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{},
-	};
-	const char *instance = CLIENT_INSTANCE;
-	bool json = false;
-	int opt;
+	struct client_options o;
+	int rc = client_options(argc, argv, help, 0, &o);
 
-	while ((opt = getopt_long(argc, argv, "i:jh", options, NULL)) != -1) {
-		switch (opt) {
-		case 'i':
-			instance = optarg;
-			break;
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return EXIT_OK;
-		default:
-			fputs(help, stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind < argc) {
-		fputs(help, stderr);
-		return EXIT_USAGE;
-	}
-	return stats_of(instance, json);
+	if (rc >= 0)
+		return rc;
+	return stats_of(o.instance, o.json);
 }

@@ -4,7 +4,6 @@
  * it works as well when the daemon is gone.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -217,35 +216,10 @@ static int status_of(const char *instance, bool json)
 
 int cmd_status(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "instance", required_argument, NULL, 'i' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{},
-	};
-	const char *instance = CLIENT_INSTANCE;
-	bool json = false;
-	int opt;
+	struct client_options o;
+	int rc = client_options(argc, argv, help, 0, &o);
 
-	while ((opt = getopt_long(argc, argv, "i:jh", options, NULL)) != -1) {
-		switch (opt) {
-		case 'i':
-			instance = optarg;
-			break;
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return EXIT_OK;
-		default:
-			fputs(help, stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind < argc) {
-		fputs(help, stderr);
-		return EXIT_USAGE;
-	}
-	return status_of(instance, json);
+	if (rc >= 0)
+		return rc;
+	return status_of(o.instance, o.json);
 }

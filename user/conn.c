@@ -96,7 +96,7 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 	return c;
 }
 
-void conn_close_inspectors(struct conn *c)
+static void close_inspectors(struct conn *c)
 {
 	int i;
 
@@ -108,6 +108,13 @@ void conn_close_inspectors(struct conn *c)
 		c->inspect[i] = NULL;
 	}
 	c->memory = 0;
+}
+
+void conn_let_go(struct conn *c)
+{
+	c->let_go = true;
+	c->deadline_ns = 0;
+	close_inspectors(c);
 }
 
 /* What was seen of a flow outlives its conn, for `seam flow`. */
@@ -131,7 +138,7 @@ void conn_free(struct daemon *d, struct conn *c)
 	HASH_DEL(d->conns, c);
 	split_vanish(d, c);
 	hold_drop(c);
-	conn_close_inspectors(c);
+	close_inspectors(c);
 	head_free(c);
 	policy_put(c->policy);
 	/* Other events of the same turn may point here. */
@@ -256,7 +263,7 @@ int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rul
 		if (err) {
 			free(c->inspect[i]);
 			c->inspect[i] = NULL;
-			conn_close_inspectors(c);
+			close_inspectors(c);
 			return err;
 		}
 		c->memory += n;
@@ -270,7 +277,7 @@ void conn_block(struct daemon *d, struct conn *c, const struct policy_rule *rule
 	int err;
 
 	if (c->rule != rule) {
-		conn_close_inspectors(c);
+		close_inspectors(c);
 		c->rule = rule;
 	}
 	if (split && rule->block_rst) {
@@ -370,9 +377,7 @@ void conn_give_up(struct daemon *d, struct conn *c)
 		return;
 	}
 	conn_decided(d, c, rule);
-	c->let_go = true;
-	c->deadline_ns = 0;
-	conn_close_inspectors(c);
+	conn_let_go(c);
 	if (c->phase == CONN_HELD) {
 		hold_pass(d, c, SEAM_R_UNDECIDED);
 		return;
@@ -389,8 +394,7 @@ static void conn_deadline(struct daemon *d, struct conn *c)
 	} else if (!c->rule) {
 		conn_give_up(d, c);
 	} else if (!c->let_go) {
-		c->let_go = true;
-		conn_close_inspectors(c);
+		conn_let_go(c);
 		split_try_merge(d, c, SEAM_R_UNTIL);
 	}
 }

@@ -146,7 +146,8 @@ void conn_server_spoke(struct conn *c);
 void conn_give_up(struct daemon *d, struct conn *c);
 /* Takes the rule as decided and opens its inspectors. Negative errno: no memory. */
 int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rule);
-void conn_close_inspectors(struct conn *c);
+/* Nobody inspects it any more: it may be merged. */
+void conn_let_go(struct conn *c);
 /* Blocks the flow as `rule` says; frees the conn. */
 void conn_block(struct daemon *d, struct conn *c, const struct policy_rule *rule, __u8 reason);
 /* Ends a flow that an end has reset: a RST to the other one. Frees the conn. */

@@ -83,8 +83,7 @@ void hold_pass(struct daemon *d, struct conn *c, __u8 reason)
 
 	if (conn_ctl(d, c, CTL_PASS, reason, 0, &f) == -EBUSY) {
 		/* The timer was faster: a split it is, to be merged at once. */
-		c->let_go = true;
-		conn_close_inspectors(c);
+		conn_let_go(c);
 		split_build(d, c, &f);
 		return;
 	}

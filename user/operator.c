@@ -68,9 +68,7 @@ int operator_merge(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 	}
 	if (!c->rule)
 		conn_decided(d, c, &c->policy->default_rule);
-	conn_close_inspectors(c);
-	c->let_go = true;
-	c->deadline_ns = 0;
+	conn_let_go(c);
 	split_try_merge(d, c, SEAM_R_OPERATOR);
 	return 0;
 }

@@ -24,7 +24,6 @@
 #define IPV6_HDRINCL 36
 #endif
 #define OPTIONS_LEN 12	/* NOP NOP TIMESTAMP */
-/* No packet is held for longer: the daemon's patience, and then some. */
 
 struct segment {
 	struct tcphdr th;

@@ -54,9 +54,7 @@ static bool at_mark(int fd)
 
 static void let_go(struct daemon *d, struct conn *c, __u8 reason)
 {
-	c->let_go = true;
-	c->deadline_ns = 0;
-	conn_close_inspectors(c);
+	conn_let_go(c);
 	split_try_merge(d, c, reason);
 }
 
@@ -233,11 +231,8 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 			return STEP_GONE;
 		}
 		from->ahead = n;
-		if (answer == INSPECT_LET_GO) {
-			c->let_go = true;
-			c->deadline_ns = 0;
-			conn_close_inspectors(c);
-		}
+		if (answer == INSPECT_LET_GO)
+			conn_let_go(c);
 	}
 	w = send(to->watch.fd, d->buf, n, MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0));
 	if (w < 0) {
