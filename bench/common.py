@@ -7,8 +7,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "lab"))
 
-from lab import SERVER4, Lab, LabError, wait_for  # noqa: E402
-from servers import listening, self_signed  # noqa: E402
+from lab import SERVER4, Lab  # noqa: E402
+from servers import Nginx  # noqa: E402
 
 PASS, INSPECT = "www.pass.test", "www.inspect.test"
 
@@ -45,45 +45,21 @@ def unleash(lab):
 	lab.run("client", ["mount", "--bind", hosts, "/etc/hosts"])
 
 
-class Web:
-	"""nginx that answers "ok" and does nothing else: no log, no file, no TLS session kept."""
+class Web(Nginx):
+	"""One that answers "ok" and does nothing else: no log, no file, no TLS session kept."""
 
 	def __init__(self, lab):
+		self.lab = lab
 		self.dir = lab.tmp / "web"
 		self.dir.mkdir()
-		cert, key = self_signed(self.dir)
-		temp = "".join(f"\t{kind}_temp_path {self.dir}/{kind};\n"
-			for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-		(self.dir / "conf").write_text(f"""
-user root;
-worker_processes 2;
-daemon off;
-pid {self.dir}/pid;
-error_log {self.dir}/error.log warn;
-events {{ worker_connections 8192; }}
-http {{
+		self.start("""
 	access_log off;
-{temp}	server {{
-		listen 80 backlog=4096;
-		listen [::]:80 backlog=4096;
-		listen 443 ssl backlog=4096;
-		listen [::]:443 ssl backlog=4096;
-		ssl_certificate {cert};
-		ssl_certificate_key {key};
+""", """
 		ssl_protocols TLSv1.3;
 		ssl_session_cache off;
 		ssl_session_tickets off;
-		location / {{ return 200 "ok\\n"; }}
-	}}
-}}
+		location / { return 200 "ok\\n"; }
 """)
-		self.proc = lab.popen("server", ["nginx", "-c", self.dir / "conf", "-e", self.dir / "error.log"])
-		wait_for(lambda: self.alive() and listening(lab, 443), "nginx to listen")
-
-	def alive(self):
-		if self.proc.poll() is not None:
-			raise LabError(f"nginx: {(self.dir / 'error.log').read_text()}")
-		return True
 
 
 def spread(values):

@@ -65,6 +65,21 @@ class Nginx:
 		for name, size in sizes.items():
 			sparse_file(self.root / name, size)
 		self.sha256 = {name: file_sha256(self.root / name) for name in sizes}
+		self.start(f"""
+	log_format ends '$remote_addr|$remote_port|$server_addr|$scheme|$status|$body_bytes_sent|$request_uri';
+	access_log {self.dir}/access.log ends;
+	sendfile on;
+	tcp_nopush on;
+	keepalive_timeout {keepalive};
+	client_max_body_size 2g;
+""", f"""
+		ssl_protocols {protocols};
+		root {self.root};
+		location /up/ {{ dav_methods PUT; }}
+""")
+
+	def start(self, http, server):
+		"""Run it in self.dir, on ports 80 and 443, with these lines besides in its blocks."""
 		cert, key = self_signed(self.dir)
 		temp = "".join(f"\t{kind}_temp_path {self.dir}/{kind};\n"
 			for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
@@ -76,12 +91,7 @@ pid {self.dir}/pid;
 error_log {self.dir}/error.log warn;
 events {{ worker_connections 8192; }}
 http {{
-	log_format ends '$remote_addr|$remote_port|$server_addr|$scheme|$status|$body_bytes_sent|$request_uri';
-	access_log {self.dir}/access.log ends;
-{temp}	sendfile on;
-	tcp_nopush on;
-	keepalive_timeout {keepalive};
-	client_max_body_size 2g;
+{temp}{http}
 	server {{
 		listen 80 backlog=4096;
 		listen [::]:80 backlog=4096;
@@ -89,14 +99,12 @@ http {{
 		listen [::]:443 ssl backlog=4096;
 		ssl_certificate {cert};
 		ssl_certificate_key {key};
-		ssl_protocols {protocols};
-		root {self.root};
-		location /up/ {{ dav_methods PUT; }}
-	}}
+{server}	}}
 }}
 """)
-		self.proc = lab.popen("server", ["nginx", "-c", self.dir / "nginx.conf", "-e", self.dir / "error.log"])
-		wait_for(lambda: self.alive() and listening(lab, 443), "nginx to listen")
+		self.proc = self.lab.popen("server",
+			["nginx", "-c", self.dir / "nginx.conf", "-e", self.dir / "error.log"])
+		wait_for(lambda: self.alive() and listening(self.lab, 443), "nginx to listen")
 
 	def alive(self):
 		if self.proc.poll() is not None:

@@ -187,14 +187,21 @@ def flood(tap, lab, good):
 	tap.ok(table["entries"] <= table["size"] == 1024, "which stays in a table of its own", table)
 
 
-def everything(tap):
+@contextlib.contextmanager
+def attacked(max_flows):
+	"""lab, the server for what is good, and Seam with a table of that size."""
 	with Lab() as lab:
 		neighbours(lab)
 		web = Nginx(lab, sizes={"64k": 64 << 10})
 		LoadServer(lab, "echo", ECHO, expect=3)
 		LoadServer(lab, "sink", SINK)
-		seam = start_seam(lab, POLICY % 4096)
+		seam = start_seam(lab, POLICY % max_flows)
 		warm_up(lab)
+		yield lab, web, seam
+
+
+def everything(tap):
+	with attacked(4096) as (lab, web, seam):
 		good = Good(tap, lab, web)
 		packets(lab, good)
 		flood(tap, lab, good)
@@ -210,13 +217,7 @@ def everything(tap):
 
 
 def full_table(tap):
-	with Lab() as lab:
-		neighbours(lab)
-		web = Nginx(lab, sizes={"64k": 64 << 10})
-		LoadServer(lab, "echo", ECHO, expect=3)
-		LoadServer(lab, "sink", SINK)
-		seam = start_seam(lab, POLICY % 16)
-		warm_up(lab)
+	with attacked(16) as (lab, web, seam):
 		good = Good(tap, lab, web)
 		with good.beside("a full flow table", {"table_full": 20}):
 			peer(lab, "table", SINK, 40)
