@@ -45,6 +45,15 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 	return 0;
 }
 
+/*
+ * Whether `s` has been promised more room than `r` has: an edit has filled it with
+ * other bytes. Merged, what `s` sends there would be lost.
+ */
+static __always_inline bool promised_more(const struct flow_end *s, const struct flow_end *r)
+{
+	return seq_after(s->told_edge, seq_back(s, r->edge));
+}
+
 static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 now,
 				     struct seam_event *ev)
 {
@@ -61,6 +70,10 @@ static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 n
 	/* It ends split; or owes an end an echo of congestion. */
 	if (flags & (END_F_FIN | END_F_RST | END_F_CE | END_F_CWR)) {
 		c->reason = flags & (END_F_CE | END_F_CWR) ? SEAM_R_ECN : SEAM_R_FIN;
+		return -EAGAIN;
+	}
+	if (promised_more(&f->end[0], &f->end[1]) || promised_more(&f->end[1], &f->end[0])) {
+		c->reason = SEAM_R_WINDOW;
 		return -EAGAIN;
 	}
 	begin_merge(f, c->reason, now, ev);
@@ -85,6 +98,23 @@ static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 no
 		f->release = c->reason;
 		f->released_ns = now;
 	}
+	return 0;
+}
+
+/*
+ * Bytes were changed, or are about to be: the legs' streams differ by so much in
+ * length from now on. Not while a boundary is still being crossed: which numbers
+ * are on which side of it would be in doubt.
+ */
+static __always_inline int ctl_edit(struct flow *f, const struct seam_ctl *c)
+{
+	if (f->state == FLOW_SPLITTING || f->state == FLOW_MERGING)
+		return -EBUSY;
+	if (!state_split(f->state))
+		return -EINVAL;
+	f->end[SEAM_CLIENT].seq_delta = c->arg;
+	f->end[SEAM_SERVER].seq_delta = c->arg >> 32;
+	f->flags |= FLOW_F_EDITED;
 	return 0;
 }
 
@@ -147,6 +177,8 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 		return ctl_recover(f, c->reason, now, ev);
 	case CTL_SNAPSHOT:
 		return 0;
+	case CTL_EDIT:
+		return ctl_edit(f, c);
 	}
 	return -EINVAL;
 }

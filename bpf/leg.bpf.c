@@ -101,7 +101,7 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		o->why = SEAM_R_LEG_SILENCED;
 		goto out;
 	}
-	if (rst || (fin && !((from->flags & END_F_FIN) && p->end - 1 == from->fin))) {
+	if (rst || (fin && !((from->flags & END_F_FIN) && p->end - 1 == seq_across(from, from->fin)))) {
 		/* A leg that ends by itself has lost its owner, or its peer. */
 		abort_split(f, SEAM_R_LEG_DIED, now, ev);
 		to->flags |= END_F_RST_SENT;

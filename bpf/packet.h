@@ -96,15 +96,15 @@ static __always_inline void open_window(struct flow *f, const struct flow_end *m
 					struct flow_end *peer, const struct pkt *p,
 					struct verdict *v)
 {
-	__s32 more = me->edge - peer->told_edge, left = peer->told_edge - peer->nxt;
-	__u32 wnd;
+	__u32 edge = seq_back(peer, me->edge), wnd;
+	__s32 more = edge - peer->told_edge, left = peer->told_edge - peer->nxt;
 
 	/* The leg may have acknowledged a byte or two more than `me` has room for. */
 	if (!(peer->flags & END_F_CLAMPED) || (peer->flags & END_F_FIN) ||
-	    !seq_after(me->edge, peer->told_ack) ||
+	    !seq_after(edge, peer->told_ack) ||
 	    (more < 2 * (__s32)me->mss && left >= (__s32)me->mss))
 		return;
-	wnd = (me->edge - peer->told_ack) >> me->wscale;
+	wnd = (edge - peer->told_ack) >> me->wscale;
 	if (wnd > 0xffff)
 		wnd = 0xffff;
 	if (!seq_after(peer->told_ack + (wnd << me->wscale), peer->told_edge))
@@ -126,10 +126,11 @@ static __always_inline bool wants_hold(const struct flow *f, __u32 end, const st
 }
 
 /* Payload that its receiver has acknowledged all of, as of a keepalive probe with a byte in it. */
-static __always_inline bool old_payload(const struct flow_end *peer, const struct pkt *p)
+static __always_inline bool old_payload(const struct flow_end *me, const struct flow_end *peer,
+					const struct pkt *p)
 {
 	return (p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK && p->len &&
-	       !seq_after(p->end, peer->ack);
+	       !seq_after(p->end, seq_back(me, peer->ack));
 }
 
 /*
@@ -141,13 +142,16 @@ static __always_inline bool old_payload(const struct flow_end *peer, const struc
 static __always_inline bool acceptable(const struct flow *f, const struct flow_end *me,
 				       const struct flow_end *peer, const struct pkt *p)
 {
+	__u32 edge = seq_back(me, peer->edge);
+
 	if ((p->flags & (TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK)
 		return false;
-	if (seq_after(p->ack, peer->nxt) || seq_before(p->ack, 2 * me->ack - me->edge))
+	if (seq_after(p->ack, seq_across(peer, peer->nxt)) ||
+	    seq_before(p->ack, 2 * me->ack - me->edge))
 		return false;
 	/* One byte beyond the edge is a probe of a window that is shut. */
-	if (!seq_after(p->end, peer->ack) || seq_after(p->seq, peer->edge) ||
-	    seq_after(p->seq + p->len, peer->edge + 1))
+	if (!seq_after(p->end, seq_back(me, peer->ack)) || seq_after(p->seq, edge) ||
+	    seq_after(p->seq + p->len, edge + 1))
 		return false;
 	return !(f->flags & FLOW_F_TSTAMP) || (p->ts && !seq_before(p->tsval, me->tsval));
 }
@@ -182,7 +186,7 @@ static __always_inline void refuse(struct flow *f, struct flow_end *me, struct f
 	if (peer->flags & END_F_RST_SENT)
 		return;
 	v->rst_fwd = true;
-	v->rst_seq = f->flags & FLOW_F_ABORTED ? peer->told_nxt : me->nxt;
+	v->rst_seq = f->flags & FLOW_F_ABORTED ? peer->told_nxt : seq_across(me, me->nxt);
 	peer->flags |= END_F_RST_SENT;
 }
 
@@ -199,31 +203,40 @@ static __always_inline void released(struct flow *f, __u64 now, struct seam_even
  * sent (RFC 7323 5.3). Lock held; the flow's deltas are in `v` already.
  */
 static __always_inline void catch_up(struct flow *f, const struct flow_end *me,
-				     const struct flow_end *peer, const struct pkt *p,
-				     struct verdict *v)
+				     const struct flow_end *peer, struct verdict *v)
 {
-	__u32 tsval = p->tsval + v->deltas.tsval, tsecr = p->tsecr + v->deltas.tsecr;
-
-	if (seq_before(tsval, peer->told_tsval))
-		v->deltas.tsval += peer->told_tsval - tsval;
-	if (seq_after(tsecr, peer->tsval))
-		v->deltas.tsecr -= tsecr - peer->tsval;
+	v->told.tsval = seq_max(v->told.tsval, peer->told_tsval);
+	if (seq_after(v->told.tsecr, peer->tsval))
+		v->told.tsecr = peer->tsval;
 	if (!seq_before(me->tsval + me->ts_delta, peer->told_tsval) &&
 	    !seq_before(peer->tsval + peer->ts_delta, me->told_tsval))
 		f->flags &= ~FLOW_F_TSCATCHUP;
 }
 
-/* What a merged flow's packet says of time, if the legs have told more. Lock held. */
-static __always_inline void merged_clocks(struct flow *f, const struct flow_end *me,
-					  const struct flow_end *peer, const struct pkt *p,
-					  struct verdict *v)
+/* A merged flow's packet, where the legs have told more time or other bytes. Lock held. */
+static __always_inline void merged(struct flow *f, const struct flow_end *me,
+				   const struct flow_end *peer, const struct pkt *p,
+				   struct verdict *v)
 {
-	if (f->flags & FLOW_F_TSDELTA) {
-		v->deltas.tsval = me->ts_delta;
-		v->deltas.tsecr = -peer->ts_delta;
+	if (!(f->flags & (FLOW_F_EDITED | FLOW_F_TSDELTA | FLOW_F_TSCATCHUP)))
+		return;
+	v->tell = true;
+	v->told = told_as_is(p);
+	if (f->flags & FLOW_F_EDITED) {
+		v->told.seq = seq_across(me, p->seq);
+		if (p->flags & TCP_ACK)
+			v->told.ack = seq_back(peer, p->ack);
+		mind_edits(f, me, peer, p, v);
 	}
-	if ((f->flags & FLOW_F_TSCATCHUP) && p->ts)
-		catch_up(f, me, peer, p, v);
+	if (!p->ts)
+		return;
+	if (f->flags & FLOW_F_TSDELTA) {
+		v->told.tsval += me->ts_delta;
+		if (p->tsecr)
+			v->told.tsecr -= peer->ts_delta;
+	}
+	if (f->flags & FLOW_F_TSCATCHUP)
+		catch_up(f, me, peer, v);
 }
 
 /*
@@ -277,7 +290,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	__u32 tsval;
 
 	if (source == FROM_PORT && awaits_verdict(f, end, p)) {
-		if (old_payload(peer, p)) {
+		if (old_payload(me, peer, p)) {
 			payload = false;
 		} else if (!acceptable(f, me, peer, p)) {
 			v->where = TO_DROP;
@@ -385,6 +398,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				v->where = TO_HOLD;
 			else
 				splitting(f, me, peer, p, over, queued, v);
+			if (v->where == TO_WIRE || v->part)
+				mind_edits(f, me, peer, p, v);
 			if (over && v->where == TO_LEG && !payload && !more_options(p))
 				open_window(f, me, peer, p, v);
 			if (v->where == TO_HOLD)
@@ -419,6 +434,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			me->flags |= END_F_CWR;
 		if (f->state == FLOW_MERGING) {
 			merging(f, me, peer, p, over, v);
+			if (v->where == TO_WIRE)
+				mind_edits(f, me, peer, p, v);
 			merge_if_done(f, SEAM_R_CROSSED, now, ev);
 			break;
 		}
@@ -451,7 +468,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		f->tc_ns = now;
 		if (f->state != FLOW_CLOSING && (p->flags & (TCP_FIN | TCP_RST)))
 			ending(f, me, peer, p, v, now, ev);
-		merged_clocks(f, me, peer, p, v);
+		merged(f, me, peer, p, v);
 		break;
 
 	case FLOW_BLOCKED:
@@ -476,26 +493,40 @@ static __noinline void tell_by_copy(struct __sk_buff *ctx, struct pkt *p, const 
 	put_told(ctx, p, &was);
 }
 
+/* Leaves `keep` bytes of a packet's payload, and nothing that is said of what comes after. */
+static __always_inline int cut_to(struct __sk_buff *ctx, struct pkt *p, __u32 keep)
+{
+	return cut_payload(ctx, p, keep) ||
+	       put_flags(ctx, p, p->flags & ~(TCP_FIN | TCP_PSH | TCP_URG));
+}
+
+/* Fits the SACK blocks of an edited flow's packet to the end it goes to. */
+static __noinline int sack_across(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v)
+{
+	struct room *room = room_get();
+
+	if (!room)
+		return -1;
+	if (!more_options(p))
+		return 0;
+	walk_options(ctx, p, &room->options);
+	return move_sack(ctx, p, &room->options, v->sack, v->sack_min);
+}
+
 /* For the leg: SACK blocks that came with another ack are not about what it has sent. */
 static __noinline int clamp_for_leg(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v)
 {
 	struct room *room = room_get();
-	bool other_ack = p->ack != v->leg_ack;
+	/* What an edit has moved is not moved back. */
+	bool other_ack = p->ack != v->leg_ack || v->edited;
 
-	if (!room || put32(ctx, p, p->l4 + TCP_SEQ_OFF, p->seq, v->leg_seq) ||
+	if (!room || (v->cut && cut_to(ctx, p, v->keep)) ||
+	    put32(ctx, p, p->l4 + TCP_SEQ_OFF, p->seq, v->leg_seq) ||
 	    put32(ctx, p, p->l4 + TCP_ACK_OFF, p->ack, v->leg_ack))
 		return -1;
 	p->seq = v->leg_seq;
 	p->ack = v->leg_ack;
 	return other_ack ? strip_sack(ctx, p, &room->options) : 0;
-}
-
-/* What is left of a packet that has been copied: `keep` bytes of payload, and what is told. */
-static __always_inline int cut_to(struct __sk_buff *ctx, struct pkt *p, __u32 keep,
-				  const struct told *t)
-{
-	return cut_payload(ctx, p, keep) ||
-	       put_flags(ctx, p, p->flags & ~(TCP_FIN | TCP_PSH | TCP_URG)) || put_told(ctx, p, t);
 }
 
 /*
@@ -505,7 +536,8 @@ static __always_inline int cut_to(struct __sk_buff *ctx, struct pkt *p, __u32 ke
 static __noinline int part_to_wire(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v,
 				   __u32 tap)
 {
-	if (bpf_clone_redirect(ctx, tap, 0) || cut_to(ctx, p, v->keep, &v->told))
+	if (bpf_clone_redirect(ctx, tap, 0) || cut_to(ctx, p, v->bare ? 0 : v->keep) ||
+	    put_told(ctx, p, &v->told) || (v->edited && sack_across(ctx, p, v)))
 		return TC_ACT_SHOT;
 	return to_wire(ctx, p, v->ifindex, FROM_PORT);
 }
@@ -516,7 +548,7 @@ static __noinline int rest_to_leg(struct __sk_buff *ctx, struct pkt *p, const st
 {
 	if (!wire_clone(ctx, p, v->ifindex))
 		return to_wire(ctx, p, v->ifindex, FROM_PORT);
-	if (cut_to(ctx, p, 0, was) || clamp_for_leg(ctx, p, v))
+	if (cut_to(ctx, p, 0) || put_told(ctx, p, was) || clamp_for_leg(ctx, p, v))
 		return TC_ACT_SHOT;
 	return bpf_redirect_peer(veth, 0);
 }
@@ -588,12 +620,11 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 		count(v->why);
 	switch (v->where) {
 	case TO_WIRE:
-		if ((v->deltas.tsval || v->deltas.tsecr) && p->ts && apply_deltas(ctx, p, &v->deltas))
-			return TC_ACT_SHOT;
 		room->was = told_as_is(p);
-		if (v->tell && put_told(ctx, p, &v->told))
+		if ((v->bare && cut_to(ctx, p, 0)) || (v->tell && put_told(ctx, p, &v->told)))
 			return TC_ACT_SHOT;
-		if (v->strip && strip_sack(ctx, p, &room->options))
+		if (v->strip ? strip_sack(ctx, p, &room->options) :
+			       v->edited && sack_across(ctx, p, v))
 			return TC_ACT_SHOT;
 		if (v->leg_copy && ctl)
 			return rest_to_leg(ctx, p, v, &room->was, ctl->veth_ifindex);
@@ -607,7 +638,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	case TO_LEG:
 		if (v->update)
 			tell_by_copy(ctx, p, v);
-		if (!ctl || (v->clamp && clamp_for_leg(ctx, p, v)))
+		if (!ctl || ((v->clamp || v->cut) && clamp_for_leg(ctx, p, v)))
 			return TC_ACT_SHOT;
 		return bpf_redirect_peer(ctl->veth_ifindex, 0);
 	case TO_RST:
@@ -645,6 +676,19 @@ static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
 	bpf_spin_unlock(&f->lock);
 	report(&room->event, key, f->flags);
 	return drop ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
+
+/* The sequence number that an ICMP error quotes at `at`, as its sender wrote it. */
+static __always_inline int quote_back(struct __sk_buff *ctx, const struct pkt *p, __u32 at,
+				      const struct flow_end *from)
+{
+	__u32 was, is;
+
+	if (bpf_skb_load_bytes(ctx, at, &was, 4))
+		return -1;
+	is = bpf_htonl(seq_back(from, bpf_ntohl(was)));
+	return bpf_l4_csum_replace(ctx, p->l4 + 2, was, is, 4) ||
+	       bpf_skb_store_bytes(ctx, at, &is, 4, 0);
 }
 
 /* What handle_icmp() returns for an error to be forwarded; as ACT_RST in handshake.h. */
@@ -701,6 +745,8 @@ static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 	}
 	if (!(f->flags & FLOW_F_BYPASS))
 		return TC_ACT_UNSPEC;
+	if ((f->flags & FLOW_F_EDITED) && quote_back(ctx, p, at + 4, &f->end[end & 1]))
+		return TC_ACT_SHOT;
 	p->payload = ETH_HLEN;
 	p->len = ctx->len - ETH_HLEN;
 	return ACT_FORWARD;

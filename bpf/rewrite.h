@@ -186,6 +186,31 @@ static __noinline int sack_to_nops(struct __sk_buff *ctx, const struct pkt *p,
 	return -1;
 }
 
+/*
+ * Adds `delta` to the SACK blocks that walk_options() found. A block that begins
+ * before `min` is about what the other end has not sent: then all of them go.
+ */
+static __noinline int move_sack(struct __sk_buff *ctx, const struct pkt *p, const struct options *o,
+				__u32 delta, __u32 min)
+{
+	__u32 at = p->l4 + sizeof(struct tcphdr) + o->sack_pos + 2, block[2], from, to, i;
+
+	if (o->sack_len < 10 || o->sack_len > 34)
+		return 0;
+	for (i = 0; i < 4 && i * 8 + 2 < o->sack_len; i++) {
+		if (bpf_skb_load_bytes(ctx, at, block, 8))
+			return -1;
+		from = bpf_ntohl(block[0]);
+		to = bpf_ntohl(block[1]);
+		if (seq_before(from, min))
+			return sack_to_nops(ctx, p, o);
+		if (put32(ctx, p, at, from, from + delta) || put32(ctx, p, at + 4, to, to + delta))
+			return -1;
+		at += 8;
+	}
+	return 0;
+}
+
 /* Whether there are options besides timestamps where nearly every stack puts those. */
 static __always_inline bool more_options(const struct pkt *p)
 {
@@ -280,17 +305,6 @@ static __noinline int make_rst(struct __sk_buff *ctx, struct pkt *p, __u32 seq, 
 	if (put16(ctx, p, p->l4 + TCP_WND_OFF, p->wnd, 0))
 		return -1;
 	return put_flags(ctx, p, TCP_RST | (back || had_ack ? TCP_ACK : 0));
-}
-
-/* Applies timestamp deltas. p->ts must be set. */
-static __always_inline int apply_deltas(struct __sk_buff *ctx, const struct pkt *p,
-					const struct deltas *d)
-{
-	if (d->tsval && put32(ctx, p, p->ts, p->tsval, p->tsval + d->tsval))
-		return -1;
-	if (d->tsecr && p->tsecr && put32(ctx, p, p->ts + 4, p->tsecr, p->tsecr + d->tsecr))
-		return -1;
-	return 0;
 }
 
 #endif

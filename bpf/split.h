@@ -20,9 +20,9 @@ static __always_inline __u32 ack_for(const struct flow *f, const struct flow_end
 	__u32 ack = s->leg_ack;
 
 	if (f->state == FLOW_SPLITTING)
-		ack = crossed(s, r) ? seq_max(s->bound, s->leg_ack) : r->ack;
+		ack = crossed(s, r) ? seq_max(s->bound, s->leg_ack) : seq_back(s, r->ack);
 	else if (f->state == FLOW_MERGING && crossed(s, r))
-		ack = r->ack; /* else the leg's: it has nothing from the boundary on */
+		ack = seq_back(s, r->ack); /* else the leg's: it has nothing from the boundary on */
 	return seq_max(ack, s->told_ack);
 }
 
@@ -37,7 +37,7 @@ static __always_inline __u32 ack_for(const struct flow *f, const struct flow_end
 static __always_inline __u16 window_for(const struct flow *f, struct flow_end *s,
 					const struct flow_end *r, __u32 ack)
 {
-	__u32 unit = 1U << r->wscale, limit = r->edge, edge, field;
+	__u32 unit = 1U << r->wscale, limit = seq_back(s, r->edge), edge, field;
 
 	s->flags &= ~END_F_CLAMPED;
 	if (f->state != FLOW_MERGING) {
@@ -79,12 +79,15 @@ static __always_inline void tell_time(struct flow_end *to, const struct flow_end
 static __always_inline void tell(struct flow *f, struct flow_end *to, const struct flow_end *from,
 				 const struct pkt *p, bool direct, struct told *t)
 {
-	t->seq = p->seq;
+	__u32 end;
+
+	t->seq = direct ? seq_across(from, p->seq) : p->seq;
 	t->ack = ack_for(f, to, from);
 	to->told_ack = t->ack;
 	t->wnd = window_for(f, to, from, t->ack);
-	if ((p->len || (p->flags & TCP_FIN)) && seq_after(p->end, to->told_nxt))
-		to->told_nxt = p->end;
+	end = t->seq + (p->end - p->seq);
+	if ((p->len || (p->flags & TCP_FIN)) && seq_after(end, to->told_nxt))
+		to->told_nxt = end;
 	if ((to->flags & END_F_FIN) && seq_after(t->ack, to->fin))
 		to->flags |= END_F_FIN_ACKED;
 	tell_time(to, from, p, direct, t);
@@ -107,7 +110,7 @@ static __always_inline bool news(const struct flow *f, const struct flow_end *to
 				 const struct flow_end *from)
 {
 	return ack_for(f, to, from) != to->told_ack ||
-	       (__s32)(from->edge - to->told_edge) >= 2 * (__s32)from->mss;
+	       (__s32)(seq_back(to, from->edge) - to->told_edge) >= 2 * (__s32)from->mss;
 }
 
 /*
@@ -129,7 +132,7 @@ static __always_inline void to_leg(const struct flow *f, const struct flow_end *
 	v->leg_seq = merging && seq_after(p->seq, me->bound) ? me->bound : p->seq;
 	v->leg_ack = seq_max(p->ack, me->ack);
 	if (!merging)
-		v->leg_ack = seq_max(v->leg_ack, peer->bound);
+		v->leg_ack = seq_max(v->leg_ack, seq_across(peer, peer->bound));
 	if (seq_after(v->leg_ack, me->leg_nxt))
 		v->leg_ack = me->leg_nxt;
 	v->clamp = (p->flags & (TCP_ACK | TCP_SYN)) == TCP_ACK &&
@@ -167,14 +170,14 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 			v->part = true;
 			tell_ack(f, peer, me, p, &v->told);
 			if (v->keep)
-				v->told.seq = p->seq;
+				v->told.seq = seq_across(me, p->seq);
 		} else if (!queued) {
 			track_data(f, me, peer, p);
 			to_leg(f, me, peer, p, v);
 		}
 	} else if (payload || !over) {
 		/* The old loop's own. */
-		if (!payload && !seq_before(p->ack, peer->bound)) {
+		if (!payload && !seq_before(p->ack, seq_across(peer, peer->bound))) {
 			/*
 			 * Of what the leg has sent as well, and of the window it has from now on:
 			 * it needs it, too, if only after the queue.
@@ -200,14 +203,46 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 	}
 }
 
+/*
+ * What an edit has to do with a packet of `me` that goes straight to the other end:
+ * of a direction whose bytes were changed nothing from before the merge may go on,
+ * not as a late duplicate either. As a bare segment it still asks for the
+ * acknowledgement that its sender may not have got (RFC 9293 3.10.7.4). Lock held.
+ */
+static __always_inline void mind_edits(const struct flow *f, const struct flow_end *me,
+				       const struct flow_end *peer, const struct pkt *p,
+				       struct verdict *v)
+{
+	if (!(f->flags & FLOW_F_EDITED))
+		return;
+	v->edited = true;
+	v->sack = -peer->seq_delta;
+	v->sack_min = seq_across(peer, peer->seq_pos);
+	if ((p->len || (p->flags & TCP_FIN)) && seq_before(p->seq, me->seq_pos)) {
+		v->bare = true;
+		v->why = SEAM_R_REPLACED;
+	}
+}
+
 /* A packet of an end while the flow is merging; `over` as above. Lock held. */
 static __always_inline void merging(struct flow *f, struct flow_end *me, struct flow_end *peer,
 				    const struct pkt *p, bool over, struct verdict *v)
 {
 	bool payload = p->len || (p->flags & TCP_FIN);
 
-	/* Of a segment across the boundary the other end gets all: without an edit it is the same. */
-	if (payload && seq_after(p->end, me->bound)) {
+	/*
+	 * Of a segment across the boundary the other end gets all: without an edit it is
+	 * the same. With one, the leg gets what is before it.
+	 */
+	if (payload && seq_after(p->end, me->bound) && seq_before(p->seq, me->bound) &&
+	    (f->flags & FLOW_F_EDITED)) {
+		to_leg(f, me, peer, p, v);
+		v->cut = true;
+		v->keep = me->bound - p->seq;
+		v->why = SEAM_R_STRADDLE;
+		if (p->gso)
+			v->where = TO_DROP;
+	} else if (payload && seq_after(p->end, me->bound)) {
 		v->where = TO_WIRE;
 		v->tell = true;
 		tell(f, peer, me, p, true, &v->told);

@@ -56,7 +56,7 @@ static __always_inline bool right_side(const struct flow *f, __u32 end, enum sea
 static __always_inline void track_ack(struct flow *f, struct flow_end *me,
 				      const struct flow_end *peer, const struct pkt *p, __u64 now)
 {
-	__u32 sent = state_frozen(f->state) ? me->told_nxt : peer->nxt;
+	__u32 sent = state_frozen(f->state) ? me->told_nxt : seq_across(peer, peer->nxt);
 	__u32 edge;
 
 	/* The window of a SYN-ACK sent again is not scaled; and older than what is known. */
@@ -78,7 +78,7 @@ static __always_inline void track_ack(struct flow *f, struct flow_end *me,
 static __always_inline void track_data(struct flow *f, struct flow_end *me,
 				       const struct flow_end *peer, const struct pkt *p)
 {
-	__u32 edge = state_frozen(f->state) ? me->told_edge : peer->edge;
+	__u32 edge = state_frozen(f->state) ? me->told_edge : seq_back(me, peer->edge);
 
 	if (!p->len && !(p->flags & TCP_FIN))
 		return;
@@ -124,7 +124,7 @@ static __always_inline bool rst_counts(const struct flow *f, const struct flow_e
 				       const struct flow_end *peer, const struct pkt *p)
 {
 	return p->seq == me->nxt ||
-	       p->seq == (state_frozen(f->state) ? me->told_ack : peer->ack);
+	       p->seq == (state_frozen(f->state) ? me->told_ack : seq_back(me, peer->ack));
 }
 
 #endif

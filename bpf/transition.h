@@ -15,6 +15,17 @@ static __always_inline bool state_split(__u8 state)
 	return state == FLOW_SPLIT || state == FLOW_RELAYED || state == FLOW_MERGING;
 }
 
+/* A sequence number of what `e` sends, as the other end has it; and one of those, as `e` has it. */
+static __always_inline __u32 seq_across(const struct flow_end *e, __u32 seq)
+{
+	return seq + e->seq_delta;
+}
+
+static __always_inline __u32 seq_back(const struct flow_end *e, __u32 seq)
+{
+	return seq - e->seq_delta;
+}
+
 /* From the freeze of a split to the end of the merge: `told_*` is what each end has been told. */
 static __always_inline bool state_frozen(__u8 state)
 {
@@ -158,12 +169,12 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 {
 	struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
 
-	c->told_nxt = s->nxt;
-	c->told_ack = s->ack;
-	c->told_edge = s->edge;
-	s->told_nxt = c->nxt;
-	s->told_ack = c->ack;
-	s->told_edge = c->edge;
+	c->told_nxt = seq_across(s, s->nxt);
+	c->told_ack = seq_back(c, s->ack);
+	c->told_edge = seq_back(c, s->edge);
+	s->told_nxt = seq_across(c, c->nxt);
+	s->told_ack = seq_back(s, c->ack);
+	s->told_edge = seq_back(s, c->edge);
 	/* Of a held flow less has been told than was seen. */
 	if (f->state != FLOW_HELD) {
 		c->free_tsval = c->tsval;
@@ -175,8 +186,8 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 	s->bound = s->leg_ack = s->nxt;
 	c->leg_nxt = c->told_nxt;
 	s->leg_nxt = s->told_nxt;
-	c->leg_edge = s->edge;
-	s->leg_edge = c->edge;
+	c->leg_edge = c->told_edge;
+	s->leg_edge = s->told_edge;
 	f->flags |= FLOW_F_BYPASS;
 	f->flags &= ~(FLOW_F_LEGS | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
 	move(f, FLOW_SPLITTING, reason, now, ev);
@@ -192,14 +203,16 @@ static __always_inline bool closed(const struct flow *f)
 	__u16 both = END_F_FIN | END_F_FIN_ACKED;
 
 	return (c->flags & both) == both && (s->flags & both) == both &&
-	       c->ack == c->told_nxt && s->ack == s->told_nxt && c->nxt == s->told_nxt &&
-	       s->nxt == c->told_nxt;
+	       c->ack == c->told_nxt && s->ack == s->told_nxt &&
+	       seq_across(c, c->nxt) == s->told_nxt && seq_across(s, s->nxt) == c->told_nxt;
 }
 
 /* The legs have closed the flow end to end. Lock held. */
 static __always_inline void close_split(struct flow *f, __u64 now, struct seam_event *ev)
 {
 	f->flags |= FLOW_F_CLOSED;
+	f->end[SEAM_CLIENT].seq_pos = f->end[SEAM_CLIENT].nxt;
+	f->end[SEAM_SERVER].seq_pos = f->end[SEAM_SERVER].nxt;
 	move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
 }
 
@@ -264,15 +277,15 @@ static __always_inline void merge_clock(struct flow *f, struct flow_end *from,
 static __always_inline void begin_merge(struct flow *f, __u8 reason, __u64 now,
 					struct seam_event *ev)
 {
-	f->end[SEAM_CLIENT].bound = f->end[SEAM_CLIENT].nxt;
-	f->end[SEAM_SERVER].bound = f->end[SEAM_SERVER].nxt;
+	f->end[SEAM_CLIENT].bound = f->end[SEAM_CLIENT].seq_pos = f->end[SEAM_CLIENT].nxt;
+	f->end[SEAM_SERVER].bound = f->end[SEAM_SERVER].seq_pos = f->end[SEAM_SERVER].nxt;
 	move(f, FLOW_MERGING, reason, now, ev);
 }
 
 /* Whether `r` itself has acknowledged all that `s` sent before the boundary. Lock held. */
 static __always_inline bool crossed(const struct flow_end *s, const struct flow_end *r)
 {
-	return !seq_before(r->ack, s->bound);
+	return !seq_before(r->ack, seq_across(s, s->bound));
 }
 
 /* Whether, besides, `s` knows. Lock held. */

@@ -15,15 +15,9 @@ enum where {
 	TO_RST,		/* answered with a RST; and if rst_fwd, one goes on too */
 };
 
-/* What must be added to a merged flow's packet. */
-struct deltas {
-	__u32 tsval, tsecr;
-};
-
 /* Fields of a packet to an end, where they are not what its sender wrote. */
 struct told {
-	__u32 seq;	/* of a bare ack that is made */
-	__u32 ack, tsval, tsecr;
+	__u32 seq, ack, tsval, tsecr;
 	__u16 wnd;
 };
 
@@ -31,19 +25,23 @@ struct verdict {
 	__u32 where;	/* enum where */
 	__u32 ifindex;	/* port of the sender, for routing */
 	__u32 flags;	/* of the flow */
-	struct deltas deltas;
 	__u32 rst_seq;	/* of the RST that goes on */
 	__u32 leg_seq, leg_ack; /* clamp: as the leg gets it */
-	__u32 keep;	/* payload bytes of the bare ack: those before the boundary */
+	__u32 keep;	/* part, cut: payload bytes of it, those before the boundary */
+	__u32 sack;	/* edited: what must be added to SACK blocks, ... */
+	__u32 sack_min;	/* ... and where those begin that mean something to the other end */
 	struct told told;
 	__u8 why;	/* counted */
 	bool rst_fwd;	/* a RST goes on to the receiver as well */
 	bool tell;	/* TO_WIRE: with the fields of `told` */
 	bool strip;	/* and without SACK blocks */
+	bool bare;	/* and without payload and FIN */
 	bool update;	/* TO_LEG: a copy of this bare ack goes on, with those */
 	bool part;	/* TO_HOLD: what is left of it without payload goes on, with those */
 	bool leg_copy;	/* TO_WIRE: what is left of it without payload goes to the leg too */
 	bool clamp;	/* for the leg, with leg_seq and leg_ack */
+	bool cut;	/* and with `keep` bytes of its payload */
+	bool edited;	/* the two ends number their bytes differently */
 };
 
 #endif

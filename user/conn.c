@@ -90,6 +90,7 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 	for (i = 0; i < 2; i++) {
 		c->leg[i].watch.fd = -1;
 		c->leg[i].watch.ready = relay_ready;
+		editor_init(&c->leg[i].edit);
 		c->leg[i].conn = c;
 	}
 	HASH_ADD(hh, d->conns, key, sizeof(c->key), c);
@@ -114,6 +115,7 @@ void conn_let_go(struct conn *c)
 {
 	c->let_go = true;
 	c->deadline_ns = 0;
+	c->leg[SEAM_CLIENT].edit.hold = c->leg[SEAM_SERVER].edit.hold = UINT64_MAX;
 	close_inspectors(c);
 }
 
@@ -139,6 +141,8 @@ void conn_free(struct daemon *d, struct conn *c)
 	split_vanish(d, c);
 	hold_drop(c);
 	close_inspectors(c);
+	editor_free(&c->leg[SEAM_CLIENT].edit);
+	editor_free(&c->leg[SEAM_SERVER].edit);
 	head_free(c);
 	policy_put(c->policy);
 	/* Other events of the same turn may point here. */
@@ -255,10 +259,10 @@ int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rul
 	if (rule->until.time_ns)
 		c->deadline_ns = kern_now() + rule->until.time_ns;
 	for (i = 0; rule->inspectors[i]; i++) {
-		n = rule->inspectors[i]->size(rule->pattern_db);
+		n = rule->inspectors[i]->size(&rule->setup);
 		c->inspect[i] = calloc(1, n ? n : 1);
 		err = c->inspect[i] ? rule->inspectors[i]->open(c->inspect[i], &c->rec,
-								rule->pattern_db) :
+								&rule->setup, &c->key) :
 				      -ENOMEM;
 		if (err) {
 			free(c->inspect[i]);
@@ -358,8 +362,10 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 		return;
 	case FLOW_SPLIT:
 		/* Until now another transition was under way. */
-		if (c && c->phase == CONN_SPLIT && c->let_go)
-			split_try_merge(d, c, SEAM_R_LET_GO);
+		if (c && c->phase == CONN_SPLIT) {
+			c->crossed = true;
+			relay_run(d, c);
+		}
 		return;
 	case FLOW_MONITORED:
 	case FLOW_HELD:
@@ -419,5 +425,7 @@ void conn_tick(struct daemon *d, uint64_t now)
 			conn_overdue(d, c);
 		else if (c->phase == CONN_ABORTING)
 			relay_run(d, c);
+		else if (c->phase == CONN_SPLIT && c->let_go)
+			split_try_merge(d, c, SEAM_R_LET_GO);
 	}
 }

@@ -15,6 +15,7 @@
 #include <bpf/libbpf.h>
 #include <uthash.h>
 
+#include "editor.h"
 #include "frame.h"
 #include "inspect.h"
 #include "kern.h"
@@ -43,9 +44,9 @@ struct held {
 struct conn_leg {
 	struct watch watch;
 	struct conn *conn;
-	size_t ahead;		/* bytes in its queue that the inspectors have seen */
-	uint64_t moved;		/* bytes handed on to the other leg */
-	bool eof;		/* its end sent FIN, and all before it was read */
+	struct editor edit;	/* of what its end sends */
+	bool ended;		/* its end sent FIN, and the inspectors know */
+	bool eof;		/* ... and all before it was handed on */
 	bool shut;		/* FIN handed on to the other leg */
 	bool dead;		/* error; its end is gone */
 };
@@ -70,6 +71,9 @@ struct conn {
 	bool counted;		/* for the rule that decided */
 	bool let_go;		/* decided, and nobody inspects any more */
 	bool by_hand;		/* split by an operator: nobody inspects it */
+	bool crossed;		/* split: both boundaries are behind */
+	bool begun;		/* its inspectors have been called */
+	__u32 delta[2];		/* seq_delta of its ends when it was split */
 	struct policy_facts facts;
 	struct flow_record rec;
 	struct held *held, **held_tail;

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "edit.h"
 #include "seam/flow.h"
 
 enum inspect_answer {
@@ -52,23 +53,30 @@ struct flow_record {
 /* Compiled once per policy for rules that use the `pattern` inspector. */
 struct pattern_db;
 
+/* What a rule says to its inspectors. */
+struct inspect_setup {
+	struct pattern_db *patterns;	/* NULL: none */
+};
+
 struct inspector {
 	const char *name;
 	const char *help;		/* one line */
-	/*
-	 * Bytes of per-flow memory it needs with this pattern_db (NULL for
-	 * rules without patterns).
-	 */
-	size_t (*size)(const struct pattern_db *db);
+	bool edits;			/* it may change what passes */
+	/* Bytes of per-flow memory it needs with this setup. */
+	size_t (*size)(const struct inspect_setup *setup);
 	/* Prepares `state` (zeroed, size() bytes). 0 or negative errno. */
-	int (*open)(void *state, struct flow_record *rec, const struct pattern_db *db);
+	int (*open)(void *state, struct flow_record *rec, const struct inspect_setup *setup,
+		    const struct flow_key *key);
 	/*
 	 * The next `len` bytes of direction `dir`, in order, each byte once;
 	 * `end` when the direction ended after them (len may then be 0).
-	 * Once it has answered anything but INSPECT_MORE it is not called again.
+	 * Before the first byte of either direction it is called with none of
+	 * SEAM_UP. What it wants changed it tells `edit`, and does so in the
+	 * last call, too. Once it has answered anything but INSPECT_MORE it is
+	 * not called again.
 	 */
 	enum inspect_answer (*data)(void *state, enum seam_dir dir, const uint8_t *data,
-				    size_t len, bool end);
+				    size_t len, bool end, struct editor *edit);
 	void (*close)(void *state);
 };
 

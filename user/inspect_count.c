@@ -5,23 +5,26 @@
  */
 #include "inspect.h"
 
-static size_t count_size(const struct pattern_db *db)
+static size_t count_size(const struct inspect_setup *setup)
 {
-	(void)db;
+	(void)setup;
 	return 0;
 }
 
-static int count_open(void *state, struct flow_record *rec, const struct pattern_db *db)
+static int count_open(void *state, struct flow_record *rec, const struct inspect_setup *setup,
+		      const struct flow_key *key)
 {
 	(void)state;
 	(void)rec;
-	(void)db;
+	(void)setup;
+	(void)key;
 	return 0;
 }
 
 static enum inspect_answer count_data(void *state, enum seam_dir dir, const uint8_t *data,
-				      size_t len, bool end)
+				      size_t len, bool end, struct editor *edit)
 {
+	(void)edit;
 	(void)state;
 	(void)dir;
 	(void)data;

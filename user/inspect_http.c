@@ -51,17 +51,19 @@ struct http_state {
 	struct http_head down;
 };
 
-static size_t http_size(const struct pattern_db *db)
+static size_t http_size(const struct inspect_setup *setup)
 {
-	(void)db;
+	(void)setup;
 	return sizeof(struct http_state);
 }
 
-static int http_open(void *state, struct flow_record *rec, const struct pattern_db *db)
+static int http_open(void *state, struct flow_record *rec, const struct inspect_setup *setup,
+		     const struct flow_key *key)
 {
 	struct http_state *s = state;
 
-	(void)db;
+	(void)setup;
+	(void)key;
 	s->rec = rec;
 	s->method = -1;
 	http_head_init(&s->up, HTTP_REQUEST);
@@ -126,11 +128,12 @@ static enum inspect_answer data_down(struct http_state *s, const uint8_t *data, 
 }
 
 static enum inspect_answer http_data(void *state, enum seam_dir dir, const uint8_t *data,
-				     size_t len, bool end)
+				     size_t len, bool end, struct editor *edit)
 {
 	struct http_state *s = state;
 	enum inspect_answer answer = INSPECT_MORE;
 
+	(void)edit;
 	if (len)
 		answer = dir == SEAM_UP ? data_up(s, data, len) : data_down(s, data, len);
 	/* without a server there is no response to wait for */

@@ -188,16 +188,21 @@ void pattern_db_free(struct pattern_db *db)
 	free(db);
 }
 
-static size_t pattern_size(const struct pattern_db *db)
+static size_t pattern_size(const struct inspect_setup *setup)
 {
+	const struct pattern_db *db = setup->patterns;
+
 	return sizeof(struct pattern_state) + (db ? STREAM_ALIGN + 2 * db->stream_size : 0);
 }
 
-static int pattern_open(void *state, struct flow_record *rec, const struct pattern_db *db)
+static int pattern_open(void *state, struct flow_record *rec, const struct inspect_setup *setup,
+			const struct flow_key *key)
 {
+	const struct pattern_db *db = setup->patterns;
 	struct pattern_state *s = state;
 	uintptr_t p = (uintptr_t)(s + 1);
 
+	(void)key;
 	if (!db)
 		return -EINVAL;
 	if (!scratch_for(db))
@@ -254,12 +259,13 @@ static enum inspect_answer cannot_scan(const struct pattern_state *s)
 }
 
 static enum inspect_answer pattern_data(void *state, enum seam_dir dir, const uint8_t *data,
-					size_t len, bool end)
+					size_t len, bool end, struct editor *edit)
 {
 	struct pattern_state *s = state;
 	struct best_match m = { .db = s->db };
 	hs_scratch_t *mine = scratch_for(s->db);
 
+	(void)edit;
 	if (!mine)
 		return cannot_scan(s);
 	while (len && s->stream[dir] && !m.found) {

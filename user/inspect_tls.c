@@ -186,27 +186,30 @@ struct tls_state {
 	struct tls_hello hello;
 };
 
-static size_t tls_size(const struct pattern_db *db)
+static size_t tls_size(const struct inspect_setup *setup)
 {
-	(void)db;
+	(void)setup;
 	return sizeof(struct tls_state);
 }
 
-static int tls_open(void *state, struct flow_record *rec, const struct pattern_db *db)
+static int tls_open(void *state, struct flow_record *rec, const struct inspect_setup *setup,
+		    const struct flow_key *key)
 {
 	struct tls_state *s = state;
 
-	(void)db;
+	(void)setup;
+	(void)key;
 	s->rec = rec;
 	tls_hello_init(&s->hello);
 	return 0;
 }
 
 static enum inspect_answer tls_data(void *state, enum seam_dir dir, const uint8_t *data,
-				    size_t len, bool end)
+				    size_t len, bool end, struct editor *edit)
 {
 	struct tls_state *s = state;
 
+	(void)edit;
 	/* a server that speaks first says nothing about what the client will */
 	if (dir != SEAM_UP)
 		return INSPECT_MORE;

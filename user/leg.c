@@ -168,7 +168,7 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 		goto fail;
 	}
 	primed = prime_possible(f, end);
-	if ((err = queue_seq(fd, TCP_SEND_QUEUE, as->nxt - primed)) ||
+	if ((err = queue_seq(fd, TCP_SEND_QUEUE, to->told_nxt - primed)) ||
 	    (err = queue_seq(fd, TCP_RECV_QUEUE, to->nxt)))
 		goto fail;
 	if (connect(fd, (void *)&remote, rlen)) {
@@ -176,12 +176,12 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 		goto fail;
 	}
 	if ((err = set_options(fd, f, to, as, opt->mtu)) || (err = set_clock(fd, f, as)) ||
-	    (err = cover_window(fd, as->edge - to->nxt)))
+	    (err = cover_window(fd, to->told_edge - to->nxt)))
 		goto fail;
 	win.snd_wl1 = to->nxt;
-	win.snd_wnd = to->edge - as->nxt + primed;
+	win.snd_wnd = to->edge - to->told_nxt + primed;
 	win.max_window = win.snd_wnd;
-	win.rcv_wnd = as->edge - to->nxt;
+	win.rcv_wnd = to->told_edge - to->nxt;
 	win.rcv_wup = to->nxt;
 	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &win, sizeof(win))) {
 		err = -errno;

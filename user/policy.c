@@ -26,8 +26,8 @@ static void free_rule(struct policy_rule *rule)
 	free_strings(&rule->sni);
 	free_strings(&rule->alpn);
 	free_strings(&rule->host);
-	if (rule->pattern_db)
-		pattern_db_free(rule->pattern_db);
+	if (rule->setup.patterns)
+		pattern_db_free(rule->setup.patterns);
 }
 
 struct policy *policy_get(struct policy *p)

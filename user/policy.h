@@ -73,7 +73,7 @@ struct policy_rule {
 	struct policy_strings sni, alpn, host; /* sni, host: lower case, may be "*.suffix" */
 
 	const struct inspector *inspectors[POLICY_INSPECTORS_MAX + 1]; /* NULL-ended */
-	struct pattern_db *pattern_db;	 /* NULL: no patterns */
+	struct inspect_setup setup;
 	struct policy_until until;
 };
 

@@ -188,7 +188,7 @@ static const struct key rule_keys[] = {
 	RULE_KEY("server_first", read_want, server_first, NULL),
 	RULE_KEY("action", read_choice, action, policy_actions),
 	RULE_KEY("inspectors", read_inspectors, inspectors, NULL),
-	RULE_KEY("patterns", read_patterns, pattern_db, NULL),
+	RULE_KEY("patterns", read_patterns, setup.patterns, NULL),
 	RULE_KEY("until", read_group, until, until_keys),
 	RULE_KEY("with", read_either, block_rst, block_ways),
 	RULE_KEY("fail", read_either, fail_block, policy_answers),

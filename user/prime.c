@@ -78,14 +78,14 @@ static void put32(uint8_t *to, __u32 value)
 static void segment_fill(struct segment *s, const struct flow_key *key, const struct flow *f,
 			 enum seam_end end, __u32 tsecr)
 {
-	const struct flow_end *from = &f->end[end], *as = &f->end[!end];
-	__u32 wnd = (from->edge - as->nxt) >> from->wscale;
+	const struct flow_end *from = &f->end[end];
+	__u32 wnd = (from->edge - from->told_nxt) >> from->wscale;
 
 	memset(s, 0, sizeof(*s));
 	s->th.source = end == SEAM_CLIENT ? key->client_port : key->server_port;
 	s->th.dest = end == SEAM_CLIENT ? key->server_port : key->client_port;
 	s->th.seq = htonl(from->nxt);
-	s->th.ack_seq = htonl(as->nxt);
+	s->th.ack_seq = htonl(from->told_nxt);
 	s->th.doff = sizeof(*s) / 4;
 	s->th.ack = 1;
 	s->th.window = htons(wnd > 0xffff ? 0xffff : wnd);

@@ -71,18 +71,22 @@ static bool until_reached(const struct conn *c)
 static enum inspect_answer inspect(struct conn *c, enum seam_dir dir, const uint8_t *data,
 				   size_t len, bool end)
 {
+	struct editor *edit = &c->leg[dir].edit;
 	enum inspect_answer answer;
 	bool more = false;
+	uint64_t hold;
 	int i;
 
 	c->rec.bytes[dir] += len;
 	for (i = 0; c->rule->inspectors[i]; i++) {
 		if (!c->inspect[i])
 			continue;
-		answer = c->rule->inspectors[i]->data(c->inspect[i], dir, data, len, end);
+		hold = edit->hold;
+		answer = c->rule->inspectors[i]->data(c->inspect[i], dir, data, len, end, edit);
 		if (answer == INSPECT_BLOCK)
 			return INSPECT_BLOCK;
 		if (answer == INSPECT_LET_GO) {
+			edit->hold = hold; /* it will not be asked again */
 			c->rule->inspectors[i]->close(c->inspect[i]);
 			free(c->inspect[i]);
 			c->inspect[i] = NULL;
@@ -186,15 +190,109 @@ static enum step undecided(struct daemon *d, struct conn *c)
 	return STEP_AGAIN;
 }
 
+/*
+ * Tells the kernel side of edits before any of them is made: from then on the two
+ * legs' streams differ in length. False: not now, or the flow is over.
+ */
+static bool tell_edits(struct daemon *d, struct conn *c)
+{
+	struct editor *up = &c->leg[SEAM_CLIENT].edit, *down = &c->leg[SEAM_SERVER].edit;
+	__u64 deltas = CTL_DELTAS(c->delta[SEAM_CLIENT] + up->shift,
+				  c->delta[SEAM_SERVER] + down->shift);
+
+	if (!up->changed && !down->changed)
+		return true;
+	if (conn_ctl(d, c, CTL_EDIT, SEAM_R_NONE, deltas, NULL))
+		return false;
+	up->changed = down->changed = false;
+	return true;
+}
+
+/* Whether this rule's inspectors may change what passes. */
+static bool edits(const struct conn *c)
+{
+	int i;
+
+	for (i = 0; c->rule && c->rule->inspectors[i]; i++)
+		if (c->rule->inspectors[i]->edits)
+			return true;
+	return false;
+}
+
+/* Sends to a leg; the bytes taken, or 0: none now, or it is dead. */
+static size_t give(struct conn_leg *to, const void *data, size_t len, int flags)
+{
+	ssize_t n = send(to->watch.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL | flags);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		to->dead = true;
+	return n < 0 ? 0 : n;
+}
+
+/* Takes bytes out of a leg's queue: handed on, or removed, and only now. */
+static void take(struct conn_leg *from, size_t n)
+{
+	ssize_t got;
+
+	editor_advance(&from->edit, n);
+	/* No read goes across a mark of urgent data. */
+	for (; n; n -= got) {
+		got = recv(from->watch.fd, NULL, n, MSG_TRUNC | MSG_DONTWAIT);
+		if (got <= 0)
+			break;
+	}
+}
+
+/* Makes the edits that are due, as far as the other leg has room for them. */
+static enum step make_edits(struct daemon *d, struct conn *c, enum seam_dir dir)
+{
+	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
+	struct edit *edit;
+
+	if (!tell_edits(d, c))
+		return STEP_WAIT;
+	while ((edit = editor_due(&from->edit))) {
+		if (edit->sent < edit->len)
+			edit->sent += give(to, edit->with + edit->sent, edit->len - edit->sent, 0);
+		if (edit->sent < edit->len)
+			return STEP_WAIT;
+		if (edit->remove)
+			take(from, edit->remove);
+		editor_made(&from->edit);
+	}
+	return STEP_AGAIN;
+}
+
+/* Shows the inspectors what is new; true: they had the flow blocked, and it is freed. */
+static bool blocked(struct daemon *d, struct conn *c, enum seam_dir dir, const uint8_t *data,
+		    size_t len, bool end)
+{
+	enum inspect_answer answer;
+
+	if (c->let_go)
+		return false;
+	editor_show(&c->leg[dir].edit, len);
+	answer = inspect(c, dir, data, len, end);
+	if (answer == INSPECT_BLOCK) {
+		conn_block(d, c, c->rule, SEAM_R_INSPECTOR);
+		return true;
+	}
+	tell_edits(d, c);
+	if (answer == INSPECT_LET_GO)
+		conn_let_go(c);
+	return false;
+}
+
 static enum step relay_end(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
 	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
 
-	from->eof = true;
-	if (!c->let_go && inspect(c, dir, d->buf, 0, true) == INSPECT_BLOCK) {
-		conn_block(d, c, c->rule, SEAM_R_INSPECTOR);
+	if (!from->ended && blocked(d, c, dir, d->buf, 0, true))
 		return STEP_GONE;
-	}
+	from->ended = true;
+	if (make_edits(d, c, dir) == STEP_WAIT)
+		return STEP_WAIT;
+	from->eof = true;
 	if (!from->shut && !to->dead) {
 		shutdown(to->watch.fd, SHUT_WR);
 		from->shut = true;
@@ -206,44 +304,35 @@ static enum step relay_end(struct daemon *d, struct conn *c, enum seam_dir dir)
 static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
 	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
-	enum inspect_answer answer;
-	ssize_t n, w;
+	size_t ahead, n, w;
+	ssize_t got;
 	bool urgent;
 
-	if (from->eof)
+	if (from->eof || make_edits(d, c, dir) == STEP_WAIT)
 		return STEP_WAIT;
-	n = recv(from->watch.fd, d->buf, RELAY_CHUNK, MSG_PEEK | MSG_DONTWAIT);
-	if (n < 0) {
+	got = recv(from->watch.fd, d->buf, RELAY_CHUNK, MSG_PEEK | MSG_DONTWAIT);
+	if (got < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			from->dead = true;
 		return STEP_WAIT;
 	}
-	if (n == 0) /* after a reset as well, once SO_ERROR was asked for */
+	if (got == 0) /* after a reset as well, once SO_ERROR was asked for */
 		return from->dead ? STEP_WAIT : relay_end(d, c, dir);
 	/* Asked after the byte was seen: its mark was there before it. No read goes across one. */
 	urgent = at_mark(from->watch.fd);
-	if (urgent)
-		n = 1;
-	if (!c->let_go && (size_t)n > from->ahead) {
-		answer = inspect(c, dir, d->buf + from->ahead, n - from->ahead, false);
-		if (answer == INSPECT_BLOCK) {
-			conn_block(d, c, c->rule, SEAM_R_INSPECTOR);
-			return STEP_GONE;
-		}
-		from->ahead = n;
-		if (answer == INSPECT_LET_GO)
-			conn_let_go(c);
-	}
-	w = send(to->watch.fd, d->buf, n, MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0));
-	if (w < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			to->dead = true;
+	n = urgent ? 1 : got;
+	ahead = from->edit.shown - from->edit.next;
+	if (n > ahead && blocked(d, c, dir, d->buf + ahead, n - ahead, false))
+		return STEP_GONE;
+	if (editor_due(&from->edit))
+		return STEP_AGAIN;
+	n = editor_untouched(&from->edit, n);
+	if (!n)
 		return STEP_WAIT;
-	}
-	/* Handed on: now, and only now, it leaves the first leg. */
-	recv(from->watch.fd, NULL, w, MSG_TRUNC | MSG_DONTWAIT);
-	from->ahead = from->ahead > (size_t)w ? from->ahead - w : 0;
-	from->moved += w;
+	w = give(to, d->buf, n, urgent ? MSG_OOB : 0);
+	if (!w)
+		return STEP_WAIT;
+	take(from, w);
 	d->stats.bytes += w;
 	return STEP_AGAIN;
 }
@@ -258,6 +347,12 @@ void relay_run(struct daemon *d, struct conn *c)
 		if (up != STEP_AGAIN)
 			return;
 	}
+	/* What is on which side of a boundary that is still being crossed must not be in doubt. */
+	if (!c->crossed && edits(c))
+		return;
+	if (!c->begun && blocked(d, c, SEAM_UP, d->buf, 0, false))
+		return;
+	c->begun = true;
 	for (turn = 0; up == STEP_AGAIN || down == STEP_AGAIN; turn++) {
 		up = relay_dir(d, c, SEAM_UP);
 		if (up == STEP_GONE)

@@ -74,6 +74,7 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 {
 	struct leg_options opt = { .congestion = c->policy->congestion, .lowat = SPLIT_LOWAT };
 	int err, end, fd;
+	struct flow now;
 
 	for (end = 0; end < 2; end++) {
 		opt.mtu = port_mtu(d, f->end[end].ifindex);
@@ -100,7 +101,7 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 			return;
 		}
 	}
-	err = conn_ctl(d, c, CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, NULL);
+	err = conn_ctl(d, c, CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, &now);
 	if (err) {
 		/* Ended meanwhile: nobody is there to speak to. */
 		log_debug("flow %llu: split: %s", (unsigned long long)c->id, strerror(-err));
@@ -108,6 +109,9 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		return;
 	}
 	c->phase = CONN_SPLIT;
+	c->crossed = now.state != FLOW_SPLITTING;
+	c->delta[SEAM_CLIENT] = now.end[SEAM_CLIENT].seq_delta;
+	c->delta[SEAM_SERVER] = now.end[SEAM_SERVER].seq_delta;
 	c->split_ns = kern_now();
 	d->stats.splits++;
 	hold_release(d, c);
@@ -123,6 +127,8 @@ void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)
 
 	if (c->leg[0].eof || c->leg[1].eof || c->phase == CONN_ABORTING)
 		return; /* it ends split: the legs close with their ends */
+	if (c->leg[0].edit.changed || c->leg[1].edit.changed)
+		return; /* a merge fixes how far the streams are apart */
 	/* Acknowledgements that a leg is only delaying would keep the flow from rest. */
 	for (end = 0; end < 2; end++)
 		setsockopt(c->leg[end].watch.fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));

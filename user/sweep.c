@@ -108,8 +108,11 @@ static void expire(struct daemon *d, const struct flow_key *key, const struct fl
 /* Whether a conn's phase is one that its flow's state has. */
 static bool agrees(const struct conn *c, const struct flow *f)
 {
-	return c->phase == CONN_HELD ? f->state == FLOW_HELD :
-				       f->state >= FLOW_SPLITTING && f->state <= FLOW_MERGING;
+	if (c->phase == CONN_HELD)
+		return f->state == FLOW_HELD;
+	if (c->phase == CONN_SPLIT && !c->crossed && f->state == FLOW_SPLIT)
+		return false;
+	return f->state >= FLOW_SPLITTING && f->state <= FLOW_MERGING;
 }
 
 static void visit(struct daemon *d, const struct flow_key *key, const struct flow *f, uint64_t now)

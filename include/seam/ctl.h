@@ -23,6 +23,7 @@ enum seam_ctl_op {
 	CTL_DELETE,	  /* delete whatever its state */
 	CTL_RECOVER,	  /* held, splitting: the fail answer; split: RST to both ends */
 	CTL_SNAPSHOT,	  /* only fill in `flow` */
+	CTL_EDIT,	  /* split: the legs' streams differ by `arg` from now on, see CTL_DELTAS */
 };
 
 /*
@@ -49,5 +50,7 @@ struct seam_ctl {
 };
 
 #define CTL_KEEP_RULE 0xffff
+/* CTL_EDIT: seq_delta of client and server. */
+#define CTL_DELTAS(client, server) ((__u64)(__u32)(server) << 32 | (__u32)(client))
 
 #endif

@@ -15,7 +15,7 @@
 #include "reason.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
-#define SEAM_ABI 5
+#define SEAM_ABI 6
 
 /* Who sent a packet, and so which way it goes: up is client to server. */
 enum seam_dir {
@@ -81,6 +81,7 @@ enum flow_state {
 #define FLOW_F_LEGS	 (1U << 19) /* splitting: the legs stand */
 #define FLOW_F_CLIENT_FAR (1U << 20) /* the client is where the servers are, ... */
 #define FLOW_F_SERVER_FAR (1U << 21) /* ... the server where the clients are */
+#define FLOW_F_EDITED	 (1U << 22) /* bytes were changed: seq_delta and seq_pos count */
 
 /* flow_end.flags */
 #define END_F_FIN	 (1U << 0)  /* sent FIN, at `fin` */
@@ -99,8 +100,9 @@ enum flow_state {
 /*
  * One end of a flow as the box sees it. The first group is what the end itself
  * sent; `told_*` is what was sent to it while the flow is split, when that is
- * not simply what the other end sent. With no edit both are in the same
- * sequence space.
+ * not simply what the other end sent. All of it is in the end's own view: what it
+ * sends as it numbers it, what it acknowledges as it was numbered for it. The two
+ * views of one stream differ by the sender's `seq_delta`.
  */
 struct flow_end {
 	__u32 nxt;	  /* end of the highest sequence let through or steered */
@@ -116,6 +118,8 @@ struct flow_end {
 	__u32 leg_edge;	  /* highest right edge of that leg's window, told or not */
 	__u32 leg_nxt;	  /* end of the highest sequence that leg has sent */
 	__u32 ts_delta;	  /* merged: added to this end's TSval (signed) */
+	__u32 seq_delta;  /* added to what it sends, the other end's view of it (signed) */
+	__u32 seq_pos;	  /* edited: payload before this has been replaced, and never goes on */
 	__u32 fin;	  /* sequence number of its FIN */
 	__u32 isn;
 	__u32 rtt_us;	  /* between it and the box, from the handshake */

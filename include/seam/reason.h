@@ -50,6 +50,7 @@
 	X(SYN_DATA, 40, "syn_data", "payload in the SYN")                                        \
 	X(BUSY, 41, "busy", "another transition is under way")                                   \
 	X(IN_FLIGHT, 42, "in_flight", "data was in flight at the boundary")                      \
+	X(WINDOW, 50, "window", "an end may still send more than the other has room for")         \
 	/* packets */                                                                            \
 	X(MALFORMED, 64, "malformed", "header fields contradict each other")                     \
 	X(NOT_TCP, 65, "not_tcp", "not TCP")                                                     \
@@ -74,7 +75,8 @@
 	X(STRADDLE, 84, "straddle", "segment across a boundary, cut for the wire")       \
 	X(EVENT_LOST, 85, "event_lost", "an event for the daemon did not fit into the ring buffer") \
 	X(UNACCEPTABLE, 86, "unacceptable", "one its receiver would discard, while a rule waits") \
-	X(WRONG_SIDE, 87, "wrong_side", "packet of an end from the side where it is not")
+	X(WRONG_SIDE, 87, "wrong_side", "packet of an end from the side where it is not")        \
+	X(REPLACED, 92, "replaced", "payload that an edit has replaced, sent again; cut off")
 
 enum seam_reason {
 #define X(sym, num, name, text) SEAM_R_##sym = num,

@@ -94,7 +94,7 @@ static inline enum inspect_answer fuzz_feed(const struct inspector *inspector, v
 
 		n = seed ? fuzz_piece(seed, size - i) : size;
 		copy = fuzz_copy(data + i, n);
-		answer = inspector->data(state, dir, copy, n, false);
+		answer = inspector->data(state, dir, copy, n, false, NULL);
 		free(copy);
 	}
 	return answer;
@@ -105,39 +105,39 @@ static inline enum inspect_answer fuzz_feed(const struct inspector *inspector, v
  * inspector finds does not depend on where the segments were.
  */
 static inline enum inspect_answer fuzz_inspect(const struct inspector *inspector,
-					       const struct pattern_db *db, const uint8_t *up,
+					       const struct inspect_setup *setup, const uint8_t *up,
 					       size_t up_size, const uint8_t *down,
 					       size_t down_size, uint64_t *seed,
 					       struct flow_record *rec)
 {
-	void *state = calloc(1, inspector->size(db));
+	void *state = calloc(1, inspector->size(setup));
 	enum inspect_answer answer;
 
 	memset(rec, 0, sizeof(*rec));
-	CHECK(state && !inspector->open(state, rec, db));
+	CHECK(state && !inspector->open(state, rec, setup, NULL));
 	answer = fuzz_feed(inspector, state, SEAM_UP, up, up_size, seed);
 	if (answer == INSPECT_MORE)
 		answer = fuzz_feed(inspector, state, SEAM_DOWN, down, down_size, seed);
 	if (answer == INSPECT_MORE)
-		answer = inspector->data(state, SEAM_UP, NULL, 0, true);
+		answer = inspector->data(state, SEAM_UP, NULL, 0, true, NULL);
 	if (answer == INSPECT_MORE)
-		answer = inspector->data(state, SEAM_DOWN, NULL, 0, true);
+		answer = inspector->data(state, SEAM_DOWN, NULL, 0, true, NULL);
 	inspector->close(state);
 	free(state);
 	return answer;
 }
 
 static inline enum inspect_answer fuzz_pieces(const struct inspector *inspector,
-					      const struct pattern_db *db, const uint8_t *up,
+					      const struct inspect_setup *setup, const uint8_t *up,
 					      size_t up_size, const uint8_t *down,
 					      size_t down_size, struct flow_record *whole)
 {
 	uint64_t seed = fuzz_seed(up, up_size) ^ fuzz_seed(down, down_size) << 1;
 	struct flow_record pieces;
-	enum inspect_answer answer = fuzz_inspect(inspector, db, up, up_size, down, down_size, NULL,
+	enum inspect_answer answer = fuzz_inspect(inspector, setup, up, up_size, down, down_size, NULL,
 						  whole);
 
-	CHECK(fuzz_inspect(inspector, db, up, up_size, down, down_size, &seed, &pieces) == answer);
+	CHECK(fuzz_inspect(inspector, setup, up, up_size, down, down_size, &seed, &pieces) == answer);
 	CHECK(!memcmp(whole, &pieces, sizeof(pieces)));
 	return answer;
 }

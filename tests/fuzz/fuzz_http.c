@@ -2,7 +2,11 @@
 /* The input is what the client sends, 0xff, and what the server sends. */
 #include "fuzz.h"
 
+static const struct inspect_setup no_setup;
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const struct inspect_setup no_setup;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -12,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum classify c = http_classify(data, up, &classified);
 
 	fuzz_prefixes(http_classify, data, up);
-	CHECK(fuzz_pieces(&inspector_http, NULL, data, up, mark ? mark + 1 : data,
+	CHECK(fuzz_pieces(&inspector_http, &no_setup, data, up, mark ? mark + 1 : data,
 			  mark ? size - up - 1 : 0, &rec) == INSPECT_LET_GO);
 	CHECK(rec.http.seen == (c == CLASSIFY_YES));
 	CHECK(!rec.http.seen || (!strcmp(rec.http.host, classified.http.host) &&

@@ -21,18 +21,18 @@ static const struct pattern patterns[] = {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct pattern_db *db;
+	static struct inspect_setup setup;
 	const uint8_t *mark = size ? memchr(data, 0xff, size) : NULL;
 	size_t up = mark ? (size_t)(mark - data) : size;
 	enum inspect_answer answer;
 	struct flow_record rec;
 	char err[200];
 
-	if (!db)
-		db = pattern_db_new(patterns, sizeof(patterns) / sizeof(patterns[0]), err,
+	if (!setup.patterns)
+		setup.patterns = pattern_db_new(patterns, sizeof(patterns) / sizeof(patterns[0]), err,
 				    sizeof(err));
-	CHECK(db);
-	answer = fuzz_pieces(&inspector_pattern, db, data, up, mark ? mark + 1 : data,
+	CHECK(setup.patterns);
+	answer = fuzz_pieces(&inspector_pattern, &setup, data, up, mark ? mark + 1 : data,
 			     mark ? size - up - 1 : 0, &rec);
 	CHECK(rec.pattern.matches == (answer != INSPECT_MORE));
 	CHECK(rec.pattern.offset <= size);

@@ -2,7 +2,11 @@
 /* The input is what the client sends. */
 #include "fuzz.h"
 
+static const struct inspect_setup no_setup;
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const struct inspect_setup no_setup;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -10,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum classify c = tls_classify(data, size, &classified);
 
 	fuzz_prefixes(tls_classify, data, size);
-	CHECK(fuzz_pieces(&inspector_tls, NULL, data, size, NULL, 0, &rec) == INSPECT_LET_GO);
+	CHECK(fuzz_pieces(&inspector_tls, &no_setup, data, size, NULL, 0, &rec) == INSPECT_LET_GO);
 	CHECK(rec.tls.seen == (c == CLASSIFY_YES));
 	CHECK(!memcmp(&rec, &classified, sizeof(rec)));
 	CHECK(strlen(rec.tls.sni) <= 253 && !strpbrk(rec.tls.sni, " ,/:"));

@@ -7,6 +7,7 @@
 #include "inspect.h"
 #include "tap.h"
 
+static const struct inspect_setup no_setup;
 static char big[2 * HTTP_HEAD_MAX];
 
 static bool text_is(const char *found, const char *expected)
@@ -201,18 +202,18 @@ static enum inspect_answer feed(void *state, enum seam_dir dir, const char *data
 		n = i < cut ? cut - i : step;
 		if (n > len - i)
 			n = len - i;
-		answer = inspector_http.data(state, dir, (const uint8_t *)data + i, n, false);
+		answer = inspector_http.data(state, dir, (const uint8_t *)data + i, n, false, NULL);
 	}
 	return answer;
 }
 
 static bool exchanged(const struct exchange *x, size_t cut_up, size_t cut_down, size_t step)
 {
-	void *state = calloc(1, inspector_http.size(NULL));
+	void *state = calloc(1, inspector_http.size(&no_setup));
 	struct flow_record rec = { 0 };
 	enum inspect_answer answer;
 
-	if (!state || inspector_http.open(state, &rec, NULL))
+	if (!state || inspector_http.open(state, &rec, &no_setup, NULL))
 		return false;
 	answer = feed(state, SEAM_UP, x->up, cut_up, step);
 	if (answer == INSPECT_MORE)
@@ -305,27 +306,27 @@ static void test_inspector(void)
 
 static void test_bomb(void)
 {
-	void *state = calloc(1, inspector_http.size(NULL));
+	void *state = calloc(1, inspector_http.size(&no_setup));
 	struct flow_record rec = { 0 };
 	enum inspect_answer answer = INSPECT_MORE;
 	size_t n = 0;
 
-	inspector_http.open(state, &rec, NULL);
+	inspector_http.open(state, &rec, &no_setup, NULL);
 	feed(state, SEAM_UP, GET, 0, 100);
 	feed(state, SEAM_DOWN, "HTTP/1.1 200 OK\r\n", 0, 100);
 	while (answer == INSPECT_MORE && n < 100000) {
-		answer = inspector_http.data(state, SEAM_DOWN, (const uint8_t *)"A: b\r\n", 6, false);
+		answer = inspector_http.data(state, SEAM_DOWN, (const uint8_t *)"A: b\r\n", 6, false, NULL);
 		n += 6;
 	}
 	ok(answer == INSPECT_LET_GO && rec.http.malformed && n <= HTTP_HEAD_MAX,
 	   "a response head without end: let go");
 	inspector_http.close(state);
-	memset(state, 0, inspector_http.size(NULL));
+	memset(state, 0, inspector_http.size(&no_setup));
 	memset(&rec, 0, sizeof(rec));
-	inspector_http.open(state, &rec, NULL);
+	inspector_http.open(state, &rec, &no_setup, NULL);
 	feed(state, SEAM_UP, GET, 0, 100);
-	ok(inspector_http.data(state, SEAM_UP, NULL, 0, true) == INSPECT_MORE &&
-		   inspector_http.data(state, SEAM_DOWN, NULL, 0, true) == INSPECT_LET_GO &&
+	ok(inspector_http.data(state, SEAM_UP, NULL, 0, true, NULL) == INSPECT_MORE &&
+		   inspector_http.data(state, SEAM_DOWN, NULL, 0, true, NULL) == INSPECT_LET_GO &&
 		   !rec.http.malformed,
 	   "the client's end waits for the response, the server's lets go");
 	inspector_http.close(state);
@@ -345,13 +346,13 @@ static void test_count(void)
 	uint64_t state[8] = { 0 };
 	struct flow_record rec = { 0 };
 
-	ok(inspector_count.size(NULL) <= sizeof(state) &&
-		   !inspector_count.open(state, &rec, NULL) &&
-		   inspector_count.data(state, SEAM_UP, (const uint8_t *)"abc", 3, false) ==
+	ok(inspector_count.size(&no_setup) <= sizeof(state) &&
+		   !inspector_count.open(state, &rec, &no_setup, NULL) &&
+		   inspector_count.data(state, SEAM_UP, (const uint8_t *)"abc", 3, false, NULL) ==
 			   INSPECT_MORE &&
-		   inspector_count.data(state, SEAM_DOWN, (const uint8_t *)"de", 2, true) ==
+		   inspector_count.data(state, SEAM_DOWN, (const uint8_t *)"de", 2, true, NULL) ==
 			   INSPECT_MORE &&
-		   inspector_count.data(state, SEAM_UP, NULL, 0, true) == INSPECT_MORE,
+		   inspector_count.data(state, SEAM_UP, NULL, 0, true, NULL) == INSPECT_MORE,
 	   "count never decides");
 	inspector_count.close(state);
 }

@@ -27,16 +27,18 @@ struct test_flow {
 	struct flow_record rec;
 };
 
-static bool flow_open(struct test_flow *f, const struct pattern_db *db)
+static bool flow_open(struct test_flow *f, struct pattern_db *db)
 {
+	const struct inspect_setup setup = { .patterns = db };
+
 	memset(f, 0, sizeof(*f));
-	f->size = inspector_pattern.size(db);
+	f->size = inspector_pattern.size(&setup);
 	f->memory = malloc(f->size + 2 * GUARD);
 	if (!f->memory)
 		return false;
 	memset(f->memory, 0xa5, f->size + 2 * GUARD);
 	memset(f->memory + GUARD, 0, f->size);
-	return !inspector_pattern.open(f->memory + GUARD, &f->rec, db);
+	return !inspector_pattern.open(f->memory + GUARD, &f->rec, &setup, NULL);
 }
 
 static bool flow_close(struct test_flow *f)
@@ -53,7 +55,8 @@ static bool flow_close(struct test_flow *f)
 static enum inspect_answer flow_data(struct test_flow *f, enum seam_dir dir, const char *data,
 				     size_t len, bool end)
 {
-	return inspector_pattern.data(f->memory + GUARD, dir, (const uint8_t *)data, len, end);
+	return inspector_pattern.data(f->memory + GUARD, dir, (const uint8_t *)data, len, end,
+				      NULL);
 }
 
 struct expected {
@@ -79,7 +82,7 @@ static const struct expected cases[] = {
 	{ "not at the end", "goodbye!", "", INSPECT_MORE, 0, true },
 };
 
-static bool scanned(const struct pattern_db *db, const struct expected *e, enum seam_dir dir,
+static bool scanned(struct pattern_db *db, const struct expected *e, enum seam_dir dir,
 		    size_t cut, size_t step, bool end_apart)
 {
 	enum inspect_answer answer = INSPECT_MORE;
@@ -107,7 +110,7 @@ static bool scanned(const struct pattern_db *db, const struct expected *e, enum 
 	return flow_close(&f) && pass;
 }
 
-static void test_cases(const struct pattern_db *db)
+static void test_cases(struct pattern_db *db)
 {
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const struct expected *e = &cases[i];
@@ -125,7 +128,7 @@ static void test_cases(const struct pattern_db *db)
 	}
 }
 
-static void test_directions(const struct pattern_db *db)
+static void test_directions(struct pattern_db *db)
 {
 	struct test_flow f, g;
 
@@ -144,7 +147,7 @@ static void test_directions(const struct pattern_db *db)
 }
 
 /* Flows of an old policy go on while new ones come with a new policy. */
-static void test_two_dbs(const struct pattern_db *db)
+static void test_two_dbs(struct pattern_db *db)
 {
 	static const struct pattern other[] = { { "other", "a.{1,200}b[^x]{3,90}c", false } };
 	char err[200] = "";
@@ -194,6 +197,7 @@ static void test_errors(void)
 	static const struct pattern wrong[] = { { "fine", "a+b", false },
 						{ "broken", "a(b", true } };
 	static const struct pattern empty[] = { { "nothing", "a*", true } };
+	static const struct inspect_setup none;
 	char err[300] = "", state[256] = { 0 };
 	struct flow_record rec = { 0 };
 
@@ -205,8 +209,8 @@ static void test_errors(void)
 	   "a pattern that matches nothing at all is refused");
 	diag("%s", err);
 	ok(!pattern_db_new(empty, 0, err, sizeof(err)) && err[0], "no pattern is refused");
-	ok(inspector_pattern.size(NULL) <= sizeof(state) &&
-		   inspector_pattern.open(state, &rec, NULL) == -EINVAL,
+	ok(inspector_pattern.size(&none) <= sizeof(state) &&
+		   inspector_pattern.open(state, &rec, &none, NULL) == -EINVAL,
 	   "not without patterns");
 	pattern_db_free(NULL);
 }
@@ -217,7 +221,8 @@ int main(void)
 	struct pattern_db *db = pattern_db_new(patterns, N, err, sizeof(err));
 
 	if (ok(db != NULL, "patterns compile")) {
-		diag("%zu bytes a flow", inspector_pattern.size(db));
+		diag("%zu bytes a flow",
+		     inspector_pattern.size(&(struct inspect_setup){ .patterns = db }));
 		test_cases(db);
 		test_directions(db);
 		test_two_dbs(db);

@@ -173,7 +173,7 @@ static void test_settings(void)
 	r = &p->rules[0];
 	ok(r->number == 1 && r->line == 5 && r->action == RULE_INSPECT && r->fail_block &&
 		   r->block_rst && r->inspectors[0] == &inspector_http &&
-		   r->inspectors[1] == &inspector_count && !r->inspectors[2] && !r->pattern_db,
+		   r->inspectors[1] == &inspector_count && !r->inspectors[2] && !r->setup.patterns,
 	   "an inspect rule inherits fail from behind it");
 	ok(r->until.bytes == 1 << 20 && r->until.time_ns == 3000000000ULL &&
 		   r->until.messages == 7 && !r->until.verdict, "until");

@@ -35,6 +35,8 @@ static bool record_is(const struct flow_record *rec, const struct expected *e)
 	       text_is(rec->tls.ja4, e->ja4);
 }
 
+static const struct inspect_setup no_setup;
+
 /* Feeds [from, to) to the inspector in pieces of `step` bytes. */
 static enum inspect_answer feed(void *state, const uint8_t *data, size_t from, size_t to,
 				size_t step)
@@ -43,7 +45,7 @@ static enum inspect_answer feed(void *state, const uint8_t *data, size_t from, s
 
 	for (size_t i = from; i < to && answer == INSPECT_MORE; i += step)
 		answer = inspector_tls.data(state, SEAM_UP, data + i, to - i < step ? to - i : step,
-					    false);
+					    false, NULL);
 	return answer;
 }
 
@@ -52,11 +54,11 @@ static bool inspected(const uint8_t *data, size_t len, size_t cut, size_t step,
 		      const struct expected *e)
 {
 	static uint8_t zero;
-	size_t size = inspector_tls.size(NULL);
+	size_t size = inspector_tls.size(&no_setup);
 	void *state = calloc(1, size);
 	struct flow_record rec = { 0 };
-	bool pass = state && !inspector_tls.open(state, &rec, NULL) &&
-		    inspector_tls.data(state, SEAM_DOWN, &zero, 1, false) == INSPECT_MORE;
+	bool pass = state && !inspector_tls.open(state, &rec, &no_setup, NULL) &&
+		    inspector_tls.data(state, SEAM_DOWN, &zero, 1, false, NULL) == INSPECT_MORE;
 
 	if (pass && cut)
 		pass = feed(state, data, 0, cut, cut) == INSPECT_MORE;
@@ -335,16 +337,16 @@ static void test_hostile(void)
 static void test_end(void)
 {
 	struct flow_record rec = { 0 };
-	void *state = calloc(1, inspector_tls.size(NULL));
+	void *state = calloc(1, inspector_tls.size(&no_setup));
 
-	inspector_tls.open(state, &rec, NULL);
-	ok(inspector_tls.data(state, SEAM_UP, (const uint8_t *)"\x16\x03", 2, true) ==
+	inspector_tls.open(state, &rec, &no_setup, NULL);
+	ok(inspector_tls.data(state, SEAM_UP, (const uint8_t *)"\x16\x03", 2, true, NULL) ==
 			   INSPECT_LET_GO && !rec.tls.seen,
 	   "the client's end within the hello: let go");
 	inspector_tls.close(state);
-	memset(state, 0, inspector_tls.size(NULL));
-	inspector_tls.open(state, &rec, NULL);
-	ok(inspector_tls.data(state, SEAM_UP, (const uint8_t *)"SSH-", 4, false) ==
+	memset(state, 0, inspector_tls.size(&no_setup));
+	inspector_tls.open(state, &rec, &no_setup, NULL);
+	ok(inspector_tls.data(state, SEAM_UP, (const uint8_t *)"SSH-", 4, false, NULL) ==
 			   INSPECT_LET_GO && !rec.tls.seen,
 	   "not TLS: let go");
 	inspector_tls.close(state);
