@@ -29,7 +29,7 @@ static const char help[] =
 	"\n"
 	"Stops the daemon if it runs, takes the programs off all interfaces and removes the\n"
 	"pinned maps and files. Flows go on through the host as if Seam had never been there;\n"
-	"those that need something of it (a timestamp delta, or to bypass the host's\n"
+	"those that need something of it (a delta of time or sequence, or to bypass the host's\n"
 	"connection tracking) are cut loose, and may break. Call it in the network namespace\n"
 	"of the daemon.\n"
 	"\n"
@@ -59,7 +59,7 @@ static bool tally_flow(const void *key, const void *value, void *arg)
 	t->all++;
 	if (f->state >= FLOW_HELD && f->state <= FLOW_MERGING)
 		t->split++;
-	else if (f->flags & FLOW_F_TSDELTA)
+	else if (f->flags & (FLOW_F_TSDELTA | FLOW_F_EDITED))
 		t->deltas++;
 	else if (f->flags & FLOW_F_BYPASS)
 		t->bypass++;
@@ -216,7 +216,7 @@ static void tell_flows(const struct tally *t)
 
 	printf("%llu flows were being forwarded, %llu of them cut loose", t->all, loose);
 	if (loose)
-		printf(" (%llu held or split, %llu with a timestamp delta, %llu that the host's "
+		printf(" (%llu held or split, %llu with a delta, %llu that the host's "
 		       "connection tracking does not know, if it has one)",
 		       t->split, t->deltas, t->bypass);
 	putchar('\n');

@@ -138,6 +138,7 @@ static json_t *end_json(const struct found *o, int i)
 		{ "told_nxt", e->told_nxt },   { "told_ack", e->told_ack },
 		{ "told_edge", e->told_edge }, { "tsval", e->tsval },
 		{ "told_tsval", e->told_tsval }, { "ts_delta", (__s32)e->ts_delta },
+		{ "seq_delta", (__s32)e->seq_delta },
 		{ "mss", e->mss },	       { "seg_max", e->seg_max },
 		{ "wscale", e->wscale },       { "ttl", e->ttl },
 		{ "tos", e->tos },	       { "flow_label", ntohl(e->flow_label) },
@@ -286,6 +287,8 @@ static void print_ends(const struct found *o)
 	print_seq("acknowledges", c->ack, s->isn, s->ack, c->isn);
 	print_seq("window reaches", c->edge, s->isn, s->edge, c->isn);
 	print_num("window", (__u32)(c->edge - c->ack), (__u32)(s->edge - s->ack));
+	if (f->flags & FLOW_F_EDITED)
+		print_num("sequence delta", (__s32)c->seq_delta, (__s32)s->seq_delta);
 	if (is_split(f->state) || f->flags & FLOW_F_TSDELTA) {
 		print_seq("was sent up to", c->told_nxt, s->isn, s->told_nxt, c->isn);
 		print_seq("was told ack", c->told_ack, c->isn, s->told_ack, s->isn);

@@ -128,7 +128,7 @@ static void keep_record(struct daemon *d, const struct conn *c)
 	if (c->by_hand)
 		return;
 	if (!c->rec.tls.seen && !c->rec.http.seen && !c->rec.pattern.matches &&
-	    !c->rec.bytes[SEAM_UP] && !c->rec.bytes[SEAM_DOWN])
+	    !c->rec.bytes[SEAM_UP] && !c->rec.bytes[SEAM_DOWN] && !c->rec.edits)
 		return;
 	record_from(&c->rec, &rec);
 	bpf_map_update_elem(d->kern.maps.records, &c->id, &rec, BPF_ANY);

@@ -356,7 +356,7 @@ static void finish(struct daemon *d)
 	d->kern.control->veth_ifindex = 0;
 	net_link_delete(d->veth_ifindex, "seam");
 	if (census.deltas || (stateful && census.bypass)) {
-		log_info("left in place to forward %u flows: %u need a timestamp delta, %u are "
+		log_info("left in place to forward %u flows: %u need a delta, %u are "
 			 "unknown to the connection tracking of this host; `seam detach` removes "
 			 "it and cuts them, `seam run` takes it over",
 			 census.deltas + (stateful ? census.bypass : 0), census.deltas,

@@ -8,6 +8,7 @@ const struct inspector *const inspectors[] = {
 	&inspector_http,
 	&inspector_pattern,
 	&inspector_count,
+	&inspector_replace,
 	NULL,
 };
 

@@ -47,6 +47,7 @@ struct flow_record {
 		uint64_t offset;	/* end of that match in its direction */
 		uint8_t dir;		/* enum seam_dir */
 	} pattern;
+	uint32_t edits;			/* made, in both directions */
 	uint64_t bytes[2];		/* seen by the inspectors, by direction */
 };
 
@@ -56,6 +57,7 @@ struct pattern_db;
 /* What a rule says to its inspectors. */
 struct inspect_setup {
 	struct pattern_db *patterns;	/* NULL: none */
+	struct replacements *replacements; /* NULL: none */
 };
 
 struct inspector {
@@ -84,6 +86,7 @@ extern const struct inspector inspector_tls;
 extern const struct inspector inspector_http;
 extern const struct inspector inspector_pattern;
 extern const struct inspector inspector_count;
+extern const struct inspector inspector_replace;
 
 /* All built-in inspectors, ended by NULL. */
 extern const struct inspector *const inspectors[];
@@ -105,6 +108,29 @@ struct pattern {
 struct pattern_db *pattern_db_new(const struct pattern *patterns, size_t n, char *err,
 				  size_t errlen);
 void pattern_db_free(struct pattern_db *db);
+
+#define REPLACEMENTS_MAX 16
+#define REPLACE_FIND_MAX 256
+#define REPLACE_WITH_MAX 65536
+
+/* What the `replace` inspector looks for, and writes in its place. */
+struct replacement {
+	char *find, *with;
+	size_t find_len, with_len;
+	unsigned int dirs;		/* 1 << enum seam_dir of those it looks at */
+	uint16_t border[REPLACE_FIND_MAX]; /* of each of its beginnings: longest proper border */
+};
+
+struct replacements {
+	size_t n;
+	struct replacement at[];
+};
+
+/* Room for `n`, zeroed; NULL: no memory. Freed with its strings, which are malloc'ed. */
+struct replacements *replacements_new(size_t n);
+void replacements_free(struct replacements *all);
+/* Once `find` and `with` are there. */
+void replacement_prepare(struct replacement *r);
 
 /*
  * Classification of a flow's first client bytes, for the rules. Both parse the

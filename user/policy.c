@@ -28,6 +28,7 @@ static void free_rule(struct policy_rule *rule)
 	free_strings(&rule->host);
 	if (rule->setup.patterns)
 		pattern_db_free(rule->setup.patterns);
+	replacements_free(rule->setup.replacements);
 }
 
 struct policy *policy_get(struct policy *p)

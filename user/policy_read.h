@@ -90,6 +90,7 @@ key_reader read_http_hosts;
 key_reader read_alpn;
 key_reader read_prefixes;   /* struct policy_prefixes */
 key_reader read_ports;	    /* struct policy_port_ranges */
+key_reader read_replacements; /* struct replacements * */
 
 /* The rules in l->rules, once everything else has been read. */
 void read_rules(struct load *l);

@@ -189,6 +189,7 @@ static const struct key rule_keys[] = {
 	RULE_KEY("action", read_choice, action, policy_actions),
 	RULE_KEY("inspectors", read_inspectors, inspectors, NULL),
 	RULE_KEY("patterns", read_patterns, setup.patterns, NULL),
+	RULE_KEY("replace", read_replacements, setup.replacements, NULL),
 	RULE_KEY("until", read_group, until, until_keys),
 	RULE_KEY("with", read_either, block_rst, block_ways),
 	RULE_KEY("fail", read_either, fail_block, policy_answers),
@@ -204,6 +205,7 @@ static void check_action(struct load *l, const config_setting_t *s, const struct
 	} only[] = {
 		{ "inspectors", "inspect", RULE_INSPECT },
 		{ "patterns", "inspect", RULE_INSPECT },
+		{ "replace", "inspect", RULE_INSPECT },
 		{ "until", "inspect", RULE_INSPECT },
 		{ "with", "block", RULE_BLOCK },
 	};
@@ -233,6 +235,7 @@ static void check_inspect(struct load *l, const config_setting_t *s,
 {
 	const struct policy_until *until = &rule->until;
 	const config_setting_t *patterns = config_setting_get_member(s, "patterns");
+	const config_setting_t *replace = config_setting_get_member(s, "replace");
 	bool limited = until->bytes || until->time_ns || until->messages;
 
 	if (rule_uses(rule, &inspector_pattern) && !patterns)
@@ -241,6 +244,11 @@ static void check_inspect(struct load *l, const config_setting_t *s,
 	if (patterns && !rule_uses(rule, &inspector_pattern))
 		bad(l, patterns, "nobody looks for these patterns; expected \"pattern\" among the "
 		    "inspectors");
+	if (rule_uses(rule, &inspector_replace) && !replace)
+		bad(l, s, "inspector \"replace\" has nothing to replace; expected replace = "
+		    "( { find, with }, ... )");
+	if (replace && !rule_uses(rule, &inspector_replace))
+		bad(l, replace, "nobody replaces these; expected \"replace\" among the inspectors");
 	if (until->messages && !rule_uses(rule, &inspector_http))
 		bad(l, config_setting_get_member(s, "until"), "nobody counts messages; expected "
 		    "\"http\" among the inspectors, or until without \"message\"");

@@ -17,6 +17,7 @@ void record_from(const struct flow_record *from, struct seam_record *to)
 	memset(to, 0, sizeof(*to));
 	to->bytes[SEAM_UP] = from->bytes[SEAM_UP];
 	to->bytes[SEAM_DOWN] = from->bytes[SEAM_DOWN];
+	to->edits = from->edits;
 	to->flags = (from->tls.seen ? RECORD_F_TLS : 0) | (from->tls.ech ? RECORD_F_ECH : 0) |
 		    (from->http.seen ? RECORD_F_HTTP : 0) |
 		    (from->http.malformed ? RECORD_F_MALFORMED : 0);
@@ -83,10 +84,12 @@ void record_json(const struct seam_record *rec, bool blocked, json_t *to)
 			json_object_set_new(http, "malformed", json_true());
 		json_object_set_new(to, "http", http);
 	}
-	if (rec->bytes[SEAM_UP] || rec->bytes[SEAM_DOWN])
+	if (rec->bytes[SEAM_UP] || rec->bytes[SEAM_DOWN] || rec->edits)
 		json_object_set_new(to, "inspected",
-			json_pack("{s:I, s:I}", "bytes_toserver", (json_int_t)rec->bytes[SEAM_UP],
-				  "bytes_toclient", (json_int_t)rec->bytes[SEAM_DOWN]));
+			json_pack("{s:I, s:I, s:I}", "bytes_toserver",
+				  (json_int_t)rec->bytes[SEAM_UP], "bytes_toclient",
+				  (json_int_t)rec->bytes[SEAM_DOWN], "edits",
+				  (json_int_t)rec->edits));
 	if (rec->pattern_matches)
 		json_object_set_new(to, "alert",
 			json_pack("{s:s, s:s, s:s, s:I, s:s, s:i}", "action",

@@ -259,6 +259,7 @@ static enum step make_edits(struct daemon *d, struct conn *c, enum seam_dir dir)
 		if (edit->remove)
 			take(from, edit->remove);
 		editor_made(&from->edit);
+		c->rec.edits++;
 	}
 	return STEP_AGAIN;
 }

@@ -186,7 +186,7 @@ const char *show_flow_flags(__u32 flags, char *buf, size_t len)
 		{ FLOW_F_BLOCK_RST, "block_rst" },   { FLOW_F_INSPECT, "inspect" },
 		{ FLOW_F_FAIL_BLOCK, "fail_block" }, { FLOW_F_RST_BOTH, "rst_both" },
 		{ FLOW_F_TSDELTA, "tsdelta" },	     { FLOW_F_HISTORY, "history" },
-		{ FLOW_F_ABORTED, "aborted" },
+		{ FLOW_F_ABORTED, "aborted" },	     { FLOW_F_EDITED, "edited" },
 	};
 
 	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf, len);

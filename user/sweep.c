@@ -223,7 +223,7 @@ static void census(struct daemon *d, const struct flow_key *key, const struct fl
 	n->total++;
 	if (f->state == FLOW_CLOSING || f->state == FLOW_BLOCKED)
 		return;
-	if (f->flags & FLOW_F_TSDELTA)
+	if (f->flags & (FLOW_F_TSDELTA | FLOW_F_EDITED))
 		n->deltas++;
 	else if (f->flags & FLOW_F_BYPASS)
 		n->bypass++;

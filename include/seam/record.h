@@ -27,7 +27,8 @@ struct seam_record {
 	__u16 tls_version; /* highest version offered */
 	__u16 flags;	  /* RECORD_F_* */
 	__u8 pattern_dir; /* enum seam_dir */
-	__u8 reserved[5];
+	__u8 reserved;
+	__u32 edits;	  /* made, in both directions */
 	char tls_sni[128];
 	char tls_alpn[64]; /* protocols offered, comma-separated */
 	char tls_ja4[40];

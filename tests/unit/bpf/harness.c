@@ -378,7 +378,7 @@ static int options(const char *text, __u8 *at)
 {
 	char copy[256], *word, *save = NULL;
 	unsigned int a, b;
-	int n = 0;
+	int n = 0, kind;
 
 	snprintf(copy, sizeof(copy), "%s", text ?: "");
 	for (word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
@@ -404,12 +404,17 @@ static int options(const char *text, __u8 *at)
 			put32(at + n, a);
 			put32(at + n + 4, b);
 			n += 8;
-		} else if (sscanf(word, "sack=%u:%u", &a, &b) == 2) {
+		} else if (!strncmp(word, "sack=", 5)) {
+			kind = n;
 			at[n++] = 5;
-			at[n++] = 10;
-			put32(at + n, a);
-			put32(at + n + 4, b);
-			n += 8;
+			at[n++] = 2;
+			for (word += 5; sscanf(word, "%u:%u", &a, &b) == 2;
+			     word += strcspn(word, ","), word += *word == ',') {
+				put32(at + n, a);
+				put32(at + n + 4, b);
+				n += 8;
+				at[kind + 1] += 8;
+			}
 		} else if (!strncmp(word, "raw=", 4)) {
 			for (word += 4; sscanf(word, "%2x", &a) == 1; word += 2)
 				at[n++] = a;
@@ -478,7 +483,7 @@ void build(const struct spec *s, struct packet *p)
 	put16(th + 14, s->wnd);
 	put16(th + 18, s->urg);
 	for (i = 0; i < s->len; i++)
-		th[20 + opt + i] = (seq + i) * 7 >> 1;
+		th[20 + opt + i] = (seq - s->moved + i) * 7 >> 1;
 
 	memset(pseudo, 0, sizeof(pseudo));
 	if (conn.v6) {
@@ -614,7 +619,8 @@ static const struct field end_fields[] = {
 	F(flow_end, tsval, PLAIN), F(flow_end, told_nxt, THEIRS), F(flow_end, told_ack, MINE),
 	F(flow_end, told_edge, MINE), F(flow_end, told_tsval, PLAIN), F(flow_end, bound, MINE),
 	F(flow_end, leg_ack, MINE), F(flow_end, leg_edge, MINE), F(flow_end, leg_nxt, THEIRS),
-	F(flow_end, ts_delta, PLAIN), F(flow_end, fin, MINE), F(flow_end, isn, MINE),
+	F(flow_end, ts_delta, PLAIN), F(flow_end, seq_delta, PLAIN), F(flow_end, seq_pos, MINE),
+	F(flow_end, fin, MINE), F(flow_end, isn, MINE),
 	F(flow_end, tsval0, PLAIN), F(flow_end, tsval_ns, PLAIN), F(flow_end, tsval0_ns, PLAIN),
 	F(flow_end, ifindex, PLAIN), F(flow_end, flow_label, PLAIN), F(flow_end, mss, PLAIN),
 	F(flow_end, seg_max, PLAIN), F(flow_end, flags, PLAIN), F(flow_end, wscale, PLAIN),
@@ -646,7 +652,8 @@ static const struct {
 	{ "fail_block", FLOW_F_FAIL_BLOCK }, { "rst_both", FLOW_F_RST_BOTH },
 	{ "tsdelta", FLOW_F_TSDELTA }, { "history", FLOW_F_HISTORY },
 	{ "aborted", FLOW_F_ABORTED }, { "tscatchup", FLOW_F_TSCATCHUP },
-	{ "closed", FLOW_F_CLOSED }, { "legs", FLOW_F_LEGS }, {},
+	{ "closed", FLOW_F_CLOSED }, { "legs", FLOW_F_LEGS },
+	{ "edited", FLOW_F_EDITED }, {},
 }, end_flags[] = {
 	{ "fin", END_F_FIN }, { "fin_acked", END_F_FIN_ACKED }, { "rst", END_F_RST },
 	{ "rst_ok", END_F_RST_OK }, { "keepalive", END_F_KEEPALIVE }, { "ce", END_F_CE },

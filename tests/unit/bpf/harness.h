@@ -63,6 +63,7 @@ struct spec {
 	__u8 doff;	   /* what the header says, where that is not true */
 	__s16 tot;	   /* added to what the IP header says of its length */
 	__u16 urg;
+	__s32 moved;	   /* what an edit has added to its sequence number */
 };
 
 struct packet {

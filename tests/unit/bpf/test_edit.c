@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Flows whose bytes were changed: the two ends number them differently. */
+#include <errno.h>
+#include <string.h>
+
+#include "harness.h"
+
+#define UP(...) { .flags = "A", .wnd = 502, .opts = "nop nop ts=110:905", __VA_ARGS__ }
+#define DOWN(...) { .dir = SEAM_DOWN, .flags = "A", .wnd = 509, .opts = "nop nop ts=910:108", __VA_ARGS__ }
+#define OUT_UP(...) &(struct spec){ .link = LEAVING, .flags = "A", .wnd = 502, .ttl = 63, .opts = "nop nop ts=110:905", __VA_ARGS__ }
+#define OUT_DOWN(...) &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "A", .wnd = 509, .ttl = 63, .opts = "nop nop ts=910:108", __VA_ARGS__ }
+
+/* 30 bytes were inserted into what the client sends, 5 removed of what the server does. */
+static void edited(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xffffff00, .sisn = 0x7fffffc0 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set("state=merged +bypass +edited -want_up -want_down c.seq_delta=30 s.seq_delta=-5 "
+		 "c.nxt=101 c.ack=46 c.seq_pos=101 s.nxt=51 s.ack=131 s.seq_pos=51");
+}
+
+static void merged(bool v6)
+{
+	edited(v6);
+	STEPS({ "payload up", CLIENT, UP(.seq = 101, .ack = 46, .len = 100), REDIRECT, .counts = "",
+		.out = OUT_UP(.seq = 131, .ack = 51, .len = 100, .moved = 30), .flow = "c.nxt=201 c.ack=46" },
+	      { "its ack down", SERVER, DOWN(.seq = 51, .ack = 231), REDIRECT, .counts = "",
+		.out = OUT_DOWN(.seq = 46, .ack = 201), .flow = "s.ack=231" },
+	      { "payload down", SERVER, DOWN(.seq = 51, .ack = 231, .len = 7), REDIRECT,
+		.out = OUT_DOWN(.seq = 46, .ack = 201, .len = 7, .moved = -5), .flow = "s.nxt=58" },
+	      { "its ack up", CLIENT, UP(.seq = 201, .ack = 53), REDIRECT, .out = OUT_UP(.seq = 231, .ack = 58) },
+	      { "SACK blocks", SERVER, DOWN(.seq = 58, .ack = 231, .opts = "nop nop ts=910:108 nop nop sack=75:175,275:375"), REDIRECT,
+		.out = OUT_DOWN(.seq = 53, .ack = 201, .opts = "nop nop ts=910:108 nop nop sack=45:145,245:345") },
+	      { "at an odd offset", SERVER, DOWN(.seq = 58, .ack = 231, .opts = "nop ts=910:108 sack=75:175 nop nop nop"), REDIRECT,
+		.out = OUT_DOWN(.seq = 53, .ack = 201, .opts = "nop ts=910:108 sack=45:145 nop nop nop") },
+	      { "the other way", CLIENT, UP(.seq = 201, .ack = 53, .opts = "nop nop sack=2147483644:2147483654"), REDIRECT,
+		.out = OUT_UP(.seq = 231, .ack = 58, .opts = "nop nop sack=2147483649:2147483659") },
+	      { "D-SACK of what the end has sent", SERVER, DOWN(.seq = 58, .ack = 231, .opts = "nop nop sack=4294967171:4294967271"), REDIRECT,
+		.out = OUT_DOWN(.seq = 53, .ack = 201, .opts = "nop nop sack=4294967141:4294967241") },
+	      { "of what its leg has: nothing to the end", SERVER, DOWN(.seq = 58, .ack = 231, .opts = "nop nop sack=4294967141:4294967171,75:175"), REDIRECT,
+		.out = OUT_DOWN(.seq = 53, .ack = 201, .opts = "nop nop raw=010101010101010101010101010101010101") },
+	      { "a RST without ack", CLIENT, UP(.seq = 201, .flags = "R", .opts = ""), REDIRECT,
+		.out = OUT_UP(.seq = 231, .flags = "R", .opts = ""), .flow = "state=closing c+rst" },
+	      { "and after it", SERVER, DOWN(.seq = 58, .ack = 231, .len = 2), REDIRECT,
+		.out = OUT_DOWN(.seq = 53, .ack = 201, .len = 2, .moved = -5) });
+	edited(v6);
+	STEPS({ "a RST that the receiver expects", SERVER, DOWN(.seq = 51, .flags = "R", .opts = ""), REDIRECT,
+		.out = OUT_DOWN(.seq = 46, .flags = "R", .opts = ""), .flow = "state=closing s+rst" });
+}
+
+/* A byte that was replaced never gets through, not as a late duplicate either. */
+static void late_duplicate_of_edited_bytes(bool v6)
+{
+	edited(v6);
+	STEPS({ "from before the merge", CLIENT, UP(.seq = 51, .ack = 46, .len = 50, .flags = "PA"), REDIRECT, .counts = "replaced",
+		.out = OUT_UP(.seq = 81, .ack = 51), .flow = "c.nxt=101" },
+	      { "an odd number of bytes", CLIENT, UP(.seq = 52, .ack = 46, .len = 49), REDIRECT, .counts = "replaced",
+		.out = OUT_UP(.seq = 82, .ack = 51) },
+	      { "across it", CLIENT, UP(.seq = 91, .ack = 46, .len = 20), REDIRECT, .counts = "replaced",
+		.out = OUT_UP(.seq = 121, .ack = 51) },
+	      { "down", SERVER, DOWN(.seq = 1, .ack = 131, .len = 50), REDIRECT, .counts = "replaced",
+		.out = OUT_DOWN(.seq = -4U, .ack = 101) },
+	      { "a bare ack of then is let be", CLIENT, UP(.seq = 51, .ack = 20), REDIRECT, .counts = "",
+		.out = OUT_UP(.seq = 81, .ack = 25) },
+	      { "what is new", CLIENT, UP(.seq = 101, .ack = 46, .len = 1), REDIRECT, .counts = "",
+		.out = OUT_UP(.seq = 131, .ack = 51, .len = 1, .moved = 30) });
+}
+
+/* ICMP errors quote the number that the packet had behind the box. */
+static void icmp(bool v6)
+{
+	struct packet in, out, quoted;
+	__u32 ip = v6 ? 40 : 20, head = 14 + ip + 8, i, sum, seq;
+	int rc;
+
+	edited(v6);
+	build(&(struct spec)UP(.seq = 131, .ack = 51, .len = 100), &quoted);
+	build(&(struct spec)DOWN(.seq = 51, .ack = 131), &in);
+	in.len = head + ip + 8;
+	memset(in.data + 14 + ip, 0, 8);
+	in.data[14 + ip] = v6 ? 1 : 3;
+	in.data[14 + ip + 1] = v6 ? 0 : 1;
+	memcpy(in.data + head, quoted.data + 14, ip + 8);
+	if (v6) {
+		in.data[18] = 0;
+		in.data[19] = in.len - 54;
+		in.data[20] = 58;
+	} else {
+		in.data[16] = 0;
+		in.data[17] = in.len - 14;
+		in.data[23] = 1;
+	}
+	/* Any checksum will do, as long as it changes by what the quoted number does. */
+	rc = run_packet(SERVER, &in, &out, 0);
+	memcpy(&seq, out.data + head + ip + 4, 4);
+	seq = __builtin_bswap32(seq);
+	check(rc == REDIRECT && seq == 0xffffff00 + 101, "the quoted number is the client's own");
+	for (sum = 0, i = 14 + ip; i < in.len; i += 2)
+		sum += (in.data[i] << 8 | in.data[i + 1]) + (0xffff ^ (out.data[i] << 8 | out.data[i + 1]));
+	while (sum >> 16)
+		sum = (sum >> 16) + (sum & 0xffff);
+	check(sum == 0xffff || sum == 0, "and the checksum covers it");
+}
+
+/* Split again: what is before the boundary is numbered as it was. */
+static void split_again(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set("state=merged +bypass +edited -want_up -want_down c.seq_delta=30 s.seq_delta=-5 c.seq_pos=101 s.seq_pos=51 "
+		 "c.nxt=1001 c.ack=196 c.edge=64452 c.tsval=110 c.told_tsval=905 "
+		 "s.nxt=601 s.ack=431 s.edge=65591 s.tsval=910 s.told_tsval=108");
+	ctl_is("not edited while merged", CTL_EDIT, SEAM_R_NONE, CTL_DELTAS(1, 1), -EINVAL, "c.seq_delta=30");
+	ctl_is("split in mid-stream", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0,
+	       "state=splitting c.bound=1001 s.bound=601 c.told_ack=401 s.told_ack=201 c.told_nxt=596 s.told_nxt=1031 "
+	       "c.told_edge=65561 s.told_edge=64457");
+	ctl_is("nor before both boundaries are behind", CTL_EDIT, SEAM_R_NONE, CTL_DELTAS(1, 1), -EBUSY, "c.seq_delta=30");
+	STEPS({ "what is sent again", CLIENT, UP(.seq = 401, .ack = 196, .len = 600), REDIRECT, .counts = "",
+		.out = OUT_UP(.seq = 431, .ack = 201, .len = 600, .moved = 30) },
+	      { "from before the edits: bare", CLIENT, UP(.seq = 51, .ack = 196, .len = 50), REDIRECT, .counts = "replaced",
+		.out = OUT_UP(.seq = 81, .ack = 201) },
+	      { "across the boundary", CLIENT, UP(.seq = 901, .ack = 296, .len = 200), REDIRECT, .counts = "straddle",
+		.out = OUT_UP(.seq = 931, .ack = 301, .len = 100, .wnd = 501, .moved = 30) },
+	      { "an ack of the server, with SACK", SERVER, DOWN(.seq = 601, .ack = 731, .opts = "nop nop sack=319:419"), REDIRECT,
+		.out = OUT_DOWN(.seq = 596, .ack = 701, .wnd = 506, .opts = "nop nop sack=289:389"), .flow = "c.told_ack=701" });
+	flow_set("held_in=0 held_out=0");
+	ctl_is("the legs stand", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=splitting +legs");
+	STEPS({ "new data, for the leg", CLIENT, UP(.seq = 1001, .ack = 296, .len = 100), REDIRECT,
+		.out = &(struct spec)UP(.seq = 1001, .ack = 596, .len = 100), .flow = "c.nxt=1101" },
+	      { "the server leg's", LEG_OUT, { .link = FROM_LEG, .flags = "A", .seq = 1031, .ack = 601, .wnd = 502, .len = 100,
+					       .opts = "nop nop ts=120:910", .moved = 30 }, REDIRECT,
+		.out = OUT_UP(.seq = 1031, .ack = 301, .len = 100, .wnd = 502, .opts = "nop nop ts=120:910", .moved = 30),
+		.flow = "s.told_nxt=1131" },
+	      { "the server has what was before the boundary", SERVER, DOWN(.seq = 601, .ack = 1031), REDIRECT,
+		.out = OUT_DOWN(.seq = 601, .ack = 1031), .flow = "state=splitting c.told_ack=1001" },
+	      { "and the client", CLIENT, UP(.seq = 1101, .ack = 596), REDIRECT,
+		.out = OUT_UP(.seq = 1101, .ack = 596), .flow = "state=split s.told_ack=601" });
+}
+
+static void merging(bool v6)
+{
+	edited(v6);
+	flow_set("state=split c.told_ack=101 c.told_nxt=46 c.told_edge=60101 c.bound=1 c.leg_ack=101 c.leg_edge=60101 c.leg_nxt=46 "
+		 "s.told_ack=51 s.told_nxt=131 s.told_edge=60051 s.bound=1 s.leg_ack=51 s.leg_edge=60051 s.leg_nxt=131 "
+		 "c.edge=60046 s.edge=60131 c.tsval=110 s.tsval=905");
+	ctl_is("ten bytes more", CTL_EDIT, SEAM_R_NONE, CTL_DELTAS(40, -5), 0, "state=split +edited c.seq_delta=40 s.seq_delta=-5");
+	ctl_is("which have filled what the client was promised", CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=split");
+	STEPS({ "until the server has room for it", SERVER, DOWN(.seq = 51, .ack = 131, .wnd = 520), REDIRECT, .flow = "s.edge=66691" },
+	      { "the leg sends what is new", LEG_OUT, { .link = FROM_LEG, .flags = "A", .seq = 131, .ack = 51, .wnd = 469, .len = 10,
+						       .opts = "nop nop ts=120:910" }, REDIRECT,
+		.out = OUT_UP(.seq = 131, .ack = 51, .wnd = 468, .len = 10, .opts = "nop nop ts=120:910"), .flow = "s.told_nxt=141" });
+	ctl_is("then it is merged", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=101 s.bound=51 c.seq_pos=101");
+	STEPS({ "a segment across the boundary: its leg gets what is before", CLIENT, UP(.seq = 91, .ack = 46, .len = 20, .flags = "PA"),
+		REDIRECT, .counts = "straddle", .out = &(struct spec)UP(.seq = 91, .ack = 46, .len = 10) },
+	      { "from the boundary on", CLIENT, UP(.seq = 101, .ack = 46, .len = 10), REDIRECT, .counts = "",
+		.out = OUT_UP(.seq = 141, .ack = 51, .len = 10, .opts = "nop nop ts=120:905", .moved = 40), .flow = "state=merging" },
+	      { "the server has what the leg has sent", SERVER, DOWN(.seq = 51, .ack = 141), REDIRECT, .counts = "crossed",
+		.out = OUT_DOWN(.seq = 46, .ack = 101, .wnd = 519), .flow = "state=merged" },
+	      { "and what the client has", SERVER, DOWN(.seq = 51, .ack = 151, .opts = "nop nop ts=910:110"), REDIRECT, .counts = "",
+		.out = OUT_DOWN(.seq = 46, .ack = 111, .opts = "nop nop ts=910:110") });
+}
+
+/* A leg's FIN stands where its end's does, plus what was inserted. */
+static void fin(bool v6)
+{
+	edited(v6);
+	flow_set("state=split c.told_ack=102 c.told_nxt=46 c.leg_nxt=46 s.told_ack=51 s.told_nxt=131 s.leg_nxt=131 c.nxt=102 c.fin=101 "
+		 "c+fin c.tsval=110 s.tsval=910 s.told_edge=60051");
+	STEPS({ "its end's", LEG_OUT, { .link = FROM_LEG, .flags = "FA", .seq = 131, .ack = 51, .wnd = 460, .opts = "nop nop ts=120:910" },
+		REDIRECT, .counts = "", .out = OUT_UP(.flags = "FA", .seq = 131, .ack = 51, .wnd = 501, .opts = "nop nop ts=120:910"),
+		.flow = "state=split s.told_nxt=132" });
+	flow_set("c.fin=131");
+	STEPS({ "at the number that its end gave it: none of its end's", LEG_OUT,
+		{ .link = FROM_LEG, .flags = "FA", .seq = 131, .ack = 51, .wnd = 460, .opts = "nop nop ts=120:910" },
+		REDIRECT, .out = OUT_UP(.flags = "RA", .seq = 131, .ack = 51, .wnd = 0, .opts = "nop nop ts=120:910"),
+		.flow = "state=blocked" });
+}
+
+int main(void)
+{
+	int v6;
+
+	harness_start("edit");
+	for (v6 = 0; v6 < 2; v6++) {
+		merged(v6);
+		late_duplicate_of_edited_bytes(v6);
+		icmp(v6);
+		split_again(v6);
+		merging(v6);
+		fin(v6);
+	}
+	return harness_end();
+}
