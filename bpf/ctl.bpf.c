@@ -145,6 +145,8 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 			return -EINVAL;
 		f->released_ns = now;
 		f->flags |= FLOW_F_LEGS;
+		f->end[SEAM_CLIENT].flags |= END_F_ANNOUNCE;
+		f->end[SEAM_SERVER].flags |= END_F_ANNOUNCE;
 		split_done(f, c->reason, now, ev);
 		return 0;
 	case CTL_UNSPLIT:

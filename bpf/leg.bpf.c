@@ -71,7 +71,9 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 				    struct seam_event *ev)
 {
 	bool fin = p->flags & TCP_FIN, rst = p->flags & TCP_RST, bare = !p->len && !fin;
-	__u32 offered = p->ack + ((__u32)p->wnd << from->wscale);
+	__u32 offered = p->ack + ((__u32)p->wnd << from->wscale), edge = to->told_edge;
+	__u32 ack = to->told_ack;
+	bool announces;
 
 	o->flags = p->flags;
 	o->told = told_as_is(p);
@@ -114,11 +116,19 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 	to->leg_edge = seq_max(to->leg_edge, offered);
 	if (!bare)
 		to->leg_nxt = seq_max(to->leg_nxt, p->end);
+	announces = bare && (to->flags & END_F_ANNOUNCE) && seq_before(p->seq, to->leg_nxt);
+	if (announces)
+		to->flags &= ~END_F_ANNOUNCE;
 	if (silent(f, to, from, p, bare)) {
 		o->drop = true;
 		goto out;
 	}
 	tell(f, to, from, p, false, &o->told);
+	if (announces) {
+		/* Its end asks nothing, and need not answer. */
+		o->told.seq = to->told_nxt;
+		o->drop = to->told_ack == ack && to->told_edge == edge;
+	}
 	o->other_ack = o->told.ack != p->ack;
 	if (f->flags & FLOW_F_ECN) {
 		if (to->flags & END_F_CE)

@@ -213,9 +213,10 @@ int leg_keepalive(int fd, unsigned int idle_s)
 	return set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
-int leg_start(int fd)
+void leg_speak(int fd)
 {
-	return set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+	/* tcp_send_window_probe() is there for a window that opened while nobody was there to say so. */
+	set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF);
 }
 
 void leg_vanish(int fd)

@@ -17,7 +17,7 @@ struct leg_options {
 /*
  * Builds the leg that faces `end` of the flow and speaks for the other one,
  * from the flow's state at the boundary. It is established, silent until
- * leg_start(), and sends nothing but what is written to it. Returns its
+ * leg_speak(), and sends nothing but what is written to it. Returns its
  * descriptor, or a negative errno.
  */
 int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end end,
@@ -26,8 +26,11 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 /* Has it probe its end after `idle_s` seconds of silence. */
 int leg_keepalive(int fd, unsigned int idle_s);
 
-/* Lets it speak. */
-int leg_start(int fd);
+/*
+ * Lets it speak, and say at once what window it has, to an end that may wait for
+ * one: by a probe, of which seam_leg_out makes a bare ack (END_F_ANNOUNCE).
+ */
+void leg_speak(int fd);
 
 /* Makes it vanish: no FIN, no RST, whatever is queued in it. Closes fd. */
 void leg_vanish(int fd);

@@ -93,9 +93,8 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		}
 	}
 	for (end = 0; end < 2; end++) {
-		err = leg_start(c->leg[end].watch.fd);
-		if (!err && prime_possible(f, end))
-			err = prime_leg(&d->primer, c->leg[end].watch.fd, &c->key, f, end);
+		err = prime_possible(f, end) ?
+			prime_leg(&d->primer, c->leg[end].watch.fd, &c->key, f, end) : 0;
 		if (err) {
 			split_failed(d, c, f, err);
 			return;
@@ -108,6 +107,8 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		conn_free(d, c);
 		return;
 	}
+	for (end = 0; end < 2; end++)
+		leg_speak(c->leg[end].watch.fd);
 	c->phase = CONN_SPLIT;
 	c->crossed = now.state != FLOW_SPLITTING;
 	c->delta[SEAM_CLIENT] = now.end[SEAM_CLIENT].seq_delta;

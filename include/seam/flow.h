@@ -96,6 +96,7 @@ enum flow_state {
 #define END_F_CLAMPED	 (1U << 9)  /* split: the window told to this end is the other's, not the leg's */
 #define END_F_RST_SENT	 (1U << 10) /* a RST was sent to this end */
 #define END_F_ASKED	 (1U << 11) /* closed: it sent something again, and waits for an ack */
+#define END_F_ANNOUNCE	 (1U << 12) /* its leg is asked for its window, and will say it by a probe */
 
 /*
  * One end of a flow as the box sees it. The first group is what the end itself

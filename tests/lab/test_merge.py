@@ -102,6 +102,7 @@ def main(tap):
 				tap.zero(counters, LEGS_NOTICED if end == "legs" else NOTICED, f"{what}: {end}: noticed nothing")
 		stats = daemon_stats(lab)
 		tap.equal((stats["splits"], stats["merges"]), (len(ALL), len(ALL)), "each was split once, and merged once")
-		tap.equal(lab.drops(), {}, "no packet was lost on the way")
+		# What a leg says only to the box counts as dropped there.
+		tap.equal({k: n for k, n in lab.drops().items() if k != "box/seam0 clsact"}, {}, "no packet was lost on the way")
 		captures(tap, lab)
 		tap.equal(seam.stop(), 0, "seam ends")

@@ -62,7 +62,7 @@ RUNS = [
 	("without: the receiver's new edge is told past its leg", "window", "NOOPEN", False, False),
 	("without: while splitting, too", "window", "NOOPEN_SPLITTING", False, True),
 	("without: the leg hears of the window at the boundary", "window", "NOEDGE", False, False),
-	("without: a new leg tells its own window (not in Seam yet)", "window", "NOASK", False, False),
+	("without: a new leg tells its own window", "window", "NOASK", False, False),
 	("without: merged once all of the window is told (not in Seam yet)", "window", "NOLAST", False, True),
 ]
 

@@ -659,7 +659,7 @@ static const struct {
 	{ "rst_ok", END_F_RST_OK }, { "keepalive", END_F_KEEPALIVE }, { "ce", END_F_CE },
 	{ "cwr", END_F_CWR }, { "data", END_F_DATA }, { "urg", END_F_URG },
 	{ "clamped", END_F_CLAMPED }, { "rst_sent", END_F_RST_SENT },
-	{ "asked", END_F_ASKED }, {},
+	{ "asked", END_F_ASKED }, { "announce", END_F_ANNOUNCE }, {},
 };
 
 static int reason_by_name(const char *name)

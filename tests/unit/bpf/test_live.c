@@ -87,6 +87,33 @@ static void acked_past_queue(bool v6)
 		.out = WIRE_DOWN(.seq = 601, .ack = 1001, .wnd = 504), .flow = "s.ack=1101 c.told_ack=1001 held_in=2" });
 }
 
+/* Nothing is on its way, and the client can send nothing more: only a window can let it. */
+static void at_the_edge(bool v6)
+{
+	in_flight(v6);
+	flow_set("s.ack=1001 s.edge=1001 c.ack=601");
+	ctl_is("split", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting c.told_edge=1001 c.leg_edge=1001 c-announce");
+	ctl_is("the legs stand", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=split c+announce s+announce");
+	STEPS({ "its leg's window is not the server's: nothing to tell", LEG_OUT, CLEG(.seq = 600, .ack = 1001), DROP, .counts = "",
+		.flow = "c-announce c+clamped c.leg_edge=66153 c.told_edge=1001" },
+	      { "the server reads: the client is told", SERVER, DOWN(.seq = 601, .ack = 1001), REDIRECT, .counts = "window_update",
+		.out = WIRE_DOWN(.seq = 601, .ack = 1001), .flow = "c.told_edge=66153" });
+
+	in_flight(v6);
+	flow_set("s.ack=1001 s.edge=1001 c.ack=601");
+	ctl_is("split", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting");
+	STEPS({ "the server reads while there are no legs", SERVER, DOWN(.seq = 601, .ack = 1001), REDIRECT, .counts = "",
+		.flow = "s.edge=66153 c.told_edge=1001 held_in=1" });
+	flow_set("held_in=0");
+	ctl_is("the legs stand", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=split c+announce");
+	STEPS({ "an answer of the leg is not what it was asked for", LEG_OUT, CLEG(.seq = 601, .ack = 1001, .wnd = 0), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 601, .ack = 1001, .wnd = 0, .opts = "nop nop ts=920:110"), .flow = "c+announce c.told_edge=1001" },
+	      { "its window is told, by an ack and not by a probe", LEG_OUT, CLEG(.seq = 600, .ack = 1001), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 601, .ack = 1001, .opts = "nop nop ts=920:110"), .flow = "c-announce c.told_edge=66153" },
+	      { "a probe of its own stays one", LEG_OUT, CLEG(.seq = 600, .ack = 1001), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 600, .ack = 1001, .opts = "nop nop ts=920:110") });
+}
+
 /* A leg has acknowledged what only it has: the flow cannot be let go as it is. */
 static void lost_while_splitting(void)
 {
@@ -168,6 +195,8 @@ int main(void)
 	splitting(true);
 	acked_past_queue(false);
 	acked_past_queue(true);
+	at_the_edge(false);
+	at_the_edge(true);
 	lost_while_splitting();
 	merging(false);
 	merging(true);
