@@ -54,6 +54,23 @@ static __always_inline bool promised_more(const struct flow_end *s, const struct
 	return seq_after(s->told_edge, seq_back(s, r->edge));
 }
 
+/*
+ * The legs are asked for a packet, where only the other end's would otherwise tell
+ * what is left to tell, and it may have nothing to say. Lock held.
+ */
+static __always_inline int merge_goes_on(struct flow *f)
+{
+	struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
+
+	if (f->state != FLOW_MERGING)
+		return 0;
+	if (crossed(c, s) && untold(c, s))
+		c->flags |= END_F_ANNOUNCE;
+	if (crossed(s, c) && untold(s, c))
+		s->flags |= END_F_ANNOUNCE;
+	return -EINPROGRESS;
+}
+
 static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 now,
 				     struct seam_event *ev)
 {
@@ -66,7 +83,7 @@ static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 n
 	if (!state_split(f->state))
 		return -EINVAL;
 	if (f->state == FLOW_MERGING)
-		return -EINPROGRESS;
+		return merge_goes_on(f);
 	/* It ends split; or owes an end an echo of congestion. */
 	if (flags & (END_F_FIN | END_F_RST | END_F_CE | END_F_CWR)) {
 		c->reason = flags & (END_F_CE | END_F_CWR) ? SEAM_R_ECN : SEAM_R_FIN;
@@ -78,7 +95,7 @@ static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 n
 	}
 	begin_merge(f, c->reason, now, ev);
 	merge_if_done(f, SEAM_R_QUIET, now, ev);
-	return f->state == FLOW_MERGING ? -EINPROGRESS : 0;
+	return merge_goes_on(f);
 }
 
 static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 now,

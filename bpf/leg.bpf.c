@@ -62,7 +62,8 @@ static __always_inline bool silent(const struct flow *f, const struct flow_end *
 		return bare && !crossed(to, from);
 	if (f->state != FLOW_MERGING)
 		return false;
-	return bare ? crossed(to, from) && !news(f, to, from) : crossed(from, to);
+	return bare ? crossed(to, from) && !news(f, to, from) && !untold(to, from) :
+		      crossed(from, to);
 }
 
 /* Decides on a packet of the leg that faces `to` and speaks for `from`. Lock held. */

@@ -87,28 +87,16 @@ static __always_inline void ending(struct flow *f, struct flow_end *me, struct f
 
 /*
  * Prepares a window update for `peer`, to whom less was told than its leg
- * offered because `me` had no more room, and who now has: at once if it has
- * nothing left to send into, else in steps of two segments, as a receiver would
- * (RFC 9293 3.8.6.2.2). It is a copy of the packet, whose SACK blocks would mean
- * nothing to the other end: of one that may have any none is made. Lock held.
+ * offered because `me` had no more room, and who now has. It is a copy of the
+ * packet, whose SACK blocks would mean nothing to the other end: of one that may
+ * have any none is made. Lock held.
  */
 static __always_inline void open_window(struct flow *f, const struct flow_end *me,
 					struct flow_end *peer, const struct pkt *p,
 					struct verdict *v)
 {
-	__u32 edge = seq_back(peer, me->edge), wnd;
-	__s32 more = edge - peer->told_edge, left = peer->told_edge - peer->nxt;
-
-	/* The leg may have acknowledged a byte or two more than `me` has room for. */
-	if (!(peer->flags & END_F_CLAMPED) || (peer->flags & END_F_FIN) ||
-	    !seq_after(edge, peer->told_ack) ||
-	    (more < 2 * (__s32)me->mss && left >= (__s32)me->mss))
+	if (!(peer->flags & END_F_CLAMPED) || !untold(peer, me))
 		return;
-	wnd = (edge - peer->told_ack) >> me->wscale;
-	if (wnd > 0xffff)
-		wnd = 0xffff;
-	if (!seq_after(peer->told_ack + (wnd << me->wscale), peer->told_edge))
-		return; /* not by a whole unit of its scale */
 	v->update = true;
 	tell_ack(f, peer, me, p, &v->told);
 }

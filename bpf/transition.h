@@ -288,10 +288,35 @@ static __always_inline bool crossed(const struct flow_end *s, const struct flow_
 	return !seq_before(r->ack, seq_across(s, s->bound));
 }
 
-/* Whether, besides, `s` knows. Lock held. */
+/*
+ * Whether `s` may wait for more of the window of `r` than it has been told: where it
+ * has nothing left to send into, at once, else in steps of two segments, as a
+ * receiver would tell it (RFC 9293 3.8.6.2.2). Lock held.
+ */
+static __always_inline bool untold(const struct flow_end *s, const struct flow_end *r)
+{
+	__u32 edge = seq_back(s, r->edge), wnd = (edge - s->told_ack) >> r->wscale;
+	__s32 more = edge - s->told_edge, left = s->told_edge - s->nxt;
+
+	/* Its leg may have acknowledged a byte or two more than `r` has room for. */
+	if ((s->flags & END_F_FIN) || !seq_after(edge, s->told_ack) ||
+	    (more < 2 * (__s32)r->mss && left >= (__s32)r->mss))
+		return false;
+	if (wnd > 0xffff)
+		wnd = 0xffff;
+	/* By a whole unit of its scale. */
+	return seq_after(s->told_ack + (wnd << r->wscale), s->told_edge);
+}
+
+/*
+ * Whether, besides, `s` knows; and of the window, of which afterwards nobody but `r`
+ * would tell it, and `r` only when it has something to say. That it has been told no
+ * more than there is needs no check: without an edit window_for() sees to it, and with
+ * one no merge begins before. Lock held.
+ */
 static __always_inline bool merged_way(const struct flow_end *s, const struct flow_end *r)
 {
-	return crossed(s, r) && !seq_before(s->told_ack, s->bound);
+	return crossed(s, r) && !seq_before(s->told_ack, s->bound) && !untold(s, r);
 }
 
 /*

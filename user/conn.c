@@ -427,5 +427,7 @@ void conn_tick(struct daemon *d, uint64_t now)
 			relay_run(d, c);
 		else if (c->phase == CONN_SPLIT && c->let_go)
 			split_try_merge(d, c, SEAM_R_LET_GO);
+		else if (c->phase == CONN_MERGING)
+			split_merge_on(d, c);
 	}
 }

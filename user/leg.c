@@ -219,6 +219,12 @@ void leg_speak(int fd)
 	set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF);
 }
 
+void leg_announce(int fd)
+{
+	set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+	leg_speak(fd);
+}
+
 void leg_vanish(int fd)
 {
 	set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);

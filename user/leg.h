@@ -32,6 +32,9 @@ int leg_keepalive(int fd, unsigned int idle_s);
  */
 void leg_speak(int fd);
 
+/* Has one that speaks say its window again. */
+void leg_announce(int fd);
+
 /* Makes it vanish: no FIN, no RST, whatever is queued in it. Closes fd. */
 void leg_vanish(int fd);
 

@@ -122,9 +122,20 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		split_try_merge(d, c, SEAM_R_LET_GO);
 }
 
+/* What is left to tell the ends goes with a packet of their legs. */
+static void merge_nudge(struct conn *c, const struct flow *f)
+{
+	int end;
+
+	for (end = 0; end < 2; end++)
+		if (f->end[end].flags & END_F_ANNOUNCE)
+			leg_announce(c->leg[end].watch.fd);
+}
+
 void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)
 {
 	int end, one = 1, err;
+	struct flow f;
 
 	if (c->leg[0].eof || c->leg[1].eof || c->phase == CONN_ABORTING)
 		return; /* it ends split: the legs close with their ends */
@@ -135,11 +146,20 @@ void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)
 		setsockopt(c->leg[end].watch.fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
 	if (c->phase == CONN_MERGING)
 		return;
-	err = conn_ctl(d, c, CTL_MERGE, reason, 0, NULL);
-	if (!err || err == -EINPROGRESS)
+	err = conn_ctl(d, c, CTL_MERGE, reason, 0, &f);
+	if (!err || err == -EINPROGRESS) {
 		c->phase = CONN_MERGING;
-	else if (err != -EAGAIN && err != -EBUSY)
+		merge_nudge(c, &f);
+	} else if (err != -EAGAIN && err != -EBUSY)
 		log_debug("flow %llu: merge: %s", (unsigned long long)c->id, strerror(-err));
+}
+
+void split_merge_on(struct daemon *d, struct conn *c)
+{
+	struct flow f;
+
+	if (conn_ctl(d, c, CTL_MERGE, SEAM_R_LET_GO, 0, &f) == -EINPROGRESS)
+		merge_nudge(c, &f);
 }
 
 void split_vanish(struct daemon *d, struct conn *c)

@@ -63,7 +63,7 @@ RUNS = [
 	("without: while splitting, too", "window", "NOOPEN_SPLITTING", False, True),
 	("without: the leg hears of the window at the boundary", "window", "NOEDGE", False, False),
 	("without: a new leg tells its own window", "window", "NOASK", False, False),
-	("without: merged once all of the window is told (not in Seam yet)", "window", "NOLAST", False, True),
+	("without: merged once all of the window is told", "window", "NOLAST", False, True),
 ]
 
 

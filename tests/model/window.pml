@@ -11,9 +11,6 @@
  * and with nothing under way S does not wait at a closed window: nobody but its
  * persist timer would open it.
  *
- * One rule Seam does not follow yet, NOLAST: without it a sender at the edge of a full
- * window waits for its persist timer after a merge.
- *
  * Not covered: loss; acks on data of the other direction; scaling, and what is lost
  * by rounding to its unit; a receiver that takes back what it promised.
  */

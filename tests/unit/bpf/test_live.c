@@ -188,6 +188,47 @@ static void acked_past_leg(bool v6)
 		.counts = "", .out = &(struct spec)DOWN(.seq = 501, .ack = 401, .len = 100), .flow = "s.ack=1101 state=merging" });
 }
 
+/* Nothing is on its way, but the client has used up the window of its leg, which is less than the server's. */
+static void last_window(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	flow_set("c.ack=601 s.ack=1001 c.told_edge=1001 c.leg_edge=1001 c.told_nxt=601 c.leg_nxt=601 s.told_nxt=1001 s.leg_nxt=1001");
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c+announce s-announce");
+	STEPS({ "the leg is asked for a packet, and tells of the server's window: merged", LEG_OUT, CLEG(.seq = 600, .ack = 1001, .wnd = 0), REDIRECT,
+		.counts = "crossed", .out = WIRE_DOWN(.seq = 601, .ack = 1001, .wnd = 504, .opts = "nop nop ts=920:110"),
+		.flow = "state=merged c-announce c.told_edge=65513" });
+}
+
+/* Windows count in units of 128: no edge that is told is beyond the receiver's, whatever the two are. */
+static void no_edge_beyond(void)
+{
+	__u32 edge, leg, ack, beyond = 0, back = 0;
+	struct packet in, out;
+	struct flow f, was;
+
+	fresh(&(struct conn){ .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	flow_set("c.leg_ack=401 c.told_ack=401 c.told_edge=3001 c.leg_edge=3001 s.edge=3001");
+	for (edge = 3001, leg = 30, ack = 401; ack < 1001; ack += 7, edge += ack % 61, leg += ack % 3 - 1) {
+		char set[64];
+
+		sprintf(set, "s.edge=%u", edge);
+		flow_set(set);
+		flow_get(&was);
+		build(&(struct spec)CLEG(.seq = 201, .ack = ack, .wnd = leg), &in);
+		run_packet(LEG_OUT, &in, &out, 0);
+		flow_get(&f);
+		beyond += (__s32)(f.end[SEAM_CLIENT].told_edge - f.end[SEAM_SERVER].edge) > 0 ||
+			  (__s32)(f.end[SEAM_CLIENT].told_edge - f.end[SEAM_CLIENT].leg_edge) > 0;
+		back += (__s32)(f.end[SEAM_CLIENT].told_edge - was.end[SEAM_CLIENT].told_edge) < 0;
+	}
+	check(!beyond && !back, "no edge told is beyond the server's or the leg's, or taken back (%u, %u)", beyond, back);
+	check((__s32)(f.end[SEAM_CLIENT].told_edge - was.end[SEAM_CLIENT].isn - 3001) > 0, "and it moved on");
+}
+
 int main(void)
 {
 	harness_start("live");
@@ -202,5 +243,8 @@ int main(void)
 	merging(true);
 	acked_past_leg(false);
 	acked_past_leg(true);
+	last_window(false);
+	last_window(true);
+	no_edge_beyond();
 	return harness_end();
 }
