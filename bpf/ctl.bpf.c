@@ -27,6 +27,11 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 		return -EINVAL;
 	if (f->state == FLOW_SPLITTING)
 		return 0; /* the timer was faster */
+	if (f->flags & FLOW_F_WAITS) {
+		/* No byte has gone straight: the merge is given up. */
+		move(f, FLOW_SPLIT, c->reason, now, ev);
+		return 0;
+	}
 	if (f->state == FLOW_HELD ? f->flags & FLOW_F_RELEASE :
 				    f->state != FLOW_MONITORED && f->state != FLOW_MERGED)
 		return -EBUSY;
@@ -46,15 +51,6 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 }
 
 /*
- * Whether `s` has been promised more room than `r` has: an edit has filled it with
- * other bytes. Merged, what `s` sends there would be lost.
- */
-static __always_inline bool promised_more(const struct flow_end *s, const struct flow_end *r)
-{
-	return seq_after(s->told_edge, seq_back(s, r->edge));
-}
-
-/*
  * The legs are asked for a packet, where only the other end's would otherwise tell
  * what is left to tell, and it may have nothing to say. Lock held.
  */
@@ -64,6 +60,8 @@ static __always_inline int merge_goes_on(struct flow *f)
 
 	if (f->state != FLOW_MERGING)
 		return 0;
+	if (f->flags & FLOW_F_WAITS)
+		return -EINPROGRESS;
 	if (crossed(c, s) && untold(c, s))
 		c->flags |= END_F_ANNOUNCE;
 	if (crossed(s, c) && untold(s, c))
@@ -74,8 +72,6 @@ static __always_inline int merge_goes_on(struct flow *f)
 static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 now,
 				     struct seam_event *ev)
 {
-	__u16 flags = f->end[0].flags | f->end[1].flags;
-
 	if (f->state == FLOW_MERGED)
 		return 0;
 	if (f->state == FLOW_SPLITTING)
@@ -84,17 +80,8 @@ static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 n
 		return -EINVAL;
 	if (f->state == FLOW_MERGING)
 		return merge_goes_on(f);
-	/* It ends split; or owes an end an echo of congestion. */
-	if (flags & (END_F_FIN | END_F_RST | END_F_CE | END_F_CWR)) {
-		c->reason = flags & (END_F_CE | END_F_CWR) ? SEAM_R_ECN : SEAM_R_FIN;
-		return -EAGAIN;
-	}
-	if (promised_more(&f->end[0], &f->end[1]) || promised_more(&f->end[1], &f->end[0])) {
-		c->reason = SEAM_R_WINDOW;
-		return -EAGAIN;
-	}
-	begin_merge(f, c->reason, now, ev);
-	merge_if_done(f, SEAM_R_QUIET, now, ev);
+	f->release = c->reason;
+	try_merge(f, SEAM_R_QUIET, now, ev);
 	return merge_goes_on(f);
 }
 

@@ -60,7 +60,7 @@ static __always_inline bool silent(const struct flow *f, const struct flow_end *
 {
 	if (f->state == FLOW_SPLITTING)
 		return bare && !crossed(to, from);
-	if (f->state != FLOW_MERGING)
+	if (!merge_begun(f))
 		return false;
 	return bare ? crossed(to, from) && !news(f, to, from) && !untold(to, from) :
 		      crossed(from, to);
@@ -139,10 +139,12 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 			to->flags &= ~END_F_CWR;
 		}
 	}
-	if (f->state == FLOW_MERGING)
+	if (merge_begun(f))
 		merge_if_done(f, SEAM_R_CROSSED, now, ev);
 	else if (closed(f))
 		close_split(f, now, ev);
+	else if (f->flags & FLOW_F_WAITS)
+		try_merge(f, SEAM_R_CROSSED, now, ev);
 out:
 	o->flow_flags = f->flags;
 }

@@ -406,7 +406,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		over = crossed(peer, me);
 		track_ack(f, me, peer, p, now);
 		track_data(f, me, peer, p);
-		if (note_rst(f, me, peer, p, v) && f->state == FLOW_MERGING) {
+		if (note_rst(f, me, peer, p, v) && merge_begun(f)) {
 			/* What it cuts off is not worth waiting for. */
 			move(f, FLOW_CLOSING, SEAM_R_RST, now, ev);
 			v->where = TO_WIRE;
@@ -420,7 +420,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		}
 		if ((f->flags & FLOW_F_ECN) && (p->flags & TCP_ECE))
 			me->flags |= END_F_CWR;
-		if (f->state == FLOW_MERGING) {
+		if (merge_begun(f)) {
 			merging(f, me, peer, p, over, v);
 			if (v->where == TO_WIRE)
 				mind_edits(f, me, peer, p, v);
@@ -432,6 +432,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		to_leg(f, me, peer, p, v);
 		if (closed(f))
 			close_split(f, now, ev);
+		else if (f->flags & FLOW_F_WAITS)
+			try_merge(f, SEAM_R_CROSSED, now, ev);
 		break;
 
 	case FLOW_MERGED:

@@ -21,7 +21,7 @@ static __always_inline __u32 ack_for(const struct flow *f, const struct flow_end
 
 	if (f->state == FLOW_SPLITTING)
 		ack = crossed(s, r) ? seq_max(s->bound, s->leg_ack) : seq_back(s, r->ack);
-	else if (f->state == FLOW_MERGING && crossed(s, r))
+	else if (merge_begun(f) && crossed(s, r))
 		ack = seq_back(s, r->ack); /* else the leg's: it has nothing from the boundary on */
 	return seq_max(ack, s->told_ack);
 }
@@ -40,7 +40,7 @@ static __always_inline __u16 window_for(const struct flow *f, struct flow_end *s
 	__u32 unit = 1U << r->wscale, limit = seq_back(s, r->edge), edge, field;
 
 	s->flags &= ~END_F_CLAMPED;
-	if (f->state != FLOW_MERGING) {
+	if (!merge_begun(f)) {
 		if (seq_after(s->leg_edge, limit))
 			s->flags |= END_F_CLAMPED;
 		else
@@ -126,7 +126,7 @@ static __always_inline void to_leg(const struct flow *f, const struct flow_end *
 				   const struct flow_end *peer, const struct pkt *p,
 				   struct verdict *v)
 {
-	bool merging = f->state == FLOW_MERGING;
+	bool merging = merge_begun(f);
 
 	v->where = TO_LEG;
 	v->leg_seq = merging && seq_after(p->seq, me->bound) ? me->bound : p->seq;

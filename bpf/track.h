@@ -86,6 +86,12 @@ static __always_inline void track_data(struct flow *f, struct flow_end *me,
 		return;
 	if (seq_after(p->end, me->nxt))
 		me->nxt = p->end;
+	if ((me->flags & END_F_URG_OUT) && !seq_before(peer->ack, seq_across(me, me->urg)))
+		me->flags &= ~END_F_URG_OUT;
+	if (p->flags & TCP_URG) {
+		me->urg = me->flags & END_F_URG_OUT ? seq_max(me->urg, p->end) : p->end;
+		me->flags |= END_F_URG_OUT;
+	}
 	/* Nothing comes after a FIN: one that is not at the end is not the end's. */
 	if ((p->flags & TCP_FIN) && p->end == me->nxt) {
 		me->fin = p->end - 1;

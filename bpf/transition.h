@@ -37,6 +37,12 @@ static __always_inline bool has_legs(const struct flow *f)
 	return state_split(f->state) || (f->state == FLOW_SPLITTING && (f->flags & FLOW_F_LEGS));
 }
 
+/* Whether its boundaries are being crossed by a merge. */
+static __always_inline bool merge_begun(const struct flow *f)
+{
+	return f->state == FLOW_MERGING && !(f->flags & FLOW_F_WAITS);
+}
+
 /* Whether it can go on only with the daemon. */
 static __always_inline bool needs_daemon(const struct flow *f)
 {
@@ -72,6 +78,7 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 	}
 	f->state = to;
 	f->reason = reason;
+	f->flags &= ~FLOW_F_WAITS;
 	f->changed_ns = now;
 	/* Of no other flow does the daemon need to hear. */
 	if (to == FLOW_HELD || to == FLOW_SPLITTING || to == FLOW_BLOCKED)
@@ -339,6 +346,55 @@ static __always_inline void merge_if_done(struct flow *f, __u8 reason, __u64 now
 		move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
 	else
 		move(f, FLOW_MERGED, reason, now, ev);
+}
+
+/*
+ * Whether `s` has been promised more room than `r` has: an edit has filled it with
+ * other bytes. Merged, what `s` sends there would be lost.
+ */
+static __always_inline bool promised_more(const struct flow_end *s, const struct flow_end *r)
+{
+	return seq_after(s->told_edge, seq_back(s, r->edge));
+}
+
+/* Whether urgent data of `s` might be overtaken by what goes straight to `r`. */
+static __always_inline bool urgent_out(const struct flow_end *s, const struct flow_end *r)
+{
+	return (s->flags & END_F_URG_OUT) && seq_before(r->ack, seq_across(s, s->urg));
+}
+
+/* What a merge has to wait for before it begins, if for anything. Lock held. */
+static __always_inline __u8 merge_waits_for(const struct flow *f)
+{
+	const struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
+	__u16 flags = c->flags | s->flags;
+
+	if (flags & (END_F_FIN | END_F_RST))
+		return SEAM_R_FIN;
+	if (flags & (END_F_CE | END_F_CWR))
+		return SEAM_R_ECN;
+	if (urgent_out(c, s) || urgent_out(s, c))
+		return SEAM_R_URGENT;
+	return promised_more(c, s) || promised_more(s, c) ? SEAM_R_WINDOW : SEAM_R_NONE;
+}
+
+/*
+ * A flow that is to be merged: now, or with the packet that ends what it waits for.
+ * It is told of once, however often that changes. Lock held.
+ */
+static __always_inline void try_merge(struct flow *f, __u8 done, __u64 now, struct seam_event *ev)
+{
+	__u8 why = merge_waits_for(f);
+
+	if (!why) {
+		begin_merge(f, f->release, now, ev);
+		merge_if_done(f, done, now, ev);
+	} else if (f->state == FLOW_MERGING) {
+		f->reason = why;
+	} else {
+		move(f, FLOW_MERGING, why, now, ev);
+		f->flags |= FLOW_F_WAITS;
+	}
 }
 
 #endif

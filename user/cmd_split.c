@@ -16,7 +16,7 @@ static const char help[] =
 	"`split` takes over a flow that is monitored or merged, whatever is on its way in it,\n"
 	"and keeps it split until `merge`. `merge` lets a split flow go, whoever split it; its\n"
 	"inspectors see no more of it. `seam flows` lists the IDs, `seam flow ID` shows what\n"
-	"came of it.\n"
+	"came of it. A merge that still waits for something shows what, and `split` gives it up.\n"
 	"\n"
 	"  -i, --instance NAME  the instance (default: default)\n"
 	"  -j, --json           write JSON\n"

@@ -367,9 +367,13 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 			relay_run(d, c);
 		}
 		return;
+	case FLOW_MERGING:
+		/* What it waited for is over. */
+		if (c && ev->from == FLOW_MERGING)
+			split_merge_on(d, c);
+		return;
 	case FLOW_MONITORED:
 	case FLOW_HELD:
-	case FLOW_MERGING:
 		return;
 	}
 }
@@ -425,7 +429,7 @@ void conn_tick(struct daemon *d, uint64_t now)
 			conn_overdue(d, c);
 		else if (c->phase == CONN_ABORTING)
 			relay_run(d, c);
-		else if (c->phase == CONN_SPLIT && c->let_go)
+		else if (c->phase == CONN_SPLIT && c->let_go && !c->kept)
 			split_try_merge(d, c, SEAM_R_LET_GO);
 		else if (c->phase == CONN_MERGING)
 			split_merge_on(d, c);

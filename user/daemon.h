@@ -71,6 +71,7 @@ struct conn {
 	bool counted;		/* for the rule that decided */
 	bool let_go;		/* decided, and nobody inspects any more */
 	bool by_hand;		/* split by an operator: nobody inspects it */
+	bool kept;		/* an operator gave its merge up: split until the next that is asked for */
 	bool crossed;		/* split: both boundaries are behind */
 	bool begun;		/* its inspectors have been called */
 	__u32 delta[2];		/* seq_delta of its ends when it was split */

@@ -28,6 +28,12 @@ int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 		snprintf(why, len, "it cannot be split: %s", show_reason_text(f.why_not));
 		return -EOPNOTSUPP;
 	}
+	if (c && c->phase == CONN_MERGING && !d->stopping &&
+	    !conn_ctl(d, c, CTL_SPLIT, SEAM_R_OPERATOR, 0, &f)) {
+		c->phase = CONN_SPLIT;
+		c->kept = true;
+		return 0;
+	}
 	if (c || d->stopping) {
 		snprintf(why, len, "it is %s already", show_state(f.state));
 		return -EBUSY;
@@ -68,6 +74,7 @@ int operator_merge(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 	}
 	if (!c->rule)
 		conn_decided(d, c, &c->policy->default_rule);
+	c->kept = false;
 	conn_let_go(c);
 	split_try_merge(d, c, SEAM_R_OPERATOR);
 	return 0;

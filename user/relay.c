@@ -370,7 +370,7 @@ void relay_run(struct daemon *d, struct conn *c)
 	}
 	if (c->leg[SEAM_CLIENT].dead || c->leg[SEAM_SERVER].dead)
 		aborting(d, c);
-	else if (c->let_go)
+	else if (c->let_go && !c->kept)
 		split_try_merge(d, c, SEAM_R_LET_GO);
 }
 

@@ -187,6 +187,7 @@ const char *show_flow_flags(__u32 flags, char *buf, size_t len)
 		{ FLOW_F_FAIL_BLOCK, "fail_block" }, { FLOW_F_RST_BOTH, "rst_both" },
 		{ FLOW_F_TSDELTA, "tsdelta" },	     { FLOW_F_HISTORY, "history" },
 		{ FLOW_F_ABORTED, "aborted" },	     { FLOW_F_EDITED, "edited" },
+		{ FLOW_F_WAITS, "waits" },
 	};
 
 	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf, len);
@@ -200,7 +201,7 @@ const char *show_end_flags(__u16 flags, char *buf, size_t len)
 		{ END_F_KEEPALIVE, "keepalive" }, { END_F_CE, "ce" },
 		{ END_F_CWR, "cwr" },	      { END_F_DATA, "data" },
 		{ END_F_URG, "urg" },	      { END_F_CLAMPED, "clamped" },
-		{ END_F_RST_SENT, "rst_sent" },
+		{ END_F_RST_SENT, "rst_sent" }, { END_F_URG_OUT, "urg_out" },
 	};
 
 	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf, len);

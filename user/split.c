@@ -150,7 +150,7 @@ void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)
 	if (!err || err == -EINPROGRESS) {
 		c->phase = CONN_MERGING;
 		merge_nudge(c, &f);
-	} else if (err != -EAGAIN && err != -EBUSY)
+	} else if (err != -EBUSY)
 		log_debug("flow %llu: merge: %s", (unsigned long long)c->id, strerror(-err));
 }
 

@@ -12,10 +12,12 @@
 
 enum seam_ctl_op {
 	CTL_PASS = 1,	  /* held: release what is held, then passed */
-	CTL_SPLIT,	  /* monitored, held, merged: freeze the boundaries, splitting */
+	CTL_SPLIT,	  /* monitored, held, merged: freeze the boundaries, splitting; merging
+			   * that still waits: given up, split */
 	CTL_SPLIT_READY,  /* splitting: both legs stand; split as soon as the boundaries are crossed */
 	CTL_UNSPLIT,	  /* splitting: no legs after all, passed */
-	CTL_MERGE,	  /* split: merging, or merged at once if nothing is on its way */
+	CTL_MERGE,	  /* split: merging, or merged at once if nothing is on its way;
+			   * merging: END_F_ANNOUNCE of an end asks for a packet of its leg */
 	CTL_BLOCK,	  /* any: blocked */
 	CTL_ABORT,	  /* split: a RST may be told to the ends in `arg` (bit 1 << end) */
 	CTL_CLOSED,	  /* split: both legs are closed end to end, closing */

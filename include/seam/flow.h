@@ -50,7 +50,7 @@ enum flow_state {
 	FLOW_SPLITTING,	 /* boundary frozen, legs under construction */
 	FLOW_SPLIT,	 /* two control loops, bytes moved by the daemon */
 	FLOW_RELAYED,	 /* two control loops, bytes moved by sockmap */
-	FLOW_MERGING,	 /* asked to merge; becomes merged once it is quiet */
+	FLOW_MERGING,	 /* asked to merge: waits for `reason` (FLOW_F_WAITS), or crosses the boundaries */
 	FLOW_MERGED,	 /* one control loop again */
 	FLOW_PASSED,	 /* let go by policy; never inspected again */
 	FLOW_BLOCKED,	 /* packets are dropped or answered with RST */
@@ -82,6 +82,7 @@ enum flow_state {
 #define FLOW_F_CLIENT_FAR (1U << 20) /* the client is where the servers are, ... */
 #define FLOW_F_SERVER_FAR (1U << 21) /* ... the server where the clients are */
 #define FLOW_F_EDITED	 (1U << 22) /* bytes were changed: seq_delta and seq_pos count */
+#define FLOW_F_WAITS	 (1U << 23) /* merging: not begun, all is as while split; `reason` says why */
 
 /* flow_end.flags */
 #define END_F_FIN	 (1U << 0)  /* sent FIN, at `fin` */
@@ -97,6 +98,7 @@ enum flow_state {
 #define END_F_RST_SENT	 (1U << 10) /* a RST was sent to this end */
 #define END_F_ASKED	 (1U << 11) /* closed: it sent something again, and waits for an ack */
 #define END_F_ANNOUNCE	 (1U << 12) /* its leg is asked for its window, and will say it by a probe */
+#define END_F_URG_OUT	 (1U << 13) /* the other end itself has not acknowledged its urgent data, up to `urg` */
 
 /*
  * One end of a flow as the box sees it. The first group is what the end itself
@@ -137,7 +139,8 @@ struct flow_end {
 	__u8 wscale;
 	__u8 ttl;	  /* as it arrived on the box */
 	__u8 tos;	  /* TOS or traffic class of its last packet, without ECN */
-	__u8 reserved[5];
+	__u8 reserved;
+	__u32 urg;	  /* end of the last segment with urgent data */
 	__u64 packets;
 	__u64 bytes;	  /* payload bytes, retransmissions included */
 };
@@ -148,7 +151,7 @@ struct flow {
 	__u8 state;	   /* enum flow_state */
 	__u8 reason;	   /* enum seam_reason of the last transition */
 	__u8 why_not;	   /* enum seam_reason: why it cannot be split */
-	__u8 release;	   /* enum seam_reason: why held packets are let go (FLOW_F_RELEASE) */
+	__u8 release;	   /* enum seam_reason: why held packets are let go (FLOW_F_RELEASE), or it merges */
 	__u32 flags;	   /* FLOW_F_* */
 	__u16 rule;	   /* number of the deciding rule, from 1; 0: default */
 	__u16 policy;	   /* generation of the policy that decided */

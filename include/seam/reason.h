@@ -50,6 +50,7 @@
 	X(SYN_DATA, 40, "syn_data", "payload in the SYN")                                        \
 	X(BUSY, 41, "busy", "another transition is under way")                                   \
 	X(IN_FLIGHT, 42, "in_flight", "data was in flight at the boundary")                      \
+	X(URGENT, 45, "urgent", "urgent data that the other end has not acknowledged")            \
 	X(WINDOW, 50, "window", "an end may still send more than the other has room for")         \
 	/* packets */                                                                            \
 	X(MALFORMED, 64, "malformed", "header fields contradict each other")                     \

@@ -66,9 +66,13 @@ class ByHand:
 				return event["flow"]["state"]
 		raise LabError(f"flow {self.id}: not {' or '.join(states)} within {timeout} s")
 
-	def _go(self, verb, until, timeout):
+	def begin(self, verb):
+		"""What the daemon answers to "split" or "merge"."""
 		self.ask.send(cmd=verb, id=self.id, key=self.key)
-		reply = self.ask.line(5)
+		return self.ask.line(5)
+
+	def _go(self, verb, until, timeout):
+		reply = self.begin(verb)
 		if not reply["ok"]:
 			return reply["error"]
 		state = self._until((until, "closing", "blocked", "none"), timeout)

@@ -617,7 +617,7 @@ static const struct field flow_fields[] = {
 static const struct field end_fields[] = {
 	F(flow_end, nxt, MINE), F(flow_end, ack, THEIRS), F(flow_end, edge, THEIRS),
 	F(flow_end, tsval, PLAIN), F(flow_end, told_nxt, THEIRS), F(flow_end, told_ack, MINE),
-	F(flow_end, told_edge, MINE), F(flow_end, told_tsval, PLAIN), F(flow_end, bound, MINE),
+	F(flow_end, told_edge, MINE), F(flow_end, told_tsval, PLAIN), F(flow_end, bound, MINE), F(flow_end, urg, MINE),
 	F(flow_end, leg_ack, MINE), F(flow_end, leg_edge, MINE), F(flow_end, leg_nxt, THEIRS),
 	F(flow_end, ts_delta, PLAIN), F(flow_end, seq_delta, PLAIN), F(flow_end, seq_pos, MINE),
 	F(flow_end, fin, MINE), F(flow_end, isn, MINE),
@@ -652,14 +652,15 @@ static const struct {
 	{ "fail_block", FLOW_F_FAIL_BLOCK }, { "rst_both", FLOW_F_RST_BOTH },
 	{ "tsdelta", FLOW_F_TSDELTA }, { "history", FLOW_F_HISTORY },
 	{ "aborted", FLOW_F_ABORTED }, { "tscatchup", FLOW_F_TSCATCHUP },
-	{ "closed", FLOW_F_CLOSED }, { "legs", FLOW_F_LEGS },
-	{ "edited", FLOW_F_EDITED }, {},
+	{ "closed", FLOW_F_CLOSED }, { "legs", FLOW_F_LEGS }, { "edited", FLOW_F_EDITED },
+	{ "waits", FLOW_F_WAITS }, {},
 }, end_flags[] = {
 	{ "fin", END_F_FIN }, { "fin_acked", END_F_FIN_ACKED }, { "rst", END_F_RST },
 	{ "rst_ok", END_F_RST_OK }, { "keepalive", END_F_KEEPALIVE }, { "ce", END_F_CE },
 	{ "cwr", END_F_CWR }, { "data", END_F_DATA }, { "urg", END_F_URG },
 	{ "clamped", END_F_CLAMPED }, { "rst_sent", END_F_RST_SENT },
-	{ "asked", END_F_ASKED }, { "announce", END_F_ANNOUNCE }, {},
+	{ "asked", END_F_ASKED }, { "announce", END_F_ANNOUNCE },
+	{ "urg_out", END_F_URG_OUT }, {},
 };
 
 static int reason_by_name(const char *name)

@@ -144,12 +144,13 @@ static void merging(bool v6)
 		 "s.told_ack=51 s.told_nxt=131 s.told_edge=60051 s.bound=1 s.leg_ack=51 s.leg_edge=60051 s.leg_nxt=131 "
 		 "c.edge=60046 s.edge=60131 c.tsval=110 s.tsval=905");
 	ctl_is("ten bytes more", CTL_EDIT, SEAM_R_NONE, CTL_DELTAS(40, -5), 0, "state=split +edited c.seq_delta=40 s.seq_delta=-5");
-	ctl_is("which have filled what the client was promised", CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=split");
-	STEPS({ "until the server has room for it", SERVER, DOWN(.seq = 51, .ack = 131, .wnd = 520), REDIRECT, .flow = "s.edge=66691" },
+	ctl_is("which have filled what the client was promised", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS,
+	       "state=merging +waits reason=window");
+	STEPS({ "until the server has room for it", SERVER, DOWN(.seq = 51, .ack = 131, .wnd = 520), REDIRECT,
+		.flow = "s.edge=66691 state=merging -waits c.bound=101 s.bound=51 c.seq_pos=101" },
 	      { "the leg sends what is new", LEG_OUT, { .link = FROM_LEG, .flags = "A", .seq = 131, .ack = 51, .wnd = 469, .len = 10,
 						       .opts = "nop nop ts=120:910" }, REDIRECT,
 		.out = OUT_UP(.seq = 131, .ack = 51, .wnd = 468, .len = 10, .opts = "nop nop ts=120:910"), .flow = "s.told_nxt=141" });
-	ctl_is("then it is merged", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=101 s.bound=51 c.seq_pos=101");
 	STEPS({ "a segment across the boundary: its leg gets what is before", CLIENT, UP(.seq = 91, .ack = 46, .len = 20, .flags = "PA"),
 		REDIRECT, .counts = "straddle", .out = &(struct spec)UP(.seq = 91, .ack = 46, .len = 10) },
 	      { "from the boundary on", CLIENT, UP(.seq = 101, .ack = 46, .len = 10), REDIRECT, .counts = "",

@@ -229,6 +229,41 @@ static void no_edge_beyond(void)
 	check((__s32)(f.end[SEAM_CLIENT].told_edge - was.end[SEAM_CLIENT].isn - 3001) > 0, "and it moved on");
 }
 
+/* A merge begins with the packet that ends what it waits for. */
+static void waits(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	STEPS({ "urgent data", CLIENT, UP(.seq = 1001, .ack = 201, .len = 10, .flags = "AU"), REDIRECT, .flow = "c+urg_out c.urg=1011" });
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging reason=urgent +waits c.bound=1 s.bound=1");
+	ctl_is("an edit cannot be begun", CTL_EDIT, SEAM_R_NONE, 1, -EBUSY, "state=merging");
+	STEPS({ "what comes is still for the legs", CLIENT, UP(.seq = 1011, .ack = 201, .len = 100), REDIRECT, .counts = "",
+		.out = &(struct spec)UP(.seq = 1011, .ack = 201, .len = 100), .flow = "state=merging +waits" },
+	      { "and what the legs say is told as ever", LEG_OUT, SLEG(.seq = 401, .ack = 601, .len = 610), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 401, .ack = 601, .len = 610, .wnd = 498, .opts = "nop nop ts=120:910"),
+		.flow = "state=merging +waits reason=urgent s.told_nxt=1011" },
+	      { "less than all of it is acknowledged", SERVER, DOWN(.seq = 601, .ack = 1010), REDIRECT, .counts = "",
+		.flow = "state=merging +waits reason=urgent" },
+	      { "all of it: the merge begins, behind what the legs have got", SERVER, DOWN(.seq = 601, .ack = 1011), REDIRECT,
+		.counts = "let_go", .flow = "state=merging -waits reason=let_go c.bound=1111 s.bound=601" },
+	      { "new data goes straight", CLIENT, UP(.seq = 1111, .ack = 201, .len = 10), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 1111, .ack = 201),
+		.flow = "state=merging c.nxt=1121 s.told_nxt=1121" },
+	      { "more of it that is urgent does not hold it up", CLIENT, UP(.seq = 1121, .ack = 201, .len = 10, .flags = "AU"), REDIRECT,
+		.counts = "", .out = WIRE_UP(.seq = 1111, .ack = 201), .flow = "state=merging -waits c.urg=1131" });
+	ctl_is("it is not given up any more", CTL_SPLIT, SEAM_R_OPERATOR, 0, -EBUSY, "state=merging");
+
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	flow_set("+ecn s+cwr c.ack=601 s.ack=1001 c.told_nxt=601 c.leg_nxt=601");
+	ctl_is("merge: an answer to an echo is due", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging reason=ecn +waits");
+	STEPS({ "the leg gives it: merged, as all else is done", LEG_OUT, SLEG(.seq = 991, .ack = 601, .len = 10), REDIRECT, .counts = "crossed",
+		.out = WIRE_UP(.seq = 991, .ack = 601, .len = 10, .flags = "AC", .wnd = 498, .opts = "nop nop ts=120:910"),
+		.flow = "state=merged reason=crossed -waits c.bound=1001 s.bound=601 s-cwr" });
+}
+
 int main(void)
 {
 	harness_start("live");
@@ -243,6 +278,8 @@ int main(void)
 	merging(true);
 	acked_past_leg(false);
 	acked_past_leg(true);
+	waits(false);
+	waits(true);
 	last_window(false);
 	last_window(true);
 	no_edge_beyond();

@@ -393,7 +393,7 @@ static void ecn(void)
 static void quiet(void)
 {
 	static const struct {
-		const char *what, *set;
+		const char *what, *set, *why;
 	} fixtures[] = {
 		{ "the client has sent more than its leg acknowledged", "c.told_ack=100" },
 		{ "or than the server leg sent on", "s.told_nxt=100 s.ack=100" },
@@ -403,11 +403,13 @@ static void quiet(void)
 		{ "or than the client leg sent on", "c.told_nxt=50 c.ack=50" },
 		{ "or than the client acknowledged", "c.ack=50" },
 		{ "new data of the server", "s.nxt=52" },
-	}, refused[] = {
-		{ "FIN of the client", "c+fin" }, { "FIN of the server", "s+fin" },
-		{ "RST of the client", "c+rst" }, { "RST of the server", "s+rst" },
-		{ "CE not answered, client", "c+ce" }, { "CE not answered, server", "s+ce" },
-		{ "CWR due, client", "c+cwr" }, { "CWR due, server", "s+cwr" },
+	}, waiting[] = {
+		{ "FIN of the client", "c+fin", "fin" }, { "FIN of the server", "s+fin", "fin" },
+		{ "RST of the client", "c+rst", "fin" }, { "RST of the server", "s+rst", "fin" },
+		{ "CE not answered, client", "c+ce", "ecn" }, { "CE not answered, server", "s+ce", "ecn" },
+		{ "CWR due, client", "c+cwr", "ecn" }, { "CWR due, server", "s+cwr", "ecn" },
+		{ "urgent data, client", "c+urg_out c.urg=200", "urgent" }, { "urgent data, server", "s+urg_out s.urg=60", "urgent" },
+		{ "less room than was promised", "c.told_edge=65300", "window" },
 	};
 	unsigned int i;
 
@@ -416,10 +418,15 @@ static void quiet(void)
 		flow_set(fixtures[i].set);
 		ctl_is(fixtures[i].what, CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging reason=let_go");
 	}
-	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+	for (i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++) {
+		char waits[64];
+
 		split(false);
-		flow_set(refused[i].set);
-		ctl_is(refused[i].what, CTL_MERGE, SEAM_R_LET_GO, 0, -EAGAIN, "state=split");
+		flow_set(waiting[i].set);
+		sprintf(waits, "state=merging +waits reason=%s c.bound=1", waiting[i].why);
+		ctl_is(waiting[i].what, CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, waits);
+		ctl_is("still", CTL_MERGE, SEAM_R_OPERATOR, 0, -EINPROGRESS, waits);
+		ctl_is("given up", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=split reason=operator -waits");
 	}
 	split(false);
 	ctl_is("at rest", CTL_MERGE, SEAM_R_LET_GO, 0, 0, "state=merged reason=quiet");
