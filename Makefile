@@ -68,6 +68,7 @@ help:
 	@echo "make demo           the main job on real traffic, in namespaces of its own (root)"
 	@echo "make check          every test (root)"
 	@echo "make bench          what transitions, packets and verdicts cost, beside other systems (root)"
+	@echo "make trace-example  draws docs/trace.svg anew, from a real run (root)"
 	@echo "make check-kernels  the same programs on Debian's 6.1 and 6.12 kernels, in qemu"
 	@echo "make model          the model of the transitions, exhaustively; and that each rule is needed"
 	@echo "make fuzz           every fuzzer at length, FUZZ_SECONDS=$(FUZZ_SECONDS) each, FUZZERS=\"$(FUZZERS)\""

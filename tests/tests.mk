@@ -11,7 +11,7 @@ POLICY_SRCS := $(wildcard user/policy*.c)
 INSPECT_SRCS := $(wildcard user/inspect*.c) user/editor.c user/tls_hello.c user/http_head.c
 UNIT_CFLAGS := $(SEAM_CFLAGS) -Itests/unit -O1 -g -fsanitize=address,undefined
 UNIT_LIBS := -lconfig -ljansson -lhs -lhttp_parser -lcrypto
-UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_replace test_policy test_show test_frame)
+UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_replace test_policy test_show test_frame test_trace)
 
 $(O)/tests/test_tls $(O)/tests/test_http $(O)/tests/test_pattern $(O)/tests/test_replace: $(O)/tests/%: tests/unit/%.c \
 		$(INSPECT_SRCS) $(wildcard user/*.h tests/unit/*.h) | $(O)/tests
@@ -25,11 +25,16 @@ $(O)/tests/test_show: tests/unit/test_show.c user/show.c user/record.c \
 		$(wildcard user/*.h tests/unit/*.h include/seam/*.h) | $(O)/tests
 	$(CC) -D_GNU_SOURCE $(UNIT_CFLAGS) -o $@ $< user/show.c user/record.c $(UNIT_LIBS)
 
+TRACE_SRCS := $(filter-out user/trace_capture.c,$(wildcard user/trace*.c)) user/svg.c user/show.c
+$(O)/tests/test_trace: tests/unit/test_trace.c user/frame.c $(TRACE_SRCS) \
+		$(wildcard user/*.h tests/unit/*.h include/seam/*.h) | $(O)/tests
+	$(CC) -D_GNU_SOURCE $(UNIT_CFLAGS) -o $@ $< user/frame.c $(TRACE_SRCS) $(UNIT_LIBS)
+
 include tests/compilers.mk
 
 LAB_TESTS := $(sort $(wildcard tests/lab/test_*.py))
 
-.PHONY: check demo deps-build deps-test
+.PHONY: check demo trace-example deps-build deps-test
 
 deps-build:
 	scripts/deps build
@@ -48,3 +53,7 @@ check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf
 demo: deps-test
 	$(MAKE) --no-print-directory $(O)/seam
 	SEAM=$(O)/seam tests/lab/demo.py
+
+trace-example: deps-test
+	$(MAKE) --no-print-directory $(O)/seam
+	SEAM=$(O)/seam tests/lab/trace_example.py docs/trace.svg

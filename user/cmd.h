@@ -22,6 +22,7 @@ int cmd_run(int argc, char **argv);
 int cmd_split(int argc, char **argv); /* merge, too */
 int cmd_stats(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 
 /*
  * Runs until a signal ends it. Takes over the reference to `policy`; `config`

@@ -19,6 +19,7 @@ static const struct verb {
 	{ "merge", cmd_split, "let a split flow go by hand" },
 	{ "stats", cmd_stats, "counters by state, rule and reason" },
 	{ "monitor", cmd_monitor, "print events as they happen" },
+	{ "trace", cmd_trace, "record a flow on both sides of the box, and draw it" },
 	{ "features", cmd_features, "what this kernel offers, and what Seam makes of it" },
 	{ "detach", cmd_detach, "remove every trace of an instance" },
 };

@@ -6,7 +6,7 @@
 # keeps what it finds in .output/fuzz/corpus; a crash leaves .output/fuzz/NAME-crash-*, to be run
 # again with .output/fuzz/fuzz_NAME FILE.
 
-FUZZERS := tls http pattern policy frame control explain flows
+FUZZERS := tls http pattern policy frame control explain flows trace
 FUZZ_SECONDS ?= 600
 # libclang-rt-14-dev of scripts/deps goes with clang 14.
 FUZZ_CC ?= $(firstword $(shell command -v clang-14 clang 2>/dev/null) clang)
