@@ -21,16 +21,16 @@ static void map4(__u32 addr[4], uint32_t v4)
 	addr[3] = v4;
 }
 
-static int parse_tcp(const uint8_t *p, size_t len, struct frame *out)
+static int parse_tcp(const uint8_t *p, size_t have, size_t len, struct frame *out)
 {
 	struct tcphdr th;
 	size_t doff;
 
-	if (len < sizeof(th))
+	if (have < sizeof(th))
 		return -EINVAL;
 	memcpy(&th, p, sizeof(th));
 	doff = th.doff * 4;
-	if (doff < sizeof(th) || doff > len)
+	if (doff < sizeof(th) || doff > have)
 		return -EINVAL;
 	out->key.client_port = th.source;
 	out->key.server_port = th.dest;
@@ -43,52 +43,60 @@ static int parse_tcp(const uint8_t *p, size_t len, struct frame *out)
 	return 0;
 }
 
-int frame_parse(const uint8_t *buf, size_t len, struct frame *out)
+int frame_parse_ip(const uint8_t *p, size_t have, size_t len, uint16_t proto, struct frame *out)
 {
-	const uint8_t *p = buf + VNET_HDR + ETHER_HDR_LEN;
 	struct ip6_hdr i6;
-	uint16_t proto;
 	struct iphdr i4;
 	size_t n, total, hops;
 	uint8_t next;
 
-	if (len < VNET_HDR + ETHER_HDR_LEN)
-		return -EINVAL;
-	len -= VNET_HDR + ETHER_HDR_LEN;
-	memcpy(&proto, p - 2, 2);
 	if (proto == htons(ETHERTYPE_IP)) {
-		if (len < sizeof(i4))
+		if (have < sizeof(i4))
 			return -EINVAL;
 		memcpy(&i4, p, sizeof(i4));
 		n = i4.ihl * 4;
 		total = ntohs(i4.tot_len) ? ntohs(i4.tot_len) : len;
-		if (i4.version != 4 || n < sizeof(i4) || total < n || total > len ||
+		have = have < total ? have : total;
+		if (i4.version != 4 || n < sizeof(i4) || have < n || total > len ||
 		    i4.protocol != IPPROTO_TCP || (i4.frag_off & htons(0x3fff)))
 			return -EINVAL;
 		map4(out->key.client, i4.saddr);
 		map4(out->key.server, i4.daddr);
-		return parse_tcp(p + n, total - n, out);
+		return parse_tcp(p + n, have - n, total - n, out);
 	}
-	if (proto != htons(ETHERTYPE_IPV6) || len < sizeof(i6))
+	if (proto != htons(ETHERTYPE_IPV6) || have < sizeof(i6))
 		return -EINVAL;
 	memcpy(&i6, p, sizeof(i6));
 	n = sizeof(i6);
 	total = ntohs(i6.ip6_plen) ? ntohs(i6.ip6_plen) + n : len;
+	have = have < total ? have : total;
 	if ((i6.ip6_vfc >> 4) != 6 || total > len)
 		return -EINVAL;
 	memcpy(out->key.client, &i6.ip6_src, 16);
 	memcpy(out->key.server, &i6.ip6_dst, 16);
 	next = i6.ip6_nxt;
 	for (hops = 0; next != IPPROTO_TCP; hops++) {
-		if (hops == 4 || n + 8 > total ||
+		if (hops == 4 || n + 8 > have ||
 		    (next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS && next != IPPROTO_ROUTING))
 			return -EINVAL;
 		next = p[n];
 		n += 8 + p[n + 1] * 8;
 	}
-	if (n > total)
+	if (n > have)
 		return -EINVAL;
-	return parse_tcp(p + n, total - n, out);
+	return parse_tcp(p + n, have - n, total - n, out);
+}
+
+int frame_parse(const uint8_t *buf, size_t len, struct frame *out)
+{
+	const uint8_t *p = buf + VNET_HDR + ETHER_HDR_LEN;
+	uint16_t proto;
+
+	if (len < VNET_HDR + ETHER_HDR_LEN)
+		return -EINVAL;
+	len -= VNET_HDR + ETHER_HDR_LEN;
+	memcpy(&proto, p - 2, 2);
+	return frame_parse_ip(p, len, len, proto, out);
 }
 
 bool frame_checksum_ok(const uint8_t *buf, const struct frame *f)

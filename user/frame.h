@@ -28,6 +28,13 @@ struct frame {
 int frame_parse(const uint8_t *buf, size_t len, struct frame *out);
 
 /*
+ * The same for a packet of `len` bytes from its IP header on, of which only the first
+ * `have` are there, with all its headers; `proto` is its Ethernet type, in network
+ * order. The payload may lie beyond what is there.
+ */
+int frame_parse_ip(const uint8_t *p, size_t have, size_t len, uint16_t proto, struct frame *out);
+
+/*
  * Whether the TCP checksum of a parsed frame is right, or the kernel vouches for
  * it: a segment that was made on this host has none yet.
  */

@@ -115,6 +115,24 @@ static void checksums(const char *family, const uint8_t *frame, size_t len, uint
 	ok(!frame_checksum_ok(b, &f), "%s: the last byte changed", family);
 }
 
+/* Of a packet of `n` bytes only the first are there: enough if the headers are. */
+static void headers(const char *family, uint8_t *b, size_t n, uint16_t proto)
+{
+	size_t ip = n - HEAD, i;
+	struct frame f;
+	bool good = true;
+
+	for (i = 0; i <= ip; i++) {
+		uint8_t *copy = malloc(i ? i : 1);
+
+		memcpy(copy, b + HEAD, i);
+		good &= frame_parse_ip(copy, i, ip, htons(proto), &f) == 0 ? i >= ip - 7 && f.len == 7 :
+									    i < ip - 7;
+		free(copy);
+	}
+	ok(good, "%s: headers alone are enough, and less is not", family);
+}
+
 int main(void)
 {
 	uint8_t b[512];
@@ -130,6 +148,7 @@ int main(void)
 	   rev.client[3] == f.key.server[3], "reversed");
 	cut("IPv4", b, n);
 	checksums("IPv4", b, n, 0xf7, 0xd4);
+	headers("IPv4", b, n, 0x0800);
 	memset(b + n, 0, 6);
 	whole("padding is no payload", b, n + 6);
 	b[HEAD + 2] = b[HEAD + 3] = 0;
@@ -151,12 +170,14 @@ int main(void)
 	whole("IPv6", b, n);
 	cut("IPv6", b, n);
 	checksums("IPv6", b, n, 0x11, 0xd3);
+	headers("IPv6", b, n, 0x86dd);
 	bad("version 4 in IPv6", b, n, HEAD, 0x45);
 	bad("payload length beyond the frame", b, n, HEAD + 4, 1);
 	bad("no next header", b, n, HEAD + 6, 59);
 	bad("a fragment", b, n, HEAD + 6, 44);
 	n = frame6(b, 3);
 	whole("extension headers", b, n);
+	headers("extension headers", b, n, 0x86dd);
 	cut("extension headers", b, n);
 	bad("an extension header beyond the packet", b, n, HEAD + 41, 255);
 	n = frame6(b, 4);
