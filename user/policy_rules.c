@@ -257,9 +257,9 @@ static void check_inspect(struct load *l, const config_setting_t *s,
 	if (!until->verdict)
 		bad(l, s, "this rule would never let go: verdict = false and no limit; expected "
 		    "bytes, time or message in until");
-	else if (rule->inspectors[0] == &inspector_count && !rule->inspectors[1])
+	else if (rule_uses(rule, &inspector_count))
 		bad(l, s, "this rule would never let go: inspector \"count\" gives no verdict; "
-		    "expected bytes or time in until, or another inspector");
+		    "expected bytes or time in until");
 }
 
 /* `whole`: every setting of it could be read. */
