@@ -301,6 +301,19 @@ static enum step relay_end(struct daemon *d, struct conn *c, enum seam_dir dir)
 	return STEP_WAIT;
 }
 
+/* Whether nothing more comes from an end, and the inspectors have been shown what is there. */
+static bool ends_held(const struct conn_leg *from)
+{
+	switch (tcp_state(from)) {
+	case TCP_CLOSE_WAIT:
+	case TCP_LAST_ACK:
+	case TCP_CLOSING:
+	case TCP_CLOSE:
+		return queued(from, RELAY_CHUNK) == from->edit.shown - from->edit.next;
+	}
+	return false;
+}
+
 /* Moves what there is of one direction, one chunk. */
 static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
@@ -328,8 +341,14 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	if (editor_due(&from->edit))
 		return STEP_AGAIN;
 	n = editor_untouched(&from->edit, n);
-	if (!n)
-		return STEP_WAIT;
+	if (!n) { /* an inspector has it stay, until it sees more or there is no more */
+		if (from->ended || !ends_held(from))
+			return STEP_WAIT;
+		if (blocked(d, c, dir, d->buf, 0, true))
+			return STEP_GONE;
+		from->ended = true;
+		return STEP_AGAIN;
+	}
 	w = give(to, d->buf, n, urgent ? MSG_OOB : 0);
 	if (!w)
 		return STEP_WAIT;
