@@ -119,6 +119,14 @@ void conn_let_go(struct conn *c)
 	close_inspectors(c);
 }
 
+bool conn_let_go_due(struct conn *c)
+{
+	c->due = true;
+	if (!c->midst)
+		conn_let_go(c);
+	return c->let_go;
+}
+
 /* What was seen of a flow outlives its conn, for `seam flow`. */
 static void keep_record(struct daemon *d, const struct conn *c)
 {
@@ -271,6 +279,7 @@ int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rul
 			return err;
 		}
 		c->memory += n;
+		c->midst |= rule->inspectors[i]->edits;
 	}
 	return 0;
 }
@@ -403,8 +412,7 @@ static void conn_deadline(struct daemon *d, struct conn *c)
 		conn_reset(d, c);
 	} else if (!c->rule) {
 		conn_give_up(d, c);
-	} else if (!c->let_go) {
-		conn_let_go(c);
+	} else if (!c->let_go && conn_let_go_due(c)) {
 		split_try_merge(d, c, SEAM_R_UNTIL);
 	}
 }

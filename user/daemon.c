@@ -114,8 +114,8 @@ static void stop(struct daemon *d)
 		} else if (c->phase == CONN_SPLIT) {
 			if (!c->rule)
 				conn_decided(d, c, &c->policy->default_rule);
-			conn_let_go(c);
-			split_try_merge(d, c, SEAM_R_SHUTDOWN);
+			if (conn_let_go_due(c))
+				split_try_merge(d, c, SEAM_R_SHUTDOWN);
 			relay_run(d, c);
 		}
 	}

@@ -74,6 +74,8 @@ struct conn {
 	bool kept;		/* an operator gave its merge up: split until the next that is asked for */
 	bool crossed;		/* split: both boundaries are behind */
 	bool begun;		/* its inspectors have been called */
+	bool midst;		/* ... or must be yet, or one is amid an edit: not to be let go */
+	bool due;		/* to be let go as soon as that is over */
 	__u32 delta[2];		/* seq_delta of its ends when it was split */
 	struct policy_facts facts;
 	struct flow_record rec;
@@ -153,6 +155,8 @@ void conn_give_up(struct daemon *d, struct conn *c);
 int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rule);
 /* Nobody inspects it any more: it may be merged. */
 void conn_let_go(struct conn *c);
+/* The same, but an edit that is half made is finished first: false if it is let go later. */
+bool conn_let_go_due(struct conn *c);
 /* Blocks the flow as `rule` says; frees the conn. */
 void conn_block(struct daemon *d, struct conn *c, const struct policy_rule *rule, __u8 reason);
 /* Ends a flow that an end has reset: a RST to the other one. Frees the conn. */

@@ -16,6 +16,7 @@
 
 enum inspect_answer {
 	INSPECT_MORE = 0, /* wants to see more */
+	INSPECT_MIDST,	  /* ... and is amid an edit: letting go must wait */
 	INSPECT_LET_GO,	  /* has seen enough */
 	INSPECT_BLOCK,	  /* this flow must not go on */
 };
@@ -74,8 +75,8 @@ struct inspector {
 	 * `end` when the direction ended after them (len may then be 0).
 	 * Before the first byte of either direction it is called with none of
 	 * SEAM_UP. What it wants changed it tells `edit`, and does so in the
-	 * last call, too. Once it has answered anything but INSPECT_MORE it is
-	 * not called again.
+	 * last call, too. Once it has answered INSPECT_LET_GO or INSPECT_BLOCK
+	 * it is not called again.
 	 */
 	enum inspect_answer (*data)(void *state, enum seam_dir dir, const uint8_t *data,
 				    size_t len, bool end, struct editor *edit);

@@ -78,6 +78,7 @@ static enum inspect_answer inspect(struct conn *c, enum seam_dir dir, const uint
 	int i;
 
 	c->rec.bytes[dir] += len;
+	c->midst = false;
 	for (i = 0; c->rule->inspectors[i]; i++) {
 		if (!c->inspect[i])
 			continue;
@@ -91,10 +92,11 @@ static enum inspect_answer inspect(struct conn *c, enum seam_dir dir, const uint
 			free(c->inspect[i]);
 			c->inspect[i] = NULL;
 		} else {
+			c->midst |= answer == INSPECT_MIDST;
 			more = true;
 		}
 	}
-	if (until_reached(c))
+	if (!c->midst && (c->due || until_reached(c)))
 		return INSPECT_LET_GO;
 	return more || !c->rule->until.verdict ? INSPECT_MORE : INSPECT_LET_GO;
 }
