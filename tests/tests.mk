@@ -8,7 +8,7 @@ include tests/sanitize/sanitize.mk
 include tests/model/model.mk
 
 POLICY_SRCS := $(wildcard user/policy*.c)
-INSPECT_SRCS := $(wildcard user/inspect*.c) user/editor.c user/tls_hello.c user/http_head.c
+INSPECT_SRCS := $(wildcard user/inspect*.c) $(wildcard user/http_*.c) user/editor.c user/tls_hello.c
 UNIT_CFLAGS := $(SEAM_CFLAGS) -Itests/unit -O1 -g -fsanitize=address,undefined
 UNIT_LIBS := -lconfig -ljansson -lhs -lhttp_parser -lcrypto
 UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_replace test_policy test_show test_frame test_trace)

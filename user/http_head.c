@@ -89,12 +89,6 @@ static uint8_t line_next(struct http_head *h, uint8_t c)
 	return LINE_BAD;
 }
 
-/* RFC 9110 5.6.2; the lenient parser takes spaces in names too. */
-static bool is_token(uint8_t c)
-{
-	return text_alnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
-
 static int refuse(struct http_head *h)
 {
 	h->refused = true;
@@ -150,7 +144,8 @@ static int on_header_field(http_parser *parser, const char *at, size_t len)
 	if (h->in_value && field_end(h))
 		return 1;
 	for (size_t i = 0; i < len; i++) {
-		if (!is_token((uint8_t)at[i]))
+		/* the lenient parser takes spaces in names too */
+		if (!text_token((uint8_t)at[i]))
 			return refuse(h);
 		if (h->name_len < sizeof(h->name))
 			h->name[h->name_len++] = text_lower((uint8_t)at[i]);
@@ -215,6 +210,8 @@ static int on_message_complete(http_parser *parser)
 	struct http_head *h = parser->data;
 
 	h->messages++;
+	if (h->one_message)
+		http_parser_pause(parser, 1);
 	return 0;
 }
 
@@ -378,4 +375,14 @@ enum http_head_status http_head_feed(struct http_head *h, const uint8_t *data, s
 bool http_head_rest(struct http_head *h, const uint8_t *data, size_t len)
 {
 	return !len || execute(h, data, len);
+}
+
+bool http_head_body(struct http_head *h, const uint8_t *data, size_t len, size_t *used)
+{
+	*used = 0;
+	if (!len)
+		return true; /* to the parser it would be the end */
+	h->one_message = true;
+	*used = http_parser_execute(&h->parser, &settings, (const char *)data, len);
+	return h->messages || (HTTP_PARSER_ERRNO(&h->parser) == HPE_OK && *used == len);
 }

@@ -45,6 +45,7 @@ struct http_head {
 	uint32_t size;		/* bytes of the head so far */
 	bool headers_complete;
 	bool refused;		/* a callback found what must not be */
+	bool one_message;	/* stop at its end */
 	bool in_value;
 	uint8_t name_len;
 	char name[5];		/* of the current field, enough to tell "host" */
@@ -67,5 +68,12 @@ enum http_head_status http_head_feed(struct http_head *h, const uint8_t *data, s
  * Upgrade), after which `parser.upgrade` is set and nothing may be fed.
  */
 bool http_head_rest(struct http_head *h, const uint8_t *data, size_t len);
+
+/*
+ * Bytes after the head, of this message alone: *used of them are its body, and
+ * once `messages` is 1 it is complete. False if they are not. After that the
+ * next message is for another http_head_init().
+ */
+bool http_head_body(struct http_head *h, const uint8_t *data, size_t len, size_t *used);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 static inline char text_printable(uint8_t c)
 {
@@ -27,6 +28,12 @@ static inline bool text_alnum(uint8_t c)
 	uint8_t lower = c | 0x20;
 
 	return text_digit(c) || (lower >= 'a' && lower <= 'z');
+}
+
+/* What names of HTTP fields are made of (RFC 9110 5.6.2). */
+static inline bool text_token(uint8_t c)
+{
+	return text_alnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 /* Copies n bytes into dst of `size` bytes: printable, cut to fit, terminated. */
