@@ -8,12 +8,12 @@ include tests/sanitize/sanitize.mk
 include tests/model/model.mk
 
 POLICY_SRCS := $(wildcard user/policy*.c)
-INSPECT_SRCS := $(wildcard user/inspect*.c) $(wildcard user/http_*.c) user/editor.c user/tls_hello.c
+INSPECT_SRCS := $(wildcard user/inspect*.c user/http_*.c) user/editor.c user/header_edits.c user/tls_hello.c
 UNIT_CFLAGS := $(SEAM_CFLAGS) -Itests/unit -O1 -g -fsanitize=address,undefined
 UNIT_LIBS := -lconfig -ljansson -lhs -lhttp_parser -lcrypto
-UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_replace test_policy test_show test_frame test_trace)
+UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_replace test_proxy test_headers test_policy test_show test_frame test_trace)
 
-$(O)/tests/test_tls $(O)/tests/test_http $(O)/tests/test_pattern $(O)/tests/test_replace: $(O)/tests/%: tests/unit/%.c \
+$(addprefix $(O)/tests/,test_tls test_http test_pattern test_replace test_proxy test_headers): $(O)/tests/%: tests/unit/%.c \
 		$(INSPECT_SRCS) $(wildcard user/*.h tests/unit/*.h) | $(O)/tests
 	$(CC) $(UNIT_CFLAGS) -o $@ $< $(INSPECT_SRCS) $(UNIT_LIBS)
 

@@ -2,6 +2,7 @@
 /*
  * seam check: is a policy valid, and what would it do with a flow?
  */
+#include "header_edits.h"
 #include "policy.h"
 #include "policy_value.h"
 
@@ -258,6 +259,44 @@ static const struct policy_rule *syn_rule(const struct policy *p, const struct p
 	return &p->default_rule;
 }
 
+/* What becomes of the message heads of one direction; NULL: they stay as they are. */
+static json_t *explain_heads(const struct header_edits *e, const char *which, bool json)
+{
+	json_t *without = json_array(), *with = json_array();
+
+	for (size_t i = 0; e && i < e->n_remove; i++) {
+		json_array_append_new(without, json_string(e->remove[i]));
+		if (!json)
+			printf("edits: %s without %s\n", which, e->remove[i]);
+	}
+	for (size_t i = 0; e && i < e->n_add; i++) {
+		json_array_append_new(with, json_pack("{s:s, s:s}", "name", e->add[i].name, "value",
+						      e->add[i].value));
+		if (!json)
+			printf("edits: %s with %s: %s\n", which, e->add[i].name, e->add[i].value);
+	}
+	if (e)
+		return json_pack("{s:o, s:o}", "without", without, "with", with);
+	json_decref(without);
+	json_decref(with);
+	return NULL;
+}
+
+/* What the rule has changed of a flow; NULL: nothing. */
+static json_t *explain_edits(const struct policy_rule *r, bool json)
+{
+	static const char *const versions[] = { [PROXY_NONE] = NULL, [PROXY_V1] = "v1", [PROXY_V2] = "v2" };
+	const char *proxy = versions[r->setup.proxy];
+
+	if (!proxy && !r->setup.request && !r->setup.response)
+		return NULL;
+	if (proxy && !json)
+		printf("edits: a PROXY protocol header, %s, in front of what the client sends\n", proxy);
+	return json_pack("{s:s*, s:o*, s:o*}", "proxy", proxy, "request",
+			 explain_heads(r->setup.request, "requests", json), "response",
+			 explain_heads(r->setup.response, "responses", json));
+}
+
 static json_t *explain(const struct policy *p, const struct policy_facts *f, bool json)
 {
 	json_t *walk = walk_rules(p, f, json), *decision = NULL;
@@ -265,6 +304,7 @@ static json_t *explain(const struct policy *p, const struct policy_facts *f, boo
 	const struct policy_rule *at_syn = syn_rule(p, f, &unknown);
 	const struct policy_rule *r;
 	const char *when;
+	json_t *edits;
 	bool need_more;
 
 	r = policy_decide(p, f, &need_more);
@@ -278,6 +318,9 @@ static json_t *explain(const struct policy *p, const struct policy_facts *f, boo
 		       r->name);
 	else if (!json)
 		printf("decision: %s, the default\n", policy_action_name(r->action));
+	edits = r ? explain_edits(r, json) : NULL;
+	if (edits)
+		json_object_set_new(decision, "edits", edits);
 
 	if (unknown) {
 		when = "unknown";

@@ -9,6 +9,8 @@ const struct inspector *const inspectors[] = {
 	&inspector_pattern,
 	&inspector_count,
 	&inspector_replace,
+	&inspector_proxy,
+	&inspector_headers,
 	NULL,
 };
 

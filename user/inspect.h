@@ -55,10 +55,22 @@ struct flow_record {
 /* Compiled once per policy for rules that use the `pattern` inspector. */
 struct pattern_db;
 
+/* What the `headers` inspector changes: header_edits.h. */
+struct header_edits;
+
+enum proxy_version {
+	PROXY_NONE = 0,
+	PROXY_V1,
+	PROXY_V2,
+};
+
 /* What a rule says to its inspectors. */
 struct inspect_setup {
 	struct pattern_db *patterns;	/* NULL: none */
 	struct replacements *replacements; /* NULL: none */
+	enum proxy_version proxy;
+	struct header_edits *request, *response; /* NULL: none */
+	bool fail_block;		/* block what cannot be followed, else let it go */
 };
 
 struct inspector {
@@ -88,6 +100,8 @@ extern const struct inspector inspector_http;
 extern const struct inspector inspector_pattern;
 extern const struct inspector inspector_count;
 extern const struct inspector inspector_replace;
+extern const struct inspector inspector_proxy;
+extern const struct inspector inspector_headers;
 
 /* All built-in inspectors, ended by NULL. */
 extern const struct inspector *const inspectors[];

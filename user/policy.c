@@ -2,6 +2,7 @@
 /*
  * Policies: lifetime, and which rule decides a flow.
  */
+#include "header_edits.h"
 #include "policy.h"
 
 #include <arpa/inet.h>
@@ -29,6 +30,8 @@ static void free_rule(struct policy_rule *rule)
 	if (rule->setup.patterns)
 		pattern_db_free(rule->setup.patterns);
 	replacements_free(rule->setup.replacements);
+	header_edits_free(rule->setup.request);
+	header_edits_free(rule->setup.response);
 }
 
 struct policy *policy_get(struct policy *p)

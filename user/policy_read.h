@@ -40,6 +40,7 @@ struct key {
 
 extern const struct choice policy_answers[]; /* "pass", "block" into bool */
 extern const struct choice policy_actions[]; /* into enum rule_action */
+extern const struct choice policy_proxy_versions[]; /* into enum proxy_version */
 
 /* One error, at a line of the file (0: the whole file) or at a setting. */
 __attribute__((format(printf, 3, 4)))
@@ -91,6 +92,12 @@ key_reader read_alpn;
 key_reader read_prefixes;   /* struct policy_prefixes */
 key_reader read_ports;	    /* struct policy_port_ranges */
 key_reader read_replacements; /* struct replacements * */
+key_reader read_header_edits; /* struct header_edits *, allocated */
+
+bool rule_uses(const struct policy_rule *rule, const struct inspector *inspector);
+
+/* What must be true of an inspect rule's edits. */
+void check_edits(struct load *l, const config_setting_t *s, const struct policy_rule *rule);
 
 /* The rules in l->rules, once everything else has been read. */
 void read_rules(struct load *l);

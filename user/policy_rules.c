@@ -190,6 +190,9 @@ static const struct key rule_keys[] = {
 	RULE_KEY("inspectors", read_inspectors, inspectors, NULL),
 	RULE_KEY("patterns", read_patterns, setup.patterns, NULL),
 	RULE_KEY("replace", read_replacements, setup.replacements, NULL),
+	RULE_KEY("proxy", read_choice, setup.proxy, policy_proxy_versions),
+	RULE_KEY("request", read_header_edits, setup.request, NULL),
+	RULE_KEY("response", read_header_edits, setup.response, NULL),
 	RULE_KEY("until", read_group, until, until_keys),
 	RULE_KEY("with", read_either, block_rst, block_ways),
 	RULE_KEY("fail", read_either, fail_block, policy_answers),
@@ -206,6 +209,9 @@ static void check_action(struct load *l, const config_setting_t *s, const struct
 		{ "inspectors", "inspect", RULE_INSPECT },
 		{ "patterns", "inspect", RULE_INSPECT },
 		{ "replace", "inspect", RULE_INSPECT },
+		{ "proxy", "inspect", RULE_INSPECT },
+		{ "request", "inspect", RULE_INSPECT },
+		{ "response", "inspect", RULE_INSPECT },
 		{ "until", "inspect", RULE_INSPECT },
 		{ "with", "block", RULE_BLOCK },
 	};
@@ -220,13 +226,20 @@ static void check_action(struct load *l, const config_setting_t *s, const struct
 	}
 }
 
-static bool rule_uses(const struct policy_rule *rule, const struct inspector *inspector)
+bool rule_uses(const struct policy_rule *rule, const struct inspector *inspector)
 {
 	for (size_t i = 0; rule->inspectors[i]; i++) {
 		if (rule->inspectors[i] == inspector)
 			return true;
 	}
 	return false;
+}
+
+static bool said_verdict(const config_setting_t *s)
+{
+	const config_setting_t *until = config_setting_get_member(s, "until");
+
+	return until && config_setting_get_member(until, "verdict");
 }
 
 /* An inspect rule must have what its inspectors need, and come to an end. */
@@ -249,9 +262,11 @@ static void check_inspect(struct load *l, const config_setting_t *s,
 		    "( { find, with }, ... )");
 	if (replace && !rule_uses(rule, &inspector_replace))
 		bad(l, replace, "nobody replaces these; expected \"replace\" among the inspectors");
-	if (until->messages && !rule_uses(rule, &inspector_http))
+	check_edits(l, s, rule);
+	if (until->messages && !rule_uses(rule, &inspector_http) &&
+	    !rule_uses(rule, &inspector_headers))
 		bad(l, config_setting_get_member(s, "until"), "nobody counts messages; expected "
-		    "\"http\" among the inspectors, or until without \"message\"");
+		    "\"http\" or \"headers\" among the inspectors, or until without \"message\"");
 	if (limited)
 		return;
 	if (!until->verdict)
@@ -260,6 +275,10 @@ static void check_inspect(struct load *l, const config_setting_t *s,
 	else if (rule_uses(rule, &inspector_count))
 		bad(l, s, "this rule would never let go: inspector \"count\" gives no verdict; "
 		    "expected bytes or time in until");
+	else if (rule_uses(rule, &inspector_headers) && !said_verdict(s))
+		bad(l, s, "this rule would let go of hardly any flow: inspector \"headers\" has not "
+		    "seen enough as long as requests may come; expected bytes, time or message in "
+		    "until, or verdict = true there if that is meant");
 }
 
 /* `whole`: every setting of it could be read. */
@@ -337,6 +356,7 @@ void read_rules(struct load *l)
 		rule->action = RULE_ASK; /* until one has been read */
 		before_rule = l->errors;
 		read_keys(l, s, rule, rule_keys);
+		rule->setup.fail_block = rule->fail_block;
 		check_rule(l, s, rule, l->errors == before_rule);
 		for (size_t j = 0; j < i && rule->name; j++) {
 			if (p->rules[j].name && !strcmp(rule->name, p->rules[j].name))

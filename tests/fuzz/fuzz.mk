@@ -6,11 +6,11 @@
 # keeps what it finds in .output/fuzz/corpus; a crash leaves .output/fuzz/NAME-crash-*, to be run
 # again with .output/fuzz/fuzz_NAME FILE.
 
-FUZZERS := tls http pattern policy frame control explain flows trace
+FUZZERS := tls http headers pattern policy frame control explain flows trace
 FUZZ_SECONDS ?= 600
 # libclang-rt-14-dev of scripts/deps goes with clang 14.
 FUZZ_CC ?= $(firstword $(shell command -v clang-14 clang 2>/dev/null) clang)
-FUZZ_CFLAGS := $(SEAM_CFLAGS) -Wno-unused-function -O1 -g -fno-omit-frame-pointer \
+FUZZ_CFLAGS := $(SEAM_CFLAGS) -Itests/unit -Wno-unused-function -O1 -g -fno-omit-frame-pointer \
 	-fno-sanitize-recover=undefined
 FUZZ_BINS := $(patsubst %,$(O)/fuzz/fuzz_%,$(FUZZERS))
 FUZZ_OBJS := $(patsubst user/%.c,$(O)/fuzz/user/%.o,$(filter-out user/main.c,$(wildcard user/*.c)))
@@ -20,7 +20,7 @@ $(O)/fuzz/fuzz_control: FUZZ_HAS := control
 $(O)/fuzz/fuzz_explain: FUZZ_HAS := cmd_check
 $(O)/fuzz/fuzz_flows: FUZZ_HAS := cmd_flows
 
-$(O)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(FUZZ_OBJS)
+$(O)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/unit/edited.h $(FUZZ_OBJS)
 	$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< \
 		$(filter-out $(O)/fuzz/user/$(FUZZ_HAS).o,$(FUZZ_OBJS)) $(SEAM_LIBS)
 

@@ -5,6 +5,7 @@
  *
  *	test_policy [FIXTURES [EXAMPLE]]
  */
+#include "header_edits.h"
 #include "policy.h"
 #include "tap.h"
 
@@ -181,6 +182,68 @@ static void test_settings(void)
 	ok(r->number == 2 && r->action == RULE_BLOCK && !r->block_rst && !r->fail_block,
 	   "a block rule");
 	policy_put(p);
+}
+
+static bool adds(const struct header_edits *e, size_t i, const char *name, const char *value)
+{
+	return i < e->n_add && !strcmp(e->add[i].name, name) && !strcmp(e->add[i].value, value);
+}
+
+static void test_edits(void)
+{
+	struct policy *p = load(
+		PORTS_LINE
+		"rules = ( { name = \"a\"; action = \"inspect\"; inspectors = [ \"proxy\", \"headers\" ];\n"
+		"  proxy = \"v2\"; until = { message = 1; }; fail = \"block\";\n"
+		"  request = { add = ( { name = \"X-A\"; value = \"\"; } ); remove = [ \"Cookie\", \"x-b\" ];\n"
+		"    set = ( { name = \"Host\"; value = \"$server\"; }, { name = \"X-A\"; value = \"b\"; } ); };\n"
+		"  response = { remove = \"Server\"; }; },\n"
+		"  { name = \"b\"; action = \"inspect\"; inspectors = \"headers\"; until = { verdict = true; };\n"
+		"  response = { remove = \"Server\"; }; },\n"
+		"  { name = \"c\"; action = \"inspect\"; inspectors = \"proxy\"; proxy = \"v1\"; } );\n");
+	const struct inspect_setup *s;
+	const struct header_edits *e;
+
+	if (!ok(p != NULL, "a policy with edits"))
+		return;
+	s = &p->rules[0].setup;
+	e = s->request;
+	ok(s->proxy == PROXY_V2 && s->fail_block && p->rules[1].setup.proxy == PROXY_NONE &&
+		   !p->rules[1].setup.fail_block && p->rules[2].setup.proxy == PROXY_V1,
+	   "proxy, and what inspectors know of fail");
+	ok(e && e->n_remove == 4 && !strcmp(e->remove[0], "Cookie") && !strcmp(e->remove[1], "x-b") &&
+		   !strcmp(e->remove[2], "Host") && !strcmp(e->remove[3], "X-A"),
+	   "what is set is removed as well");
+	ok(e && e->n_add == 3 && adds(e, 0, "X-A", "") && adds(e, 1, "Host", "$server") &&
+		   adds(e, 2, "X-A", "b"), "fields are added in their order");
+	ok(s->response && s->response->n_remove == 1 && !s->response->n_add &&
+		   !p->rules[1].setup.request && p->rules[1].setup.response,
+	   "responses by themselves");
+	policy_put(p);
+}
+
+/* 64 KiB of fields, or more names than a line can be compared with. */
+static void test_too_many_edits(void)
+{
+	struct policy *p = NULL;
+	char *text, *said = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size), *err = open_memstream(&said, &size);
+
+	fprintf(f, PORTS_LINE "rules = ( { name = \"a\"; action = \"inspect\"; inspectors = \"headers\";"
+		   " until = { message = 1; };\nrequest = { add = ( { name = \"A\"; value = \"%040000d\"; } ); };\n"
+		   "response = { remove = ( ", 0);
+	for (int i = 0; i < 65; i++)
+		fprintf(f, "%s\"a%d\"", i ? ", " : "", i);
+	fprintf(f, " ); }; } );\n");
+	fclose(f);
+	ok(policy_load_text("f", text, strlen(text), &p, err) == -EINVAL && !p, "too many edits");
+	fclose(err);
+	ok(strstr(said, "f:3: request: the fields are too long; expected at most 32768 bytes together\n") &&
+		   strstr(said, "f:4: remove: too many fields; expected at most 64\n"),
+	   "... and where");
+	free(text);
+	free(said);
 }
 
 static void test_references(void)
@@ -594,10 +657,10 @@ static void test_check(const char *fixtures, const char *example)
 {
 	char out[8192], expected[1024], bad[512];
 
-	snprintf(expected, sizeof(expected), "%s: ok, 7 rules, 11 kernel lines\n", example);
+	snprintf(expected, sizeof(expected), "%s: ok, 9 rules, 13 kernel lines\n", example);
 	ok(RUN(example) == 0 && !strcmp(out, expected), "seam check of the example");
 	snprintf(expected, sizeof(expected),
-		 "%s: ok, 7 rules, 11 kernel lines\n"
+		 "%s: ok, 9 rules, 13 kernel lines\n"
 		 "rule 1 \"backup\" (%s:37): not matched because server_port is 443\n"
 		 "rule 2 \"telnet\" (%s:45): not matched because server_port is 443\n"
 		 "rule 3 \"private\" (%s:51): matched\n"
@@ -614,6 +677,16 @@ static void test_check(const char *fixtures, const char *example)
 		   strstr(out, ": needs sni\ndecision: none yet\n"), "--explain needs sni");
 	ok(RUN("-e", "client=10.1.0.1 port=873", example) == 0 && strstr(out, ": needs server\n") &&
 		   strstr(out, "decided: cannot be told without server\n"), "--explain needs server");
+	ok(RUN("-e", "server=198.51.100.82 port=8443 client=192.0.2.1 sni=a", example) == 0 &&
+		   strstr(out, "decision: inspect, by rule 8 \"api\"\nedits: a PROXY protocol header, "
+			       "v2, in front of what the client sends\ndecided: "), "--explain proxy");
+	ok(RUN("-e", "server=198.51.100.81 port=80 client=192.0.2.1 host=a", example) == 0 &&
+		   strstr(out, "\nedits: requests without X-Internal\n") &&
+		   strstr(out, "\nedits: requests with X-Forwarded-For: $client\n") &&
+		   strstr(out, "\nedits: responses without X-Powered-By\n"), "--explain headers");
+	ok(RUN("-j", "-e", "server=198.51.100.81 port=80 client=192.0.2.1 host=a", example) == 0 &&
+		   strstr(out, "\"name\": \"X-Forwarded-For\"") && strstr(out, "\"value\": \"$client\""),
+	   "--json headers");
 	ok(RUN("-j", "-e", "port=25 server_first=yes", example) == 0 &&
 		   strstr(out, "\"decided_at\": \"first_payload\"") && strstr(out, "\"ok\": true") &&
 		   strstr(out, "\"action\": \"pass\"") && strstr(out, "\"rule\": 0"), "--json");
@@ -641,6 +714,8 @@ int main(int argc, char **argv)
 	test_bad_regex();
 	test_defaults();
 	test_settings();
+	test_edits();
+	test_too_many_edits();
 	test_references();
 	test_flow_cases();
 	test_addresses();
