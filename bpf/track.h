@@ -74,6 +74,21 @@ static __always_inline void track_ack(struct flow *f, struct flow_end *me,
 	}
 }
 
+/*
+ * How much was under way beyond the box, from the packets of one control loop.
+ * What came in a burst is seen only now and then; the most that was seen fades by
+ * the bytes sent since, which is by a sixteenth each round trip. Lock held.
+ */
+static __always_inline void track_flight(struct flow_end *me, const struct flow_end *peer,
+					 const struct pkt *p)
+{
+	__u32 flight = seq_across(me, me->nxt) - peer->ack, fade = p->len / 16;
+
+	me->flight -= me->flight < fade ? me->flight : fade;
+	if ((__s32)(flight - me->flight) > 0)
+		me->flight = flight;
+}
+
 /* The part that moves the end of what was let through. Lock held. */
 static __always_inline void track_data(struct flow *f, struct flow_end *me,
 				       const struct flow_end *peer, const struct pkt *p)
@@ -86,6 +101,8 @@ static __always_inline void track_data(struct flow *f, struct flow_end *me,
 		return;
 	if (seq_after(p->end, me->nxt))
 		me->nxt = p->end;
+	if (!state_frozen(f->state))
+		track_flight(me, peer, p);
 	if ((me->flags & END_F_URG_OUT) && !seq_before(peer->ack, seq_across(me, me->urg)))
 		me->flags &= ~END_F_URG_OUT;
 	if (p->flags & TCP_URG) {

@@ -124,6 +124,11 @@ static const char *iface(const struct found *o, __u32 ifindex, char name[IF_NAME
 
 /* ---- JSON ---- */
 
+static bool is_split(__u8 state)
+{
+	return state >= FLOW_SPLITTING && state <= FLOW_MERGING;
+}
+
 static json_t *end_json(const struct found *o, int i)
 {
 	const struct flow_end *e = &o->f.end[i];
@@ -139,6 +144,7 @@ static json_t *end_json(const struct found *o, int i)
 		{ "told_edge", e->told_edge }, { "tsval", e->tsval },
 		{ "told_tsval", e->told_tsval }, { "ts_delta", (__s32)e->ts_delta },
 		{ "seq_delta", (__s32)e->seq_delta },
+		{ "flight", e->flight },
 		{ "mss", e->mss },	       { "seg_max", e->seg_max },
 		{ "wscale", e->wscale },       { "ttl", e->ttl },
 		{ "tos", e->tos },	       { "flow_label", ntohl(e->flow_label) },
@@ -267,11 +273,6 @@ static const char *clock_of(const struct flow_end *e, char buf[64])
 	return buf;
 }
 
-static bool is_split(__u8 state)
-{
-	return state >= FLOW_SPLITTING && state <= FLOW_MERGING;
-}
-
 static void print_ends(const struct found *o)
 {
 	const struct flow *f = &o->f;
@@ -295,6 +296,7 @@ static void print_ends(const struct found *o)
 		print_seq("was told window to", c->told_edge, c->isn, s->told_edge, s->isn);
 		print_num("was told TSval", c->told_tsval, s->told_tsval);
 	}
+	print_num("in flight beyond the box", c->flight, s->flight);
 	if (c->flags & END_F_FIN || s->flags & END_F_FIN)
 		print_pair("FIN at", c->flags & END_F_FIN ? seq(c->fin, c->isn, a) : "-",
 			   s->flags & END_F_FIN ? seq(s->fin, s->isn, b) : "-");

@@ -15,6 +15,7 @@
 
 #include "kern.h"
 #include "leg.h"
+#include "net.h"
 #include "prime.h"
 #include "seam/tsval.h"
 
@@ -122,6 +123,24 @@ static int cover_window(int fd, __u32 window)
 	return set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, window > INT_MAX / 4 ? INT_MAX / 4 : window);
 }
 
+/*
+ * The path to its end is known to carry what the other one had in flight there: a
+ * leg that started with the ten segments of a new connection would be a stall. The
+ * route that the mark selects tells the kernel, rounded up; a leg gets bytes no
+ * faster than the other end sends them, so that this makes no burst.
+ */
+static int set_flight(int fd, const struct flow *f, const struct flow_end *to,
+		      const struct flow_end *as, int mtu)
+{
+	unsigned int segments = as->flight / leg_mss(f, to, mtu), n = 0;
+
+	if (segments < 10)
+		return 0;
+	while (n < NET_CWND_MARKS - 1 && segments >= 16U << n)
+		n++;
+	return set_int(fd, SOL_SOCKET, SO_MARK, NET_CWND_MARK + n);
+}
+
 int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end end,
 	      const struct leg_options *opt)
 {
@@ -147,7 +166,8 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 	    (err = set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON)) ||
 	    (err = set_int(fd, SOL_SOCKET, SO_OOBINLINE, 1)) ||
 	    (err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1)) ||
-	    (err = set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, opt->lowat)))
+	    (err = set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, opt->lowat)) ||
+	    (err = set_flight(fd, f, to, as, opt->mtu)))
 		goto fail;
 	if (opt->congestion[0] &&
 	    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, opt->congestion, strlen(opt->congestion))) {

@@ -35,6 +35,8 @@
 
 /* The table that makes every packet local: from the veth pair, or with NET_LOCAL_MARK. */
 #define LOCAL_TABLE 100
+/* And the first of those with an initial congestion window. */
+#define CWND_TABLE 101
 #define NEXT_HOP4 "169.254.1.1"
 #define NEXT_HOP6 "fe80::1"
 
@@ -227,10 +229,13 @@ static int neigh_add(int family, const void *addr, size_t len, int ifindex)
 	return transact(nlh);
 }
 
-static int route_add(int family, int table, int type, int oif, const void *gw, size_t len)
+/* `cwnd`: segments that a connection by this route may send at first, 0: the kernel's choice. */
+static int route_add(int family, int table, int type, int oif, const void *gw, size_t len,
+		     unsigned int cwnd)
 {
 	char buf[MNL_SOCKET_BUFFER_SIZE];
 	struct nlmsghdr *nlh = request_new(buf);
+	struct nlattr *metrics;
 	struct rtmsg *rtm;
 
 	nlh->nlmsg_type = RTM_NEWROUTE;
@@ -246,6 +251,11 @@ static int route_add(int family, int table, int type, int oif, const void *gw, s
 		mnl_attr_put(nlh, RTA_GATEWAY, len, gw);
 	}
 	mnl_attr_put_u32(nlh, RTA_OIF, oif);
+	if (cwnd) {
+		metrics = mnl_attr_nest_start(nlh, RTA_METRICS);
+		mnl_attr_put_u32(nlh, RTAX_INITCWND, cwnd);
+		mnl_attr_nest_end(nlh, metrics);
+	}
 	return transact(nlh);
 }
 
@@ -352,6 +362,25 @@ static int steer_packets(const char *name)
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 }
 
+/* The ways in and out of the inner namespace, for one family. */
+static int routes_add(int family, int inner, const void *hop, size_t len)
+{
+	int err, n;
+
+	if ((err = neigh_add(family, hop, len, inner)) ||
+	    (err = route_add(family, RT_TABLE_MAIN, RTN_UNICAST, inner, hop, len, 0)) ||
+	    (err = route_add(family, LOCAL_TABLE, RTN_LOCAL, 1, NULL, 0, 0)) ||
+	    (err = rule_add(family, NET_INNER_NAME, 0, LOCAL_TABLE)) ||
+	    (err = rule_add(family, NULL, NET_LOCAL_MARK, LOCAL_TABLE)))
+		return err;
+	for (n = 0; n < NET_CWND_MARKS && !err; n++) {
+		err = route_add(family, CWND_TABLE + n, RTN_UNICAST, inner, hop, len, 16U << n);
+		if (!err)
+			err = rule_add(family, NULL, NET_CWND_MARK + n, CWND_TABLE + n);
+	}
+	return err;
+}
+
 /* Routes and settings inside; the thread is there already. */
 static int inner_configure(int inner)
 {
@@ -389,22 +418,11 @@ static int inner_configure(int inner)
 	inet_pton(AF_INET, NEXT_HOP4, &hop4);
 	inet_pton(AF_INET6, NEXT_HOP6, &hop6);
 	if ((err = set_up("lo")) || (err = set_up(NET_INNER_NAME)) ||
-	    (err = neigh_add(AF_INET, &hop4, sizeof(hop4), inner)) ||
-	    (err = route_add(AF_INET, RT_TABLE_MAIN, RTN_UNICAST, inner, &hop4, sizeof(hop4))) ||
-	    (err = route_add(AF_INET, LOCAL_TABLE, RTN_LOCAL, 1, NULL, 0)) ||
-	    (err = rule_add(AF_INET, NET_INNER_NAME, 0, LOCAL_TABLE)) ||
-	    (err = rule_add(AF_INET, NULL, NET_LOCAL_MARK, LOCAL_TABLE)))
+	    (err = routes_add(AF_INET, inner, &hop4, sizeof(hop4))))
 		return err;
 	/* A kernel without IPv6 has no IPv6 flows either. */
-	if (access("/proc/sys/net/ipv6", F_OK))
-		return 0;
-	if ((err = neigh_add(AF_INET6, &hop6, sizeof(hop6), inner)) ||
-	    (err = route_add(AF_INET6, RT_TABLE_MAIN, RTN_UNICAST, inner, &hop6, sizeof(hop6))) ||
-	    (err = route_add(AF_INET6, LOCAL_TABLE, RTN_LOCAL, 1, NULL, 0)) ||
-	    (err = rule_add(AF_INET6, NET_INNER_NAME, 0, LOCAL_TABLE)) ||
-	    (err = rule_add(AF_INET6, NULL, NET_LOCAL_MARK, LOCAL_TABLE)))
-		return err;
-	return 0;
+	return access("/proc/sys/net/ipv6", F_OK) ? 0 :
+						    routes_add(AF_INET6, inner, &hop6, sizeof(hop6));
 }
 
 int net_inner_open(int *host_ns, int *inner_ns, int *veth, int *inner)

@@ -14,6 +14,9 @@
 #define NET_HOLD_NAME "seamh%d"
 #define NET_INNER_NAME "inner"	/* the other end, in the inner namespace */
 #define NET_LOCAL_MARK 0x5ea	/* every address is local to packets sent in there with it */
+/* A TCP socket that connects in there with mark NET_CWND_MARK + n may send 16 << n segments at first. */
+#define NET_CWND_MARK 0x600
+#define NET_CWND_MARKS 11
 
 /*
  * Opens the hold device: a TAP that keeps offload state (virtio-net header),

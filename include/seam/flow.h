@@ -123,6 +123,8 @@ struct flow_end {
 	__u32 ts_delta;	  /* merged: added to this end's TSval (signed) */
 	__u32 seq_delta;  /* added to what it sends, the other end's view of it (signed) */
 	__u32 seq_pos;	  /* edited: payload before this has been replaced, and never goes on */
+	__u32 flight;	  /* the most of what it sent that was lately under way beyond the box */
+	__u32 reserved2;
 	__u32 fin;	  /* sequence number of its FIN */
 	__u32 isn;
 	__u32 rtt_us;	  /* between it and the box, from the handshake */

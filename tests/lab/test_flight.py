@@ -1,0 +1,55 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A leg goes on with what was in flight when its flow was split, rather than with ten segments.
+
+It stalled the receiver: for a round trip after each split no more than that came.
+"""
+import re
+import time
+
+from byhand import ByHand, flow_to
+from daemon import Daemon
+from lab import SERVER, Lab, Link, scenario, seam_json, start_seam
+from servers import LoadServer, finish_client, start_client
+
+POLICY = """
+client = "cli";
+server = "srv";
+congestion = "cubic";
+rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; until = { bytes = 1; }; } );
+"""
+MSS = 1448
+
+
+def congestion_window(daemon, port):
+	"""Segments, of the leg that faces the server."""
+	pid = str(daemon.pid)
+	text = daemon.lab.run("box", ["nsenter", "-t", pid, "-n", "ss", "-tniHO", "dport", "=", f":{port}"]).stdout
+	return int(re.search(r"cwnd:(\d+)", text)[1])
+
+
+def split(tap, lab, daemon, family, port):
+	LoadServer(lab, "sink", port, no_hash=True)
+	proc = start_client(lab, "source", SERVER[family], port, send=120_000_000, no_hash=True)
+	hand = ByHand(flow_to(lab, port))
+	for _ in range(3):
+		time.sleep(0.4)
+		why = hand.split()
+		cwnd = congestion_window(daemon, port)
+		flight = seam_json(lab, "flow", str(hand.id))["client"]["flight"]
+		tap.ok(not why and flight > 10 * MSS and cwnd * MSS >= flight,
+			f"IPv{family}: {flight} bytes were under way, the leg may send {cwnd} segments", why)
+		why = hand.merge()
+		tap.ok(not why, f"IPv{family}: merged again", why)
+	report, = finish_client(lab, proc)
+	tap.ok(report["end"] == "eof" and report["tx_bytes"] == 120_000_000, f"IPv{family}: all of it arrived", report)
+
+
+@scenario
+def main(tap):
+	with Lab(client_link=Link(delay=5), server_link=Link(delay=10), pace=200) as lab:
+		seam = start_seam(lab, POLICY)
+		daemon = Daemon(lab)
+		for family in SERVER:
+			split(tap, lab, daemon, family, 7000 + family)
+		tap.equal(seam.stop(), 0, "seam ends")
