@@ -62,9 +62,9 @@ static __always_inline int merge_goes_on(struct flow *f)
 		return 0;
 	if (f->flags & FLOW_F_WAITS)
 		return -EINPROGRESS;
-	if (crossed(c, s) && untold(c, s))
+	if (crossed(c, s) && untold(f, c, s))
 		c->flags |= END_F_ANNOUNCE;
-	if (crossed(s, c) && untold(s, c))
+	if (crossed(s, c) && untold(f, s, c))
 		s->flags |= END_F_ANNOUNCE;
 	return -EINPROGRESS;
 }

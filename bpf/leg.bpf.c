@@ -62,7 +62,7 @@ static __always_inline bool silent(const struct flow *f, const struct flow_end *
 		return bare && !crossed(to, from);
 	if (!merge_begun(f))
 		return false;
-	return bare ? crossed(to, from) && !news(f, to, from) && !untold(to, from) :
+	return bare ? crossed(to, from) && !news(f, to, from) && !untold(f, to, from) :
 		      crossed(from, to);
 }
 
@@ -73,7 +73,7 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 {
 	bool fin = p->flags & TCP_FIN, rst = p->flags & TCP_RST, bare = !p->len && !fin;
 	__u32 offered = p->ack + ((__u32)p->wnd << from->wscale), edge = to->told_edge;
-	__u32 ack = to->told_ack;
+	__u32 ack = to->told_ack, backlog;
 	bool announces;
 
 	o->flags = p->flags;
@@ -115,6 +115,9 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 
 	to->leg_ack = seq_max(to->leg_ack, p->ack);
 	to->leg_edge = seq_max(to->leg_edge, offered);
+	backlog = seq_across(to, to->leg_ack) - from->ack;
+	if ((__s32)(backlog - to->backlog_max) > 0 && state_split(f->state))
+		to->backlog_max = backlog;
 	if (!bare)
 		to->leg_nxt = seq_max(to->leg_nxt, p->end);
 	announces = bare && (to->flags & END_F_ANNOUNCE) && seq_before(p->seq, to->leg_nxt);

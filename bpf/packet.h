@@ -87,15 +87,15 @@ static __always_inline void ending(struct flow *f, struct flow_end *me, struct f
 
 /*
  * Prepares a window update for `peer`, to whom less was told than its leg
- * offered because `me` had no more room, and who now has. It is a copy of the
- * packet, whose SACK blocks would mean nothing to the other end: of one that may
- * have any none is made. Lock held.
+ * offered because `me` had no more room, or the legs had not, and now has. It is a copy
+ * of the packet, whose SACK blocks would mean nothing to the other end: of one that
+ * may have any none is made. Lock held.
  */
 static __always_inline void open_window(struct flow *f, const struct flow_end *me,
 					struct flow_end *peer, const struct pkt *p,
 					struct verdict *v)
 {
-	if (!(peer->flags & END_F_CLAMPED) || !untold(peer, me))
+	if (!(peer->flags & END_F_CLAMPED) || !untold(f, peer, me))
 		return;
 	v->update = true;
 	tell_ack(f, peer, me, p, &v->told);

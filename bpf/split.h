@@ -28,8 +28,7 @@ static __always_inline __u32 ack_for(const struct flow *f, const struct flow_end
 
 /*
  * The window field that s is told with `ack`: what its leg offers, but never
- * beyond what r has promised itself, and never less than was told before; while
- * merging, what s sends into it goes to r alone. A window counts in units of the
+ * beyond edge_for(), and never less than was told before. A window counts in units of the
  * scale, so that an edge cannot always be met: where the next unit would be
  * beyond the limit, it is missed by less than one, which senders are prepared
  * for (RFC 7323 2.4). Lock held.
@@ -37,7 +36,7 @@ static __always_inline __u32 ack_for(const struct flow *f, const struct flow_end
 static __always_inline __u16 window_for(const struct flow *f, struct flow_end *s,
 					const struct flow_end *r, __u32 ack)
 {
-	__u32 unit = 1U << r->wscale, limit = seq_back(s, r->edge), edge, field;
+	__u32 unit = 1U << r->wscale, limit = edge_for(f, s, r), edge, field;
 
 	s->flags &= ~END_F_CLAMPED;
 	if (!merge_begun(f)) {
@@ -110,7 +109,7 @@ static __always_inline bool news(const struct flow *f, const struct flow_end *to
 				 const struct flow_end *from)
 {
 	return ack_for(f, to, from) != to->told_ack ||
-	       (__s32)(seq_back(to, from->edge) - to->told_edge) >= 2 * (__s32)from->mss;
+	       (__s32)(edge_for(f, to, from) - to->told_edge) >= 2 * (__s32)from->mss;
 }
 
 /*

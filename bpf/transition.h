@@ -295,14 +295,32 @@ static __always_inline bool crossed(const struct flow_end *s, const struct flow_
 	return !seq_before(r->ack, seq_across(s, s->bound));
 }
 
+/* Bytes of one direction that legs take charge of; fixed when the programs are loaded. */
+const volatile __u32 backlog_limit = SEAM_BACKLOG;
+
+/*
+ * How far s may be let send: r's own right edge, or what legs take charge of if
+ * that is less; while merging, what s sends goes to r alone. Lock held.
+ */
+static __always_inline __u32 edge_for(const struct flow *f, const struct flow_end *s,
+				      const struct flow_end *r)
+{
+	__u32 limit = r->ack + backlog_limit;
+
+	if (f->state == FLOW_MERGING || seq_after(limit, r->edge))
+		limit = r->edge;
+	return seq_back(s, limit);
+}
+
 /*
  * Whether `s` may wait for more of the window of `r` than it has been told: where it
  * has nothing left to send into, at once, else in steps of two segments, as a
  * receiver would tell it (RFC 9293 3.8.6.2.2). Lock held.
  */
-static __always_inline bool untold(const struct flow_end *s, const struct flow_end *r)
+static __always_inline bool untold(const struct flow *f, const struct flow_end *s,
+				   const struct flow_end *r)
 {
-	__u32 edge = seq_back(s, r->edge), wnd = (edge - s->told_ack) >> r->wscale;
+	__u32 edge = edge_for(f, s, r), wnd = (edge - s->told_ack) >> r->wscale;
 	__s32 more = edge - s->told_edge, left = s->told_edge - s->nxt;
 
 	/* Its leg may have acknowledged a byte or two more than `r` has room for. */
@@ -321,9 +339,10 @@ static __always_inline bool untold(const struct flow_end *s, const struct flow_e
  * more than there is needs no check: without an edit window_for() sees to it, and with
  * one no merge begins before. Lock held.
  */
-static __always_inline bool merged_way(const struct flow_end *s, const struct flow_end *r)
+static __always_inline bool merged_way(const struct flow *f, const struct flow_end *s,
+				       const struct flow_end *r)
 {
-	return crossed(s, r) && !seq_before(s->told_ack, s->bound) && !untold(s, r);
+	return crossed(s, r) && !seq_before(s->told_ack, s->bound) && !untold(f, s, r);
 }
 
 /*
@@ -335,7 +354,7 @@ static __always_inline void merge_if_done(struct flow *f, __u8 reason, __u64 now
 {
 	struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
 
-	if (!merged_way(c, s) || !merged_way(s, c))
+	if (!merged_way(f, c, s) || !merged_way(f, s, c))
 		return;
 	if (f->flags & FLOW_F_TSTAMP) {
 		merge_clock(f, s, c, now);

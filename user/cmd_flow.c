@@ -129,6 +129,15 @@ static bool is_split(__u8 state)
 	return state >= FLOW_SPLITTING && state <= FLOW_MERGING;
 }
 
+/* Bytes of an end that its leg has acknowledged, and the other end has not. */
+static __u32 backlog(const struct flow *f, int end)
+{
+	const struct flow_end *from = &f->end[end], *to = &f->end[!end];
+	__s32 bytes = from->leg_ack + from->seq_delta - to->ack;
+
+	return is_split(f->state) && bytes > 0 ? bytes : 0;
+}
+
 static json_t *end_json(const struct found *o, int i)
 {
 	const struct flow_end *e = &o->f.end[i];
@@ -144,7 +153,8 @@ static json_t *end_json(const struct found *o, int i)
 		{ "told_edge", e->told_edge }, { "tsval", e->tsval },
 		{ "told_tsval", e->told_tsval }, { "ts_delta", (__s32)e->ts_delta },
 		{ "seq_delta", (__s32)e->seq_delta },
-		{ "flight", e->flight },
+		{ "flight", e->flight },       { "backlog", backlog(&o->f, i) },
+		{ "backlog_max", e->backlog_max },
 		{ "mss", e->mss },	       { "seg_max", e->seg_max },
 		{ "wscale", e->wscale },       { "ttl", e->ttl },
 		{ "tos", e->tos },	       { "flow_label", ntohl(e->flow_label) },
@@ -220,6 +230,7 @@ static void print_json(const struct found *o)
 				  json_pack("{s:I, s:s}", "flow_id", (json_int_t)o->id, "state",
 					    show_state(FLOW_NONE));
 	json_t *history = json_array(), *record = record_of(o);
+	json_t *memory = json_object_get(o->record_reply, "leg_memory");
 	const struct transition *t;
 	__u32 i;
 
@@ -229,6 +240,8 @@ static void print_json(const struct found *o)
 	json_object_set_new(out, "transitions", json_integer(o->history ? o->h.count : 0));
 	if (record)
 		json_object_set_new(out, "record", record);
+	if (memory)
+		json_object_set(out, "leg_memory", memory);
 	client_print(out);
 }
 
@@ -297,6 +310,10 @@ static void print_ends(const struct found *o)
 		print_num("was told TSval", c->told_tsval, s->told_tsval);
 	}
 	print_num("in flight beyond the box", c->flight, s->flight);
+	if (c->backlog_max || s->backlog_max) {
+		print_num("in the legs", backlog(f, SEAM_CLIENT), backlog(f, SEAM_SERVER));
+		print_num("at most", c->backlog_max, s->backlog_max);
+	}
 	if (c->flags & END_F_FIN || s->flags & END_F_FIN)
 		print_pair("FIN at", c->flags & END_F_FIN ? seq(c->fin, c->isn, a) : "-",
 			   s->flags & END_F_FIN ? seq(s->fin, s->isn, b) : "-");

@@ -28,17 +28,22 @@ static const char help[] =
 
 struct tally {
 	unsigned long long all, state[FLOW_STATE_MAX];
+	__u32 backlog_max;	/* the most of one flow, one way */
 };
 
 static bool tally_flow(const void *key, const void *value, void *arg)
 {
 	const struct flow *f = value;
 	struct tally *t = arg;
+	int end;
 
 	(void)key;
 	t->all++;
 	if (f->state < FLOW_STATE_MAX)
 		t->state[f->state]++;
+	for (end = 0; end < 2; end++)
+		if (f->end[end].backlog_max > t->backlog_max)
+			t->backlog_max = f->end[end].backlog_max;
 	return false;
 }
 
@@ -139,6 +144,9 @@ static void print_daemon(const json_t *status)
 	       (long long)number(conns, "held"), (long long)number(conns, "split"),
 	       (long long)number(conns, "merging"), (long long)number(conns, "aborting"),
 	       show_bytes(number(conns, "inspector_memory"), a));
+	printf("legs: their queues take %s, of one flow at most ",
+	       show_bytes(number(conns, "leg_memory"), a));
+	printf("%s\n", show_bytes(number(conns, "leg_memory_max"), a));
 	printf("so far: %lld splits, %lld merges, %s bytes through legs, %lld packets held\n",
 	       (long long)number(stats, "splits"), (long long)number(stats, "merges"),
 	       show_bytes(number(stats, "bytes"), b), (long long)number(stats, "held_packets"));
@@ -158,6 +166,7 @@ static void print_flows(const struct tally *t)
 		sep = ", ";
 	}
 	putchar('\n');
+	printf("backlog: at most %u bytes of one flow have waited in its legs\n", t->backlog_max);
 }
 
 static int status_of(const char *instance, bool json)
@@ -188,10 +197,11 @@ static int status_of(const char *instance, bool json)
 	now = kern_now();
 	fresh = beat && (now < beat || now - beat < k.control->patience_ms * 1000000ULL);
 	if (json) {
-		json_t *out = json_pack("{s:s, s:s, s:o?, s:b, s:i, s:o, s:o}", "instance", instance,
+		json_t *out = json_pack("{s:s, s:s, s:o?, s:b, s:i, s:o, s:o, s:I}", "instance", instance,
 					"pins", k.dir, "daemon", status, "heartbeat", fresh,
 					"generation", (int)k.control->policy, "ports", ports, "flows",
-					flows_json(&tally));
+					flows_json(&tally), "backlog_max",
+					(json_int_t)tally.backlog_max);
 
 		client_print(out);
 		kern_close(&k);

@@ -23,6 +23,7 @@
 #include <jansson.h>
 
 #include "daemon.h"
+#include "leg.h"
 #include "log.h"
 #include "record.h"
 #include "show.h"
@@ -252,13 +253,25 @@ static json_t *ports_json(const struct kern *k)
 	return list;
 }
 
+/* Kernel memory of a flow's legs. */
+static json_int_t legs_memory(const struct conn *c)
+{
+	json_int_t memory = 0;
+	int end;
+
+	for (end = 0; end < 2; end++)
+		if (c->leg[end].watch.fd >= 0)
+			memory += leg_memory(c->leg[end].watch.fd);
+	return memory;
+}
+
 static json_t *conns_json(struct daemon *d)
 {
 	static const char *const names[] = {
 		[CONN_HELD] = "held", [CONN_SPLIT] = "split",
 		[CONN_MERGING] = "merging", [CONN_ABORTING] = "aborting",
 	};
-	json_int_t n[sizeof(names) / sizeof(names[0])] = {}, memory = 0;
+	json_int_t n[sizeof(names) / sizeof(names[0])] = {}, memory = 0, legs = 0, most = 0, some;
 	json_t *out = json_object();
 	struct conn *c, *next;
 	size_t i;
@@ -267,10 +280,15 @@ static json_t *conns_json(struct daemon *d)
 		if (c->phase < sizeof(names) / sizeof(names[0]))
 			n[c->phase]++;
 		memory += c->memory;
+		some = legs_memory(c);
+		legs += some;
+		most = some > most ? some : most;
 	}
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		json_object_set_new(out, names[i], json_integer(n[i]));
 	json_object_set_new(out, "inspector_memory", json_integer(memory));
+	json_object_set_new(out, "leg_memory", json_integer(legs));
+	json_object_set_new(out, "leg_memory_max", json_integer(most));
 	return out;
 }
 
@@ -326,10 +344,11 @@ static json_t *reply_record(struct daemon *d, const json_t *request)
 		record_from(&c->rec, &rec);
 		record = json_object();
 		record_json(&rec, false, record);
-		reply = json_pack("{s:b, s:o, s:[I,I], s:I, s:b}", "ok", 1, "record", record,
+		reply = json_pack("{s:b, s:o, s:[I,I], s:I, s:I, s:b}", "ok", 1, "record", record,
 				  "bytes_inspected", (json_int_t)rec.bytes[SEAM_UP],
 				  (json_int_t)rec.bytes[SEAM_DOWN], "inspector_memory",
-				  (json_int_t)c->memory, "let_go", c->let_go);
+				  (json_int_t)c->memory, "leg_memory", legs_memory(c), "let_go",
+				  c->let_go);
 		if (reply && c->rule)
 			json_object_set_new(reply, "rule_name", json_string(c->rule->name));
 		return reply;

@@ -230,6 +230,9 @@ int kern_load(struct kern *k, const struct policy *p, const char *instance)
 	o->hold = hold_bpf__open_opts(&opts);
 	o->leg = leg_bpf__open_opts(&opts);
 	o->ctl = ctl_bpf__open_opts(&opts);
+	if (o->port && o->hold && o->leg && o->ctl)
+		o->port->rodata->backlog_limit = o->hold->rodata->backlog_limit =
+			o->leg->rodata->backlog_limit = o->ctl->rodata->backlog_limit = p->backlog;
 	if ((err = load_one(k, p, "port", o->port ? o->port->obj : NULL)) ||
 	    (err = load_one(k, p, "hold", o->hold ? o->hold->obj : NULL)) ||
 	    (err = load_one(k, p, "leg", o->leg ? o->leg->obj : NULL)) ||

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -231,6 +232,17 @@ int leg_keepalive(int fd, unsigned int idle_s)
 	    (err = idle < KEEPALIVE_INTERVAL ? set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, idle) : 0))
 		return err;
 	return set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+unsigned int leg_memory(int fd)
+{
+	__u32 info[SK_MEMINFO_VARS] = {};
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len))
+		return 0;
+	return info[SK_MEMINFO_RMEM_ALLOC] + info[SK_MEMINFO_WMEM_QUEUED] +
+	       info[SK_MEMINFO_FWD_ALLOC] + info[SK_MEMINFO_OPTMEM] + info[SK_MEMINFO_BACKLOG];
 }
 
 void leg_speak(int fd)

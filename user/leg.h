@@ -26,6 +26,9 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 /* Has it probe its end after `idle_s` seconds of silence. */
 int leg_keepalive(int fd, unsigned int idle_s);
 
+/* Bytes of kernel memory that its queues take. */
+unsigned int leg_memory(int fd);
+
 /*
  * Lets it speak, and say at once what window it has, to an end that may wait for
  * one: by a probe, of which seam_leg_out makes a bare ack (END_F_ANNOUNCE).

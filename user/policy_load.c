@@ -59,6 +59,7 @@ static const struct key top_keys[] = {
 	KEY("xdp", read_choice, xdp, 0, 0, xdp_modes),
 	KEY("fail", read_either, fail_block, 0, 0, policy_answers),
 	{ "hold", read_group, 0, 0, 0, hold_keys },
+	KEY("backlog", read_size, backlog, 64 << 10, 1 << 30, NULL),
 	KEY("max_flows", read_number, max_flows, 1, 1 << 24, NULL),
 	KEY("max_embryos", read_number, max_embryos, 1, 1 << 24, NULL),
 	{ "timeouts", read_group, 0, 0, 0, timeout_keys },
@@ -76,6 +77,7 @@ static void set_defaults(struct policy *p)
 	p->log = LOG_INFO;
 	p->hold.time_ns = 5 * SECOND;
 	p->hold.bytes = 64 << 10;
+	p->backlog = SEAM_BACKLOG;
 	p->max_flows = 262144;
 	p->max_embryos = 65536;
 	p->grace_ns = 5 * SECOND;

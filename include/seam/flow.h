@@ -17,6 +17,9 @@
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
 #define SEAM_ABI 6
 
+/* Bytes of one direction of a split flow that its legs take charge of, if the policy says nothing. */
+#define SEAM_BACKLOG (32U << 20)
+
 /* Who sent a packet, and so which way it goes: up is client to server. */
 enum seam_dir {
 	SEAM_UP = 0,
@@ -124,7 +127,7 @@ struct flow_end {
 	__u32 seq_delta;  /* added to what it sends, the other end's view of it (signed) */
 	__u32 seq_pos;	  /* edited: payload before this has been replaced, and never goes on */
 	__u32 flight;	  /* the most of what it sent that was lately under way beyond the box */
-	__u32 reserved2;
+	__u32 backlog_max; /* the most of it that was in the custody of legs */
 	__u32 fin;	  /* sequence number of its FIN */
 	__u32 isn;
 	__u32 rtt_us;	  /* between it and the box, from the handshake */
