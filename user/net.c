@@ -15,6 +15,7 @@
 #include <net/if_arp.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -37,6 +38,8 @@
 #define LOCAL_TABLE 100
 /* And the first of those with an initial congestion window. */
 #define CWND_TABLE 101
+/* Of the sysctl tcp_recovery. */
+#define RACK_NO_DUPTHRESH 4
 #define NEXT_HOP4 "169.254.1.1"
 #define NEXT_HOP6 "fe80::1"
 
@@ -314,6 +317,27 @@ static void settings_read(struct tcp_settings *s)
 	}
 }
 
+/*
+ * How much a path reorders a connection learns, and a leg that takes its place knows
+ * nothing of it: three SACKed segments alone are no loss to it yet, a quarter of a
+ * round trip has to pass as well (RFC 8985 6.2 step 4).
+ */
+static void patient_recovery(const struct tcp_settings *s)
+{
+	char value[16];
+	size_t i;
+	int err;
+
+	for (i = 0; i < N_INHERITED; i++) {
+		if (strcmp(inherited[i], "net/ipv4/tcp_recovery"))
+			continue;
+		snprintf(value, sizeof(value), "%d", atoi(s->value[i]) | RACK_NO_DUPTHRESH);
+		err = s->value[i][0] ? net_sysctl(inherited[i], value) : 0;
+		if (err)
+			log_debug("%s: %s", inherited[i], strerror(-err));
+	}
+}
+
 static void settings_write(const struct tcp_settings *s)
 {
 	size_t i;
@@ -324,6 +348,7 @@ static void settings_write(const struct tcp_settings *s)
 		if (err)
 			log_debug("%s: %s", inherited[i], strerror(-err));
 	}
+	patient_recovery(s);
 }
 
 /*
