@@ -50,6 +50,11 @@ check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf
 	SEAM=$(O)/seam prove --merge --exec '' tests/unit/test_licence.sh $(UNIT_TESTS) $(BPF_TESTS) \
 		tests/fuzz/test_fuzz.py tests/model/test_model.sh $(LAB_TESTS)
 
+# The same with the full numbers; about four minutes.
+.PHONY: check-cycles
+check-cycles: $(O)/seam
+	SEAM=$(O)/seam CYCLES=1000 FLOWS=10000 tests/lab/test_cycles.py
+
 demo: deps-test
 	$(MAKE) --no-print-directory $(O)/seam
 	SEAM=$(O)/seam tests/lab/demo.py

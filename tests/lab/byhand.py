@@ -49,6 +49,32 @@ def flow_to(lab, port, states=("merged",)):
 	return wait_for(look, f"a flow to port {port} to be {' or '.join(states)}")[-1]
 
 
+def each_once(lab, port, count):
+	"""Splits all `count` flows to that port, and then merges them; what was refused, as text."""
+	def in_state(state):
+		found = [f for f in seam_json(lab, "flows") if f["dest_port"] == port and f["flow"]["state"] == state]
+		return found if len(found) >= count - len(refused) else None
+
+	def all_in(state):
+		return wait_for(lambda: in_state(state), f"{count} flows to be {state}", timeout=30)
+
+	ask, refused = _Stream(), []
+	flows = all_in("merged")
+	for verb, until in (("split", "split"), ("merge", "merged")):
+		for flow in flows:
+			# Refused while its last packets come out of the hold queue.
+			for _ in range(1000):
+				ask.send(cmd=verb, id=flow["flow_id"], key=_key(flow))
+				reply = ask.line(5)
+				if reply["ok"] or "still held" not in reply["error"]:
+					break
+				time.sleep(0.001)
+			if not reply["ok"]:
+				refused.append(f"{verb}: {reply['error']}")
+		flows = all_in(until)
+	return refused
+
+
 class ByHand:
 	"""One flow in the operator's hands."""
 
