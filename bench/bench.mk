@@ -2,6 +2,7 @@
 # Benchmarks, see docs/benchmarks.md; included by the Makefile.
 
 ROUNDS ?= 5
+RUNS ?= 20
 
 $(O)/bench/cost: bench/cost.c $(O)/tests/bpf-harness.o tests/unit/bpf/harness.h | $(O)/bench
 	$(CC) $(TEST_CFLAGS) -Itests/unit/bpf -O2 -g -o $@ $< $(O)/tests/bpf-harness.o -lbpf
@@ -15,4 +16,13 @@ bench:
 	$(MAKE) --no-print-directory bench-run
 
 bench-run: $(O)/seam $(O)/bench/cost
-	bench/bench.py --rounds $(ROUNDS)
+	bench/bench.py --rounds $(ROUNDS) $(if $(FULL),--full)
+
+# At length, and every case if FULL=1 is given.
+.PHONY: bench-stall bench-loss soak
+bench-stall bench-loss: bench-%: $(O)/seam
+	bench/bench.py --rounds 10 $(if $(FULL),--full) $*
+
+# 100 splits and 100 merges during each of $(RUNS) transfers, case by case.
+soak: $(O)/seam
+	bench/soak.py --runs $(RUNS)

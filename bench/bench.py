@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Benchmarks: bench.py [--rounds N] [cost] [transitions] [rates]; all of them by default.
+"""Benchmarks: bench.py [--rounds N] [--full] [cost] [transitions] [rates] [stall] [loss]; all of them by default.
 
 Prints tables, and writes .output/bench/NAME.json. Nothing is asserted: a figure is
 what it is, on a machine that does other things too.
@@ -36,7 +36,17 @@ def rates(args):
 	return part.run(args.rounds, args.seconds)
 
 
-PARTS = {"cost": cost, "transitions": transitions, "rates": rates}
+def stall(args):
+	import stall as part
+	return part.run(max(1, args.rounds // 2), args.full)
+
+
+def loss(args):
+	import loss as part
+	return part.run(max(10, args.rounds) if args.full else args.rounds, args.full)
+
+
+PARTS = {"cost": cost, "transitions": transitions, "rates": rates, "stall": stall, "loss": loss}
 
 
 def main():
@@ -45,6 +55,7 @@ def main():
 	parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
 	parser.add_argument("--connections", type=int, default=50, help="transitions: connections of each kind in a round")
 	parser.add_argument("--seconds", type=int, default=2, help="rates: length of one measurement")
+	parser.add_argument("--full", action="store_true", help="stall, loss: every case, which takes hours")
 	args = parser.parse_args()
 	if not set(args.parts) <= PARTS.keys():
 		parser.error(f"there is {', '.join(PARTS)}")

@@ -53,6 +53,7 @@ struct conn {
 static struct conn *conns;
 static int epoll_fd;
 static uint32_t open_conns, failed;
+static FILE *arrivals;
 
 static uint64_t now_ns(void)
 {
@@ -193,6 +194,8 @@ static void account_rx(struct conn *c, const uint8_t *buf, uint32_t n, uint64_t 
 		c->gap_at = c->rx;
 	}
 	c->last_rx = now;
+	if (arrivals)
+		fwrite((const uint64_t[]){ now, n }, sizeof(uint64_t), 2, arrivals);
 	if (!opt.no_hash)
 		sha256_update(&c->rx_sha, buf, n);
 	if (opt.has_expect && c->bad == NEVER) {
@@ -530,6 +533,10 @@ int main(int argc, char **argv)
 	sigset_t set;
 
 	parse(argc, argv);
+	if (opt.arrivals && !(arrivals = fopen(opt.arrivals, "w"))) {
+		perror(opt.arrivals);
+		return 1;
+	}
 	getrlimit(RLIMIT_NOFILE, &rl);
 	rl.rlim_cur = rl.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &rl);

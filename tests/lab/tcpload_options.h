@@ -23,6 +23,7 @@ static struct options {
 	enum end end;
 	const char *bind;
 	const char *cc;
+	const char *arrivals;
 	uint64_t send, recv, seed, expect, urgent, after_rx;
 	uint64_t rate, pause, read_pause, hold, every;	/* bytes/s; nanoseconds */
 	uint64_t timeout;
@@ -59,6 +60,8 @@ static void usage(FILE *out)
 	      "  --timeout S                client: give up after that\n"
 	      "  --nodelay, --rcvbuf B, --sndbuf B, --mss B, --cc NAME, --pacing BYTES/S\n"
 	      "  --keepalive IDLE,INTERVAL,COUNT       seconds, seconds, probes\n"
+	      "  --arrivals FILE            every read: its time (CLOCK_MONOTONIC, ns) and length,\n"
+	      "                             two 64-bit numbers in host order\n"
 	      "  --no-hash                  leave the SHA-256 out (5 ns a byte)\n"
 	      "SIGTERM ends it: connections still open are printed with \"end\": \"killed\".\n", out);
 }
@@ -73,7 +76,7 @@ static void parse(int argc, char **argv)
 {
 	enum { SEND = 256, SEED, RECV, EXPECT, AFTER, CHUNK, PAUSE, RATE, PINGPONG, RCHUNK, RPAUSE, HOLD,
 	       END, URGENT, COUNT, EVERY, BIND, TIMEOUT, NODELAY, RCVBUF, SNDBUF, MSS, CC, PACING,
-	       KEEPALIVE, NOHASH, LISTEN, HELP };
+	       KEEPALIVE, ARRIVALS, NOHASH, LISTEN, HELP };
 	static const struct option longopts[] = {
 		{ "send", 1, NULL, SEND }, { "seed", 1, NULL, SEED }, { "recv", 1, NULL, RECV },
 		{ "expect", 1, NULL, EXPECT }, { "after-rx", 1, NULL, AFTER },
@@ -85,6 +88,7 @@ static void parse(int argc, char **argv)
 		{ "nodelay", 0, NULL, NODELAY }, { "rcvbuf", 1, NULL, RCVBUF },
 		{ "sndbuf", 1, NULL, SNDBUF }, { "mss", 1, NULL, MSS }, { "cc", 1, NULL, CC },
 		{ "pacing", 1, NULL, PACING }, { "keepalive", 1, NULL, KEEPALIVE },
+		{ "arrivals", 1, NULL, ARRIVALS },
 		{ "no-hash", 0, NULL, NOHASH }, { "listen", 0, NULL, LISTEN },
 		{ "help", 0, NULL, HELP }, {},
 	};
@@ -105,7 +109,7 @@ static void parse(int argc, char **argv)
 			usage(stderr);
 			exit(2);
 		}
-		if (optarg && o != END && o != BIND && o != CC && o != KEEPALIVE) {
+		if (optarg && o != END && o != BIND && o != CC && o != KEEPALIVE && o != ARRIVALS) {
 			v = strtoull(optarg, &rest, 10);
 			if (*rest || rest == optarg)
 				bad_option(longopts[idx].name, optarg);
@@ -134,6 +138,7 @@ static void parse(int argc, char **argv)
 		case MSS: opt.mss = v; break;
 		case CC: opt.cc = optarg; break;
 		case PACING: opt.pacing = v; break;
+		case ARRIVALS: opt.arrivals = optarg; break;
 		case NOHASH: opt.no_hash = true; break;
 		case LISTEN: opt.listen = true; break;
 		case KEEPALIVE:
