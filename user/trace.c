@@ -20,6 +20,7 @@ static uint8_t scale(uint8_t announced)
 void trace_from_flow(struct trace *t, const struct flow *f)
 {
 	t->state = f->state;
+	t->edited = f->flags & FLOW_F_EDITED;
 	for (int i = 0; i < 2; i++) {
 		t->wscale[i] = f->flags & FLOW_F_WSCALE ? scale(f->end[i].wscale) : 0;
 		t->isn[i] = f->end[i].isn;

@@ -67,6 +67,7 @@ struct trace {
 	uint32_t history;	    /* transitions of the flow that have been looked at */
 	uint64_t missed;	    /* transitions that were overwritten before that */
 	bool xdp;		    /* a port has XDP, whose packets nobody sees */
+	bool edited;		    /* the sides number the same bytes differently */
 };
 
 /* Notes where a flow stands. */

@@ -303,6 +303,7 @@ static int look(struct capture *c, bool *over)
 		err = plain_transition(c, &f);
 	c->changed_ns = f.changed_ns;
 	c->state = f.state;
+	c->t->edited |= !!(f.flags & FLOW_F_EDITED);
 	*over = f.state == FLOW_CLOSING && now - f.changed_ns > CLOSING;
 	return err;
 }

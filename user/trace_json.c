@@ -43,6 +43,7 @@ static json_t *flow_json(const struct trace *t)
 	json_object_set_new(out, "packets_lost", json_integer((json_int_t)t->lost));
 	json_object_set_new(out, "transitions_missed", json_integer((json_int_t)t->missed));
 	json_object_set_new(out, "xdp", json_boolean(t->xdp));
+	json_object_set_new(out, "edited", json_boolean(t->edited));
 	return out;
 }
 

@@ -87,10 +87,19 @@ bool diagram_custody(int state)
 	return state >= FLOW_SPLITTING && state <= FLOW_MERGING;
 }
 
+/* What the box has acknowledged to the sender, and the receiver has not: at most. */
+static void measure_custody(const struct diagram *d, struct panel *p, int64_t told, int64_t real,
+			    int state)
+{
+	/* Of an edited flow one would have to know what was changed, and where. */
+	if (!d->t->edited && diagram_custody(state) && told - real > p->custody)
+		p->custody = told - real;
+}
+
 static void measure(struct diagram *d)
 {
 	const struct trace *t = d->t;
-	int64_t ack[2][2] = {}; /* by direction of the data, and side */
+	int64_t acked[2][2] = {}; /* by direction of the data, and side */
 	bool known[2][2] = {};
 	struct walk w;
 	size_t i, next = 0;
@@ -99,22 +108,23 @@ static void measure(struct diagram *d)
 	for (i = 0; i < t->n_packets; i++) {
 		const struct trace_packet *p = &t->packets[i];
 		struct place at = walk_on(&w, p);
-		struct panel *up = &d->panel[p->dir], *down = &d->panel[!p->dir];
-		int from = !p->dir; /* who sends the data that this acknowledges, and is its side */
+		int up = p->dir, down = !up; /* its data, and those that it acknowledges */
+		struct panel *acks = &d->panel[down];
 
 		d->strays += !at.has_seq;
 		if (at.has_seq && p->len)
-			widen(up, at.seq, at.seq + p->len);
+			widen(&d->panel[up], at.seq, at.seq + p->len);
 		if (!at.has_ack)
 			continue;
-		widen(down, at.ack, at.ack);
-		if (at.edge > down->edge)
-			down->edge = at.edge;
-		ack[!p->dir][p->side] = at.ack;
-		known[!p->dir][p->side] = true;
-		if (known[!p->dir][0] && known[!p->dir][1] && diagram_custody(state_at(t, p->ns, &next)) &&
-		    ack[!p->dir][from] - ack[!p->dir][!from] > down->custody)
-			down->custody = ack[!p->dir][from] - ack[!p->dir][!from];
+		widen(acks, at.ack, at.ack);
+		if (at.edge > acks->edge)
+			acks->edge = at.edge;
+		acked[down][p->side] = at.ack;
+		known[down][p->side] = true;
+		/* The sender in direction d is end d. */
+		if (known[down][up] && known[down][down])
+			measure_custody(d, acks, acked[down][down], acked[down][up],
+					state_at(t, p->ns, &next));
 	}
 }
 
@@ -239,7 +249,7 @@ static void find_split(struct diagram *d)
 	for (int i = 0; i <= SPAN / d->column; i++) {
 		double at = (double)(d->to - d->from) * i * d->column / SPAN;
 
-		d->split[i] = diagram_custody(state_at(d->t, d->from + (uint64_t)at, &next));
+		d->split[i] = !d->t->edited && diagram_custody(state_at(d->t, d->from + (uint64_t)at, &next));
 	}
 }
 
@@ -328,7 +338,7 @@ static void lay_out(struct diagram *d)
 		y = d->panel[i].y + d->panel[i].height;
 	}
 	d->axis_y = y;
-	d->notes = d->t->xdp + (d->t->lost || d->t->missed || d->strays) + !d->t->n_packets;
+	d->notes = d->t->xdp + d->t->edited + (d->t->lost || d->t->missed || d->strays) + !d->t->n_packets;
 	d->height = y + AXIS + d->notes * NOTE;
 }
 

@@ -246,7 +246,7 @@ static void draw_sequence_axis(const struct diagram *d, const struct panel *p)
 
 		svg_line(d->f, "grid", LEFT, y, LEFT + SPAN, y);
 		svg_text(d->f, LEFT - 70, y + 40, "tick end", "%lld%.1s", (long long)(at / unit),
-			 u ? &units[u] : "");
+			 at && u ? &units[u] : "");
 	}
 }
 
@@ -352,7 +352,7 @@ static void draw_panel(const struct diagram *d, int dir)
 	svg_text(d->f, LEFT + 1800, p->y - 90, "dim halo", "%s bytes in %zu segments, of which %zu "
 		 "were sent again, or late; in custody at most %s",
 		 show_bytes(c->bytes[dir][dir], bytes), c->segments[dir][dir], c->again[dir][dir],
-		 show_bytes(p->custody, custody));
+		 d->t->edited ? "(not known)" : show_bytes(p->custody, custody));
 	if (p->edge > p->high)
 		svg_text(d->f, LEFT + SPAN - 120, p->y + 220, "dim end halo", "window up to %s further",
 			 show_bytes(p->edge - p->high, bytes));
@@ -370,6 +370,9 @@ static void draw_notes(const struct diagram *d)
 	if (t->xdp)
 		svg_text(d->f, LEFT, y += NOTE, "warn", "An interface has XDP: merged and passed packets "
 			 "that it forwarded are not shown.");
+	if (t->edited)
+		svg_text(d->f, LEFT, y += NOTE, "warn", "Edited: each side has numbers of its own for the "
+			 "same bytes, and custody is not shown.");
 	if (t->lost || t->missed || d->strays)
 		svg_text(d->f, LEFT, y += NOTE, "warn", "Not shown: %llu packets and %llu transitions that "
 			 "were lost, %zu packets with sequence numbers far outside.",

@@ -6,8 +6,9 @@ import os
 import signal
 import time
 
-from byhand import flow_to
-from lab import SERVER, Lab, Link, scenario, seam_binary, seam_json, start_seam
+from byhand import ByHand, flow_to
+from duplex import Pair, put
+from lab import SERVER, Lab, Link, scenario, seam_binary, seam_json, start_seam, wait_for
 from servers import LoadServer, finish_client, start_client
 from tracing import POLICY, SVG, Trace, split_and_merge, started
 
@@ -152,6 +153,35 @@ def endings(tap, lab, seam):
 	tap.ok(sum(p["len"] for p in trace.segments("server", "to_client")) > 100_000, "without the daemon: and its packets")
 
 
+EDIT = """
+client = "cli";
+server = "srv";
+rules = ( { name = "edit"; action = "inspect"; inspectors = ["replace"];
+	replace = ( { find = "AAAA"; with = "BBBBBBB"; } ); } );
+"""
+
+
+def edited(tap):
+	"""Each side in its own numbers."""
+	with Lab() as lab:
+		start_seam(lab, EDIT)
+		put(lab, "one", b"AAAA!")
+		pair = Pair(lab, SERVER[4], 7000, "edited", ["one", "two"], ["back"])
+		wait_for(lambda: pair.arrived()[0] == 8, "the edited bytes to arrive")
+		flow = flow_to(lab, 7000, ("split",))
+		hand, trace = ByHand(flow), Trace(lab, flow["flow_id"])
+		tap.equal(hand.merge(), None, "edited: merged")
+		put(lab, "two", b"x" * 100_000)
+		put(lab, "back", b"")
+		tap.equal(pair.finish()[0][:9], b"BBBBBBB!x", "edited: arrives")
+		tap.equal(trace.stop(), 0, "edited: ends")
+		first, *_ = trace.segments("client", "to_server")
+		same, *_ = trace.segments("server", "to_server")
+		tap.equal((same["seq"] - first["seq"]) % (1 << 32), 3, "edited: the server's side is three bytes further on")
+		text = " ".join(trace.drawing().itertext())
+		tap.ok(trace.flow["edited"] and "Edited: " in text, "edited: the drawing says so")
+
+
 def through_xdp(tap):
 	"""What XDP forwards is not seen: it says so."""
 	with Lab("off") as lab:
@@ -182,4 +212,5 @@ def main(tap):
 		tap.ok(any("sack" in p for p in trace.packets), "with loss: SACK blocks are recorded")
 	with Lab() as lab:
 		endings(tap, lab, started(lab))
+	edited(tap)
 	through_xdp(tap)
