@@ -388,7 +388,10 @@ static __always_inline __u8 merge_waits_for(const struct flow *f)
 	const struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
 	__u16 flags = c->flags | s->flags;
 
-	if (flags & (END_F_FIN | END_F_RST))
+	if (flags & END_F_RST)
+		return SEAM_R_RST;
+	/* The legs close with their ends. One FIN is a byte like others: of one leg or direct. */
+	if (c->flags & s->flags & END_F_FIN)
 		return SEAM_R_FIN;
 	if (flags & (END_F_CE | END_F_CWR))
 		return SEAM_R_ECN;

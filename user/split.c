@@ -137,7 +137,7 @@ void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)
 	int end, one = 1, err;
 	struct flow f;
 
-	if (c->leg[0].eof || c->leg[1].eof || c->phase == CONN_ABORTING)
+	if ((c->leg[0].eof && c->leg[1].eof) || c->phase == CONN_ABORTING)
 		return; /* it ends split: the legs close with their ends */
 	if (c->leg[0].edit.changed || c->leg[1].edit.changed)
 		return; /* a merge fixes how far the streams are apart */

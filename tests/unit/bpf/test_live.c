@@ -229,6 +229,43 @@ static void no_edge_beyond(void)
 	check((__s32)(f.end[SEAM_CLIENT].told_edge - was.end[SEAM_CLIENT].isn - 3001) > 0, "and it moved on");
 }
 
+/* One end has ended: its FIN belongs to who has the bytes before it, or goes straight. */
+static void half_closed(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	STEPS({ "FIN of the client", CLIENT, UP(.seq = 1001, .ack = 201, .flags = "FA"), REDIRECT, .flow = "state=split c+fin c.nxt=1002" });
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging -waits c.bound=1002 s.bound=601");
+	STEPS({ "its leg acknowledges it", LEG_OUT, CLEG(.seq = 201, .ack = 1002), REDIRECT,
+		.out = WIRE_DOWN(.seq = 201, .ack = 1002, .wnd = 504, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1002 c+fin_acked" },
+	      { "the other one hands it on", LEG_OUT, SLEG(.seq = 401, .ack = 601, .len = 600, .flags = "FA"), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 401, .ack = 601, .len = 600, .flags = "FA", .wnd = 498, .opts = "nop nop ts=120:910"),
+		.flow = "state=merging s.told_nxt=1002" },
+	      { "the server goes on: straight, with the leg's acknowledgement", SERVER, DOWN(.seq = 601, .ack = 401, .len = 50), REDIRECT,
+		.counts = "", .out = WIRE_DOWN(.seq = 601, .ack = 401), .flow = "c.told_nxt=651" },
+	      { "the FIN sent again is the leg's", CLIENT, UP(.seq = 1001, .ack = 201, .flags = "FA"), REDIRECT, .counts = "",
+		.out = &(struct spec)UP(.seq = 1001, .ack = 201, .flags = "FA"), .flow = "state=merging" },
+	      { "the client has all that its leg had", CLIENT, UP(.seq = 1002, .ack = 651), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 1002, .ack = 651, .opts = "nop nop ts=120:905"), .flow = "state=merging s.told_ack=651" },
+	      { "and the server: merged", SERVER, DOWN(.seq = 651, .ack = 1002), REDIRECT, .counts = "crossed",
+		.out = WIRE_DOWN(.seq = 651, .ack = 1002, .opts = "nop nop ts=920:108"), .flow = "state=merged c+fin" },
+	      { "closed, end to end", SERVER, DOWN(.seq = 651, .ack = 1002, .flags = "FA"), REDIRECT, .counts = "fin",
+		.out = WIRE_DOWN(.seq = 651, .ack = 1002, .flags = "FA", .opts = "nop nop ts=920:108"), .flow = "state=closing" });
+
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	flow_set("c.ack=601 c.told_nxt=601 c.leg_nxt=601");
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=1001 s.bound=601");
+	STEPS({ "a FIN behind the boundary goes straight, and its leg hears nothing of it", CLIENT, UP(.seq = 1001, .ack = 601, .flags = "FA"),
+		REDIRECT, .counts = "", .out = WIRE_UP(.seq = 1001, .ack = 601, .flags = "FA", .opts = "nop nop ts=120:905"), .flow = "state=merging c+fin c.nxt=1002 s.told_nxt=1002" },
+	      { "what was before it comes from the leg", LEG_OUT, SLEG(.seq = 401, .ack = 601, .len = 600), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 401, .ack = 601, .len = 600, .opts = "nop nop ts=120:910") },
+	      { "the server has all: merged", SERVER, DOWN(.seq = 601, .ack = 1002), REDIRECT, .counts = "crossed",
+		.out = WIRE_DOWN(.seq = 601, .ack = 1002, .opts = "nop nop ts=920:108"), .flow = "state=merged c.told_ack=1002" });
+}
+
 /* A merge begins with the packet that ends what it waits for. */
 static void waits(bool v6)
 {
@@ -278,6 +315,8 @@ int main(void)
 	merging(true);
 	acked_past_leg(false);
 	acked_past_leg(true);
+	half_closed(false);
+	half_closed(true);
 	waits(false);
 	waits(true);
 	last_window(false);

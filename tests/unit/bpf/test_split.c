@@ -403,9 +403,10 @@ static void quiet(void)
 		{ "or than the client leg sent on", "c.told_nxt=50 c.ack=50" },
 		{ "or than the client acknowledged", "c.ack=50" },
 		{ "new data of the server", "s.nxt=52" },
+		{ "FIN of the client, on its way", "c+fin c.nxt=102" }, { "FIN of the server, on its way", "s+fin s.nxt=52" },
 	}, waiting[] = {
-		{ "FIN of the client", "c+fin", "fin" }, { "FIN of the server", "s+fin", "fin" },
-		{ "RST of the client", "c+rst", "fin" }, { "RST of the server", "s+rst", "fin" },
+		{ "FIN of both", "c+fin s+fin", "fin" },
+		{ "RST of the client", "c+rst", "rst" }, { "RST of the server", "s+rst", "rst" },
 		{ "CE not answered, client", "c+ce", "ecn" }, { "CE not answered, server", "s+ce", "ecn" },
 		{ "CWR due, client", "c+cwr", "ecn" }, { "CWR due, server", "s+cwr", "ecn" },
 		{ "urgent data, client", "c+urg_out c.urg=200", "urgent" }, { "urgent data, server", "s+urg_out s.urg=60", "urgent" },
