@@ -4,7 +4,7 @@
  * because syscall programs may not take spin locks before Linux 6.6. The packet
  * is a struct seam_ctl.
  */
-#include "split.h"
+#include "later.h"
 
 #define ENOENT 2
 #define EAGAIN 11
@@ -25,8 +25,8 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 {
 	if (f->flags & FLOW_F_NO_SPLIT)
 		return -EINVAL;
-	if (f->state == FLOW_SPLITTING)
-		return 0; /* the timer was faster */
+	if (f->state == FLOW_SPLITTING) /* the timer was faster; or it is another's */
+		return f->reason == SEAM_R_AFTER ? -EBUSY : 0;
 	if (f->flags & FLOW_F_WAITS) {
 		/* No byte has gone straight: the merge is given up. */
 		move(f, FLOW_SPLIT, c->reason, now, ev);
@@ -85,6 +85,24 @@ static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 n
 	return merge_goes_on(f);
 }
 
+/* The first payload has decided, for a later split. */
+static __always_inline int ctl_arm(struct flow *f, const struct seam_ctl *c)
+{
+	bool client = f->end[SEAM_CLIENT].flags & END_F_DATA;
+
+	if (f->state != FLOW_HELD && !state_frozen(f->state))
+		return -EINVAL;
+	/* What is held is a turn already, if it is the client's. */
+	if (!client || (f->end[SEAM_SERVER].flags & END_F_DATA))
+		f->flags |= FLOW_F_ANSWERED;
+	f->flags &= ~FLOW_F_FAIL_BLOCK;
+	f->flags |= c->flags & FLOW_F_FAIL_BLOCK;
+	arm(f, &c->after, false, c->flags & FLOW_F_AGAIN);
+	if (client && f->after.request > 1)
+		f->after.request--;
+	return 0;
+}
+
 static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 now,
 				    struct seam_event *ev)
 {
@@ -95,8 +113,8 @@ static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 no
 	if (f->state != FLOW_HELD)
 		return -EINVAL;
 	if (f->held_in == f->held_out) {
-		f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
-		move(f, FLOW_PASSED, c->reason, now, ev);
+		f->release = c->reason;
+		released(f, now, ev);
 	} else {
 		f->flags |= FLOW_F_RELEASE;
 		f->release = c->reason;
@@ -156,7 +174,7 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 	case CTL_UNSPLIT:
 		if (f->state != FLOW_SPLITTING)
 			return -EINVAL;
-		f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
+		f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_ARMED);
 		move(f, FLOW_PASSED, c->reason, now, ev);
 		return 0;
 	case CTL_MERGE:
@@ -185,6 +203,8 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 		return 0;
 	case CTL_EDIT:
 		return ctl_edit(f, c);
+	case CTL_ARM:
+		return ctl_arm(f, c);
 	}
 	return -EINVAL;
 }

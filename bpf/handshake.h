@@ -6,6 +6,7 @@
 #ifndef SEAM_BPF_HANDSHAKE_H
 #define SEAM_BPF_HANDSHAKE_H
 
+#include "later.h"
 #include "policy.h"
 #include "steer.h"
 #include "track.h"
@@ -111,6 +112,8 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 	e->rule = walk.rule;
 	e->policy = walk.policy;
 	e->action = walk.action;
+	e->rule_flags = walk.flags;
+	e->after = room->after;
 	if (walk.flags & RULE_F_FAIL_BLOCK)
 		e->flags |= FLOW_F_FAIL_BLOCK;
 	if (side != SEAM_CLIENT)
@@ -221,9 +224,14 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	} else if (e->action == RULE_PASS) {
 		move(f, FLOW_PASSED, e->rule ? SEAM_R_RULE : SEAM_R_DEFAULT, now, ev);
 	} else {
-		f->flags |= FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_HISTORY;
 		if (e->action == RULE_INSPECT)
 			f->flags |= FLOW_F_INSPECT;
+		if (e->action == RULE_INSPECT && (e->rule_flags & RULE_F_AFTER)) {
+			f->flags |= FLOW_F_ANSWERED;
+			arm(f, &e->after, e->rule_flags & RULE_F_AT_ONCE, e->rule_flags & RULE_F_AGAIN);
+		} else {
+			f->flags |= FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_HISTORY;
+		}
 		move(f, FLOW_MONITORED, SEAM_R_ESTABLISHED, now, ev);
 	}
 	if (bpf_map_update_elem(&flows, &p->key, f, BPF_NOEXIST)) {

@@ -162,6 +162,7 @@ struct room {
 	struct options options;
 	struct seam_event event;
 	struct embryo embryo;
+	struct seam_after after; /* of the rule that the SYN came to */
 	__u64 flow[(sizeof(struct flow) + 7) / 8]; /* a lock may not be in here */
 };
 

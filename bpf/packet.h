@@ -8,7 +8,7 @@
 #define SEAM_BPF_PACKET_H
 
 #include "hold.h"
-#include "split.h"
+#include "later.h"
 #include "steer.h"
 
 #define ENODEV 19
@@ -144,6 +144,14 @@ static __always_inline bool acceptable(const struct flow *f, const struct flow_e
 	return !(f->flags & FLOW_F_TSTAMP) || (p->ts && !seq_before(p->tsval, me->tsval));
 }
 
+/* More payload of a flow that is armed still, and has not been closed by its ends. Lock held. */
+static __always_inline bool goes_on(const struct flow *f, const struct flow_end *me,
+				    const struct flow_end *peer, const struct pkt *p)
+{
+	return (f->flags & FLOW_F_ARMED) && !((me->flags | peer->flags) & END_F_FIN) &&
+	       fresh(f, me, peer, p);
+}
+
 /* Whether what this packet carries could become part of what a verdict is made of. Lock held. */
 static __always_inline bool awaits_verdict(const struct flow *f, __u32 end, const struct pkt *p)
 {
@@ -176,13 +184,6 @@ static __always_inline void refuse(struct flow *f, struct flow_end *me, struct f
 	v->rst_fwd = true;
 	v->rst_seq = f->flags & FLOW_F_ABORTED ? peer->told_nxt : seq_across(me, me->nxt);
 	peer->flags |= END_F_RST_SENT;
-}
-
-/* All held packets are out again. Lock held. */
-static __always_inline void released(struct flow *f, __u64 now, struct seam_event *ev)
-{
-	f->flags &= ~(FLOW_F_RELEASE | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
-	move(f, FLOW_PASSED, f->release, now, ev);
 }
 
 /*
@@ -274,7 +275,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 {
 	struct flow_end *me = end == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	struct flow_end *peer = end == SEAM_CLIENT ? &f->end[1] : &f->end[0];
-	bool payload = p->len || (p->flags & TCP_FIN), over, queued;
+	bool payload = p->len || (p->flags & TCP_FIN), over, queued, due = false;
 	__u32 tsval;
 
 	if (source == FROM_PORT && awaits_verdict(f, end, p)) {
@@ -308,13 +309,19 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		fail(f, SEAM_R_DAEMON_GONE, now, ev);
 
 	/* It seemed to be over, by a RST that its receiver never got. */
-	if (f->state == FLOW_CLOSING && wants_hold(f, end, p)) {
+	if (f->state == FLOW_CLOSING && (wants_hold(f, end, p) || goes_on(f, me, peer, p))) {
 		me->flags &= ~END_F_RST;
 		peer->flags &= ~END_F_RST;
 		move(f, FLOW_MONITORED, SEAM_R_REVIVED, now, ev);
 	}
+	if (source == FROM_PORT && (f->flags & FLOW_F_ARMED))
+		due = later(f, end, me, peer, p, alive, now, ev);
 	switch (f->state) {
 	case FLOW_MONITORED:
+		if (source == FROM_PORT && hold_pending(f, v, now)) {
+			into_hold(f, p, ctl, v, now);
+			break;
+		}
 		tsval = me->tsval;
 		track_ack(f, me, peer, p, now);
 		if (payload && wants_hold(f, end, p)) {
@@ -335,9 +342,13 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			}
 		}
 		track_data(f, me, peer, p);
-		v->where = TO_STACK;
+		v->where = f->flags & FLOW_F_BYPASS ? TO_WIRE : TO_STACK;
 		if (p->flags & (TCP_FIN | TCP_RST))
 			ending(f, me, peer, p, v, now, ev);
+		if (at_once(f, p))
+			fall_due(f, alive, now, ev);
+		if (f->state == FLOW_BLOCKED)
+			refuse(f, me, peer, p, v);
 		break;
 
 	case FLOW_HELD:
@@ -405,6 +416,10 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		}
 		over = crossed(peer, me);
 		track_ack(f, me, peer, p, now);
+		if (due && turn_ends_merge(f, me, peer, p, now, v, ev)) {
+			into_hold(f, p, ctl, v, now);
+			break;
+		}
 		track_data(f, me, peer, p);
 		if (note_rst(f, me, peer, p, v) && merge_begun(f)) {
 			/* What it cuts off is not worth waiting for. */
@@ -569,7 +584,7 @@ static __always_inline bool daemon_there(struct __sk_buff *ctx, const struct flo
 {
 	__u32 mtu = 0;
 
-	if (f->state >= FLOW_MERGED)
+	if (f->state >= FLOW_MERGED && !(f->flags & FLOW_F_ARMED))
 		return true;
 	return daemon_alive(ctl, now) && ctl->tap_ifindex &&
 	       (has_legs(f) ||
@@ -654,7 +669,7 @@ static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
 		return TC_ACT_UNSPEC;
 	room->event.type = 0;
 	bpf_spin_lock(&f->lock);
-	if (f->state == FLOW_MONITORED) {
+	if (f->state == FLOW_MONITORED || (f->state == FLOW_MERGED && (f->flags & FLOW_F_ARMED))) {
 		f->why_not = SEAM_R_FRAGMENT;
 		f->flags |= FLOW_F_NO_SPLIT;
 		fail(f, SEAM_R_FRAGMENT, now, &room->event);

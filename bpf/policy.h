@@ -35,6 +35,7 @@ struct rule_walk {
 static long rule_step(__u32 i, struct rule_walk *w)
 {
 	struct seam_rule *r;
+	struct room *room;
 	__u32 zero = 0;
 	void *table;
 
@@ -50,11 +51,14 @@ static long rule_step(__u32 i, struct rule_walk *w)
 	w->policy = r->policy;
 	w->action = r->action;
 	w->flags = r->flags;
+	room = room_get();
+	if (room)
+		room->after = r->after;
 	w->found = true;
 	return 1;
 }
 
-/* Fills in what the first matching line says about w->key; without a policy: pass. */
+/* Fills in what the first matching line says about w->key, and room->after; without a policy: pass. */
 static __always_inline void rule_decide(struct rule_walk *w)
 {
 	w->rule = 0;

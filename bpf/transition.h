@@ -52,7 +52,8 @@ static __always_inline bool needs_daemon(const struct flow *f)
 /* Whether a rule still waits for what the flow is, or has it held. */
 static __always_inline bool waits(const struct flow *f)
 {
-	return f->state == FLOW_HELD || (f->flags & (FLOW_F_WANT_UP | FLOW_F_WANT_DOWN));
+	return f->state == FLOW_HELD ||
+	       (f->flags & (FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_ARMED));
 }
 
 /* A lead of a leg's clock, in ticks, that the end's own makes up for by itself. */
@@ -175,6 +176,7 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 				   struct seam_event *ev)
 {
 	struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
+	__u32 told_c, told_s;
 
 	c->told_nxt = seq_across(s, s->nxt);
 	c->told_ack = seq_back(c, s->ack);
@@ -186,8 +188,15 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 	if (f->state != FLOW_HELD) {
 		c->free_tsval = c->tsval;
 		s->free_tsval = s->tsval;
-		c->told_tsval = s->tsval + s->ts_delta;
-		s->told_tsval = c->tsval + c->ts_delta;
+		told_c = s->tsval + s->ts_delta;
+		told_s = c->tsval + c->ts_delta;
+		/* Or what the legs of the split before told, if the ends' clocks are still behind. */
+		if (f->flags & FLOW_F_TSCATCHUP) {
+			told_c = seq_max(told_c, c->told_tsval);
+			told_s = seq_max(told_s, s->told_tsval);
+		}
+		c->told_tsval = told_c;
+		s->told_tsval = told_s;
 	}
 	c->bound = c->leg_ack = c->nxt;
 	s->bound = s->leg_ack = s->nxt;
@@ -245,7 +254,7 @@ static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct 
 		abort_split(f, reason, now, ev);
 		return;
 	}
-	f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_RELEASE);
+	f->flags &= ~(FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_RELEASE | FLOW_F_ARMED);
 	f->held_out = f->held_in;
 	f->held_bytes = 0;
 	if (f->flags & FLOW_F_FAIL_BLOCK) {
@@ -254,6 +263,13 @@ static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct 
 	} else {
 		move(f, FLOW_PASSED, reason, now, ev);
 	}
+}
+
+/* All held packets are out again. Lock held. */
+static __always_inline void released(struct flow *f, __u64 now, struct seam_event *ev)
+{
+	f->flags &= ~(FLOW_F_RELEASE | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
+	move(f, f->flags & FLOW_F_ARMED ? FLOW_MONITORED : FLOW_PASSED, f->release, now, ev);
 }
 
 /*
@@ -361,6 +377,8 @@ static __always_inline void merge_if_done(struct flow *f, __u8 reason, __u64 now
 		merge_clock(f, c, s, now);
 	}
 	f->tc_ns = now;
+	if (f->flags & FLOW_F_ARMED)
+		f->due_bytes = f->after.bytes ? c->bytes + s->bytes + f->after.bytes : DUE_NEVER;
 	if ((c->flags & END_F_FIN) && (s->flags & END_F_FIN))
 		move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
 	else

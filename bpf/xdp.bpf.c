@@ -25,7 +25,8 @@ struct {
 static __always_inline bool let_go(const struct flow *f)
 {
 	return (f->state == FLOW_MERGED || f->state == FLOW_PASSED) &&
-	       (f->flags & (FLOW_F_BYPASS | FLOW_F_EDITED | FLOW_F_TSDELTA | FLOW_F_TSCATCHUP)) ==
+	       (f->flags & (FLOW_F_BYPASS | FLOW_F_EDITED | FLOW_F_TSDELTA | FLOW_F_TSCATCHUP |
+			    FLOW_F_ARMED)) ==
 		       FLOW_F_BYPASS;
 }
 

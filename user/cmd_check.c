@@ -297,12 +297,48 @@ static json_t *explain_edits(const struct policy_rule *r, bool json)
 			 explain_heads(r->setup.response, "responses", json));
 }
 
+/* "after 10485760 bytes, 30000 ms or at request 3, and again after each merge" */
+static void describe_after(const struct policy_after *a, char *out, size_t size)
+{
+	const char *sep = " after ";
+	size_t n = 0;
+
+	*out = '\0';
+	if (!a->bytes)
+		n += snprintf(out + n, size - n, " as soon as the handshake is complete");
+	else if (a->bytes != AFTER_NEVER)
+		n += snprintf(out + n, size - n, " after %llu bytes", (unsigned long long)a->bytes);
+	if (n)
+		sep = " or after ";
+	if (a->time_ns)
+		n += snprintf(out + n, size - n, "%s%llu ms", sep,
+			      (unsigned long long)a->time_ns / 1000000);
+	if (a->request)
+		n += snprintf(out + n, size - n, "%s at the client's request %u", n ? " or" : "",
+			      a->request);
+	snprintf(out + n, size - n, "%s", a->again ? ", and again after each merge" : "");
+}
+
+static json_t *after_json(const struct policy_after *a)
+{
+	json_t *out = json_pack("{s:b}", "again", a->again);
+
+	if (a->bytes != AFTER_NEVER)
+		json_object_set_new(out, "bytes", json_integer((json_int_t)a->bytes));
+	if (a->time_ns)
+		json_object_set_new(out, "time", json_real(a->time_ns / 1e9));
+	if (a->request)
+		json_object_set_new(out, "request", json_integer(a->request));
+	return out;
+}
+
 static json_t *explain(const struct policy *p, const struct policy_facts *f, bool json)
 {
 	json_t *walk = walk_rules(p, f, json), *decision = NULL;
 	enum policy_condition unknown;
 	const struct policy_rule *at_syn = syn_rule(p, f, &unknown);
 	const struct policy_rule *r;
+	char after[160];
 	const char *when;
 	json_t *edits;
 	bool need_more;
@@ -311,6 +347,8 @@ static json_t *explain(const struct policy *p, const struct policy_facts *f, boo
 	if (r)
 		decision = json_pack("{s:i, s:s, s:s}", "rule", r->number, "name", r->name,
 				     "action", policy_action_name(r->action));
+	if (r && policy_rule_later(r))
+		json_object_set_new(decision, "after", after_json(&r->after));
 	if (!json && !r)
 		puts("decision: none yet");
 	else if (!json && r->number)
@@ -321,6 +359,10 @@ static json_t *explain(const struct policy *p, const struct policy_facts *f, boo
 	edits = r ? explain_edits(r, json) : NULL;
 	if (edits)
 		json_object_set_new(decision, "edits", edits);
+	if (!json && r && policy_rule_later(r)) {
+		describe_after(&r->after, after, sizeof(after));
+		printf("inspected:%s\n", after);
+	}
 
 	if (unknown) {
 		when = "unknown";

@@ -172,6 +172,42 @@ static json_t *end_json(const struct found *o, int i)
 	return out;
 }
 
+/* Whether it is to be split yet, by what its rule says of `after`. */
+static bool is_armed(const struct flow *f)
+{
+	return (f->flags & FLOW_F_ARMED) &&
+	       (f->state == FLOW_MONITORED || f->state == FLOW_MERGED);
+}
+
+/* How many bytes, nanoseconds are left to that; 0: it is due with the next payload. */
+static __u64 bytes_left(const struct flow *f)
+{
+	__u64 now = f->end[SEAM_CLIENT].bytes + f->end[SEAM_SERVER].bytes;
+
+	return f->due_bytes > now ? f->due_bytes - now : 0;
+}
+
+static __u64 time_left(const struct flow *f)
+{
+	__u64 since = f->state == FLOW_MERGED ? f->changed_ns : f->created_ns;
+	__u64 due = since + f->after.ms * 1000000ULL, now = kern_now();
+
+	return due > now ? due - now : 0;
+}
+
+static json_t *armed_json(const struct flow *f)
+{
+	json_t *out = json_pack("{s:b}", "again", !!(f->flags & FLOW_F_AGAIN));
+
+	if (f->due_bytes != DUE_NEVER)
+		json_object_set_new(out, "bytes", json_integer(bytes_left(f)));
+	if (f->after.ms)
+		json_object_set_new(out, "time", json_real(time_left(f) / 1e9));
+	if (f->after.request)
+		json_object_set_new(out, "request", json_integer(f->after.request));
+	return out;
+}
+
 static json_t *flow_json(const struct found *o)
 {
 	const struct flow *f = &o->f;
@@ -201,6 +237,8 @@ static json_t *flow_json(const struct found *o)
 			    json_pack("{s:I, s:I, s:I}", "packets_in", (json_int_t)f->held_in,
 				      "packets_out", (json_int_t)f->held_out, "bytes",
 				      (json_int_t)f->held_bytes));
+	if (is_armed(f))
+		json_object_set_new(out, "armed", armed_json(f));
 	json_object_set_new(out, "client", end_json(o, SEAM_CLIENT));
 	json_object_set_new(out, "server", end_json(o, SEAM_SERVER));
 	return out;
@@ -353,6 +391,27 @@ static void print_tuple(const struct found *o)
 	       show_endpoint(o->key.server, o->key.server_port, b));
 }
 
+static void print_armed(const struct flow *f)
+{
+	char buf[SHOW_SHORT_LEN];
+	const char *sep = "";
+
+	printf("  will be split");
+	if (f->due_bytes != DUE_NEVER) {
+		printf(" after %s more", show_bytes(bytes_left(f), buf));
+		sep = ",";
+	}
+	if (f->after.ms) {
+		printf("%s in %s", sep, show_duration(time_left(f), buf));
+		sep = ",";
+	}
+	if (f->after.request == 1)
+		printf("%s with the client's next request", sep);
+	else if (f->after.request)
+		printf("%s with the client's request after %u more", sep, f->after.request - 1);
+	printf("%s\n", f->flags & FLOW_F_AGAIN ? "; and again after it was merged" : "");
+}
+
 static void print_flow(const struct found *o)
 {
 	const struct flow *f = &o->f;
@@ -377,6 +436,8 @@ static void print_flow(const struct found *o)
 	       f->flags & FLOW_F_ECN ? " ECN" : "",
 	       f->flags & (FLOW_F_TSTAMP | FLOW_F_SACK | FLOW_F_WSCALE | FLOW_F_ECN) ? "" : " nothing");
 	printf("  flags: %s\n", show_flow_flags(f->flags, flags, sizeof(flags)));
+	if (is_armed(f))
+		print_armed(f);
 	if (f->held_in)
 		printf("  hold queue: %u packets in, %u out, %u bytes in it\n", f->held_in,
 		       f->held_out, f->held_bytes);

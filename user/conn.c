@@ -183,6 +183,11 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 	};
 	int err;
 
+	if (op == CTL_ARM) {
+		ctl.after = policy_rule_after(c->rule);
+		ctl.flags = (c->rule->after.again ? FLOW_F_AGAIN : 0) |
+			    (c->rule->fail_block ? FLOW_F_FAIL_BLOCK : 0);
+	}
 	if (c->rule && op == CTL_BLOCK && c->rule->block_rst)
 		/* What its legs say as they close arrives after this, or before. */
 		ctl.flags = FLOW_F_BLOCK_RST |
@@ -254,16 +259,22 @@ const struct policy_rule *conn_decide(struct conn *c)
 
 int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rule)
 {
+	bool spoken = c->head_len;
+
+	c->rule = rule;
+	head_free(c);
+	c->let_go = rule->action != RULE_INSPECT || later_arms(d, c, spoken);
+	c->deadline_ns = 0;
+	return c->let_go ? 0 : conn_inspect(c);
+}
+
+int conn_inspect(struct conn *c)
+{
+	const struct policy_rule *rule = c->rule;
 	int i, err;
 	size_t n;
 
-	(void)d;
-	c->rule = rule;
-	head_free(c);
-	c->let_go = rule->action != RULE_INSPECT;
-	c->deadline_ns = 0;
-	if (c->let_go)
-		return 0;
+	c->let_go = false;
 	if (rule->until.time_ns)
 		c->deadline_ns = kern_now() + rule->until.time_ns;
 	for (i = 0; rule->inspectors[i]; i++) {
@@ -331,9 +342,12 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 {
 	struct conn *c = conn_find(d, &ev->key);
 	struct flow f;
+	bool stale;
 
 	if (c && c->id != ev->id)
 		c = NULL;
+	/* Of the split before this one: a held packet may have come by first. */
+	stale = c && ev->time_ns < c->began_ns;
 	if (ev->type == EVENT_KEEPALIVE) {
 		if (c && c->phase != CONN_HELD && !kern_flow(&d->kern, &ev->key, &f) && f.id == c->id)
 			leg_keepalive(c->leg[!ev->end].watch.fd, f.end[ev->end & 1].keepalive_s);
@@ -344,6 +358,12 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 		if (kern_flow(&d->kern, &ev->key, &f) || f.id != ev->id ||
 		    f.state != FLOW_SPLITTING)
 			return;
+		if (ev->from == FLOW_MERGING)
+			d->stats.merges++;
+		if (later_due(&f)) {
+			later_split(d, &ev->key, &f);
+			return;
+		}
 		if (!c)
 			c = conn_new(d, &ev->key, &f);
 		if (c && c->phase == CONN_HELD)
@@ -351,7 +371,7 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 		return;
 	case FLOW_MERGED:
 		d->stats.merges++;
-		if (c) {
+		if (c && !stale) {
 			conn_free(d, c);
 			d->stats.closing_ns += kern_now() - ev->time_ns;
 		}
@@ -371,14 +391,14 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 		return;
 	case FLOW_SPLIT:
 		/* Until now another transition was under way. */
-		if (c && c->phase == CONN_SPLIT) {
+		if (c && !stale && c->phase == CONN_SPLIT) {
 			c->crossed = true;
 			relay_run(d, c);
 		}
 		return;
 	case FLOW_MERGING:
 		/* What it waited for is over. */
-		if (c && ev->from == FLOW_MERGING)
+		if (c && !stale && ev->from == FLOW_MERGING)
 			split_merge_on(d, c);
 		return;
 	case FLOW_MONITORED:

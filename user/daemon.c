@@ -448,6 +448,7 @@ out:
 		close(d->epoll);
 	if (d->lock >= 0)
 		close(d->lock);
+	later_close(d);
 	policy_put(d->policy);
 	policy_put(d->started);
 	free(d->config);

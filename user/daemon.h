@@ -77,6 +77,8 @@ struct conn {
 	bool midst;		/* ... or must be yet, or one is amid an edit: not to be let go */
 	bool due;		/* to be let go as soon as that is over */
 	__u32 delta[2];		/* seq_delta of its ends when it was split */
+	bool due;		/* split when its rule's `after` said */
+	bool answered;		/* the server's bytes were the last that were handed on */
 	struct policy_facts facts;
 	struct flow_record rec;
 	struct held *held, **held_tail;
@@ -95,6 +97,7 @@ struct conn {
 };
 
 struct monitor;
+struct retired;
 
 struct daemon {
 	struct kern kern;
@@ -111,6 +114,7 @@ struct daemon {
 	struct conn *conns;	/* hash */
 	struct conn *dead;	/* freed in this turn of the loop */
 	struct monitor *monitors;
+	struct retired *retired; /* policies that armed flows may still need */
 	struct reload *reload;	/* under way */
 	uint32_t reloads;	/* begun so far */
 	uint32_t reload_wanted, reload_signalled; /* the last that was asked for; by SIGHUP */
@@ -151,8 +155,10 @@ void conn_client_done(struct conn *c);
 void conn_server_spoke(struct conn *c);
 /* A limit has passed without a rule: the policy's answer. May free the conn. */
 void conn_give_up(struct daemon *d, struct conn *c);
-/* Takes the rule as decided and opens its inspectors. Negative errno: no memory. */
+/* Takes the rule as decided and opens its inspectors, if it is time. Negative errno: no memory. */
 int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rule);
+/* Opens its inspectors anew, for a later request. Negative errno: no memory. */
+int conn_inspect(struct conn *c);
 /* Nobody inspects it any more: it may be merged. */
 void conn_let_go(struct conn *c);
 /* The same, but an edit that is half made is finished first: false if it is let go later. */
@@ -194,6 +200,26 @@ void split_merge_on(struct daemon *d, struct conn *c);
 void split_vanish(struct daemon *d, struct conn *c);
 /* Ends both with RST. */
 void split_reset(struct daemon *d, struct conn *c);
+
+/* later.c: splits at another moment than the first payload */
+/* A policy that is no longer in force. */
+void later_retire(struct daemon *d, struct policy *p, uint16_t generation);
+/* The sweep: a flow of the table; the whole of it was looked at since `began`. */
+void later_seen(struct daemon *d, const struct flow *f, uint64_t now);
+void later_swept(struct daemon *d, uint64_t began);
+void later_close(struct daemon *d);
+/*
+ * Arms the flow if its rule, just decided, says so; `spoken`: by what the client has
+ * sent. True: it is not to be inspected yet.
+ */
+bool later_arms(struct daemon *d, struct conn *c, bool spoken);
+/* The kernel has begun a split because the flow was due: makes its conn, and the legs. */
+void later_split(struct daemon *d, const struct flow_key *key, const struct flow *f);
+/* Whether that is so, and has not been done yet. */
+static inline bool later_due(const struct flow *f)
+{
+	return f->state == FLOW_SPLITTING && f->reason == SEAM_R_AFTER && !(f->flags & FLOW_F_LEGS);
+}
 
 /* operator.c: transitions by hand; 0 or a negative errno and, in words, `why` */
 int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, char *why, size_t len);

@@ -112,7 +112,7 @@ void hold_decide(struct daemon *d, struct conn *c)
 		conn_block(d, c, rule, SEAM_R_NO_MEMORY);
 		return;
 	}
-	if (rule->action == RULE_INSPECT && !err) {
+	if (rule->action == RULE_INSPECT && !err && !c->let_go) {
 		err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_RULE, 0, &f);
 		if (!err) {
 			split_build(d, c, &f);
@@ -135,6 +135,11 @@ static struct conn *conn_for(struct daemon *d, const struct frame *f, enum seam_
 		*end = SEAM_SERVER;
 		if (kern_flow(&d->kern, &key, &flow))
 			return NULL;
+	}
+	if (later_due(&flow)) {
+		/* The event is there, but this was first. */
+		later_split(d, &key, &flow);
+		return NULL;
 	}
 	c = conn_find(d, &key);
 	if (c && c->id == flow.id)

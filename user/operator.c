@@ -11,6 +11,7 @@
 static const struct policy_rule by_hand = {
 	.name = "operator",
 	.action = RULE_INSPECT,
+	.after.bytes = AFTER_NEVER,
 	.number = CTL_KEEP_RULE,
 };
 

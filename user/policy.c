@@ -126,6 +126,24 @@ bool policy_rule_asks(const struct policy_rule *rule)
 	       rule->host.n;
 }
 
+bool policy_rule_later(const struct policy_rule *rule)
+{
+	const struct policy_after *a = &rule->after;
+
+	return a->bytes != AFTER_NEVER || a->time_ns || a->request;
+}
+
+struct seam_after policy_rule_after(const struct policy_rule *rule)
+{
+	const struct policy_after *a = &rule->after;
+
+	return (struct seam_after){
+		.bytes = a->bytes == AFTER_NEVER ? 0 : a->bytes,
+		.ms = a->time_ns / 1000000,
+		.request = a->request,
+	};
+}
+
 static enum policy_match match_prefixes(const struct policy_prefixes *set, const __u32 addr[4])
 {
 	for (size_t i = 0; i < set->n; i++) {

@@ -59,6 +59,16 @@ struct policy_until {
 	bool verdict;	  /* as soon as every inspector has let go */
 };
 
+#define AFTER_NEVER (~0ULL)
+
+/* When an inspected flow is split that is not at its first payload, whichever comes first. */
+struct policy_after {
+	__u64 bytes;	  /* payload, both directions together; 0: at once; AFTER_NEVER */
+	__u64 time_ns;	  /* since it began; 0: never */
+	__u32 request;	  /* the client's turn of that number; 0: never */
+	bool again;	  /* after each merge anew */
+};
+
 struct policy_rule {
 	char *name;
 	unsigned int line;		 /* in the policy's file; 0: not written there */
@@ -75,6 +85,7 @@ struct policy_rule {
 	const struct inspector *inspectors[POLICY_INSPECTORS_MAX + 1]; /* NULL-ended */
 	struct inspect_setup setup;
 	struct policy_until until;
+	struct policy_after after;
 };
 
 enum policy_xdp {
@@ -191,6 +202,12 @@ enum policy_match policy_rule_match_syn(const struct policy_rule *rule,
 
 /* Whether the rule has a condition that the SYN does not decide. */
 bool policy_rule_asks(const struct policy_rule *rule);
+
+/* Whether its flows are split at another moment than their first payload. */
+bool policy_rule_later(const struct policy_rule *rule);
+
+/* That moment, as the kernel counts to it. */
+struct seam_after policy_rule_after(const struct policy_rule *rule);
 
 /* The setting that a condition is, as in seam.conf(5). */
 const char *policy_condition_name(enum policy_condition cond);

@@ -50,6 +50,14 @@ static void set_line(struct seam_rule *line, const struct policy_rule *rule,
 		line->flags |= RULE_F_BLOCK_RST;
 	if (rule->fail_block)
 		line->flags |= RULE_F_FAIL_BLOCK;
+	if (!policy_rule_later(rule))
+		return;
+	line->flags |= RULE_F_AFTER;
+	if (!rule->after.bytes)
+		line->flags |= RULE_F_AT_ONCE;
+	if (rule->after.again)
+		line->flags |= RULE_F_AGAIN;
+	line->after = policy_rule_after(rule);
 }
 
 static size_t at_least_one(size_t n)

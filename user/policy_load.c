@@ -89,6 +89,7 @@ static void set_defaults(struct policy *p)
 	p->timeout_ns[FLOW_BLOCKED] = 60 * SECOND;
 	p->timeout_ns[FLOW_CLOSING] = 10 * SECOND;
 	p->default_rule.action = RULE_PASS;
+	p->default_rule.after.bytes = AFTER_NEVER;
 }
 
 /* What follows from several settings together. */

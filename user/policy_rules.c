@@ -154,6 +154,15 @@ static const struct key until_keys[] = {
 	{ NULL, NULL, 0, 0, 0, NULL },
 };
 
+/* `time` is counted in 32 bits of milliseconds. */
+static const struct key after_keys[] = {
+	{ "bytes", read_size, offsetof(struct policy_after, bytes), 0, 1ULL << 50, NULL },
+	{ "time", read_duration, offsetof(struct policy_after, time_ns), 1000000, 30 * DAY, NULL },
+	{ "request", read_number, offsetof(struct policy_after, request), 1, 1000000000, NULL },
+	{ "again", read_bool, offsetof(struct policy_after, again), 0, 0, NULL },
+	{ NULL, NULL, 0, 0, 0, NULL },
+};
+
 static void read_rule_name(struct load *l, const config_setting_t *s, void *field,
 			   const struct key *k)
 {
@@ -193,6 +202,7 @@ static const struct key rule_keys[] = {
 	RULE_KEY("proxy", read_choice, setup.proxy, policy_proxy_versions),
 	RULE_KEY("request", read_header_edits, setup.request, NULL),
 	RULE_KEY("response", read_header_edits, setup.response, NULL),
+	RULE_KEY("after", read_group, after, after_keys),
 	RULE_KEY("until", read_group, until, until_keys),
 	RULE_KEY("with", read_either, block_rst, block_ways),
 	RULE_KEY("fail", read_either, fail_block, policy_answers),
@@ -212,6 +222,7 @@ static void check_action(struct load *l, const config_setting_t *s, const struct
 		{ "proxy", "inspect", RULE_INSPECT },
 		{ "request", "inspect", RULE_INSPECT },
 		{ "response", "inspect", RULE_INSPECT },
+		{ "after", "inspect", RULE_INSPECT },
 		{ "until", "inspect", RULE_INSPECT },
 		{ "with", "block", RULE_BLOCK },
 	};
@@ -281,6 +292,31 @@ static void check_inspect(struct load *l, const config_setting_t *s,
 		    "until, or verdict = true there if that is meant");
 }
 
+/* A later moment must be one that comes, and one at which its inspectors see what they read. */
+static void check_after(struct load *l, const config_setting_t *s, const struct policy_rule *rule)
+{
+	const config_setting_t *m = config_setting_get_member(s, "after");
+	const struct policy_after *a = &rule->after;
+	bool middle = (a->bytes && a->bytes != AFTER_NEVER) || a->time_ns;
+
+	if (!m)
+		return;
+	if (!policy_rule_later(rule)) {
+		bad(l, m, "after says no moment; expected bytes, time or request in it");
+		return;
+	}
+	if (!a->bytes && policy_rule_asks(rule))
+		bad(l, m, "after = { bytes = 0; } is before any payload, and this rule has conditions "
+		    "that the first payload decides; expected conditions on addresses and ports only");
+	if (a->again && !a->bytes && !a->time_ns && !a->request)
+		bad(l, m, "a flow is new only once; expected again = true with time or request, or "
+		    "with more than 0 bytes");
+	if (rule_uses(rule, &inspector_tls) && (middle || a->again))
+		bad(l, m, "inspector \"tls\" reads a ClientHello, which is not to be expected %s; "
+		    "expected request, or bytes = 0, alone, or other inspectors",
+		    middle ? "in mid-stream" : "again");
+}
+
 /* `whole`: every setting of it could be read. */
 static void check_rule(struct load *l, const config_setting_t *s, const struct policy_rule *rule,
 		       bool whole)
@@ -295,8 +331,10 @@ static void check_rule(struct load *l, const config_setting_t *s, const struct p
 	if (rule->action != RULE_INSPECT)
 		return;
 	if (config_setting_get_member(s, "inspectors")) {
-		if (whole)
+		if (whole) {
 			check_inspect(l, s, rule);
+			check_after(l, s, rule);
+		}
 		return;
 	}
 	list_inspectors(available, sizeof(available));
@@ -353,6 +391,7 @@ void read_rules(struct load *l)
 		rule->block_rst = true;
 		rule->fail_block = p->fail_block;
 		rule->until.verdict = true;
+		rule->after.bytes = AFTER_NEVER;
 		rule->action = RULE_ASK; /* until one has been read */
 		before_rule = l->errors;
 		read_keys(l, s, rule, rule_keys);

@@ -286,6 +286,25 @@ static bool blocked(struct daemon *d, struct conn *c, enum seam_dir dir, const u
 	return false;
 }
 
+/*
+ * The client's next request has got into the legs before the flow was merged: it is
+ * inspected here and now; while merging not by who may change it, for it is too late for
+ * that. Negative errno: it must be and cannot.
+ */
+static int again(struct daemon *d, struct conn *c)
+{
+	const struct policy_rule *rule = c->rule;
+
+	if (!c->let_go || !rule->after.again || !rule->after.request || d->stopping ||
+	    (c->phase != CONN_SPLIT && edits(c)))
+		return 0;
+	memset(&c->rec, 0, sizeof(c->rec));
+	if (!conn_inspect(c))
+		return 0;
+	conn_let_go(c);
+	return rule->fail_block ? -ENOMEM : 0;
+}
+
 static enum step relay_end(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
 	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
@@ -337,6 +356,11 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	/* Asked after the byte was seen: its mark was there before it. No read goes across one. */
 	urgent = at_mark(from->watch.fd);
 	n = urgent ? 1 : got;
+	if (dir == SEAM_UP && c->answered && again(d, c)) {
+		conn_block(d, c, c->rule, SEAM_R_NO_MEMORY);
+		return STEP_GONE;
+	}
+	c->answered = dir == SEAM_DOWN;
 	ahead = from->edit.shown - from->edit.next;
 	if (n > ahead && blocked(d, c, dir, d->buf + ahead, n - ahead, false))
 		return STEP_GONE;

@@ -45,16 +45,19 @@ static int take_over(struct daemon *d, struct reload *r)
 {
 	const char *fixed[POLICY_FIXED_MAX];
 	int err = r->result;
+	uint16_t generation;
 	size_t i, n;
 
 	if (err)
 		return err;
+	generation = d->generation;
 	err = daemon_policy(d, r->policy);
 	if (err) {
 		snprintf(r->err, sizeof(r->err), "putting the policy in force: %s", strerror(-err));
 		policy_put(r->policy);
 		return err;
 	}
+	later_retire(d, d->policy, generation);
 	policy_put(d->policy);
 	d->policy = r->policy;
 	log_info("policy %s reloaded: %zu rules", d->config, d->policy->n_rules);

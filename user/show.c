@@ -187,7 +187,8 @@ const char *show_flow_flags(__u32 flags, char *buf, size_t len)
 		{ FLOW_F_FAIL_BLOCK, "fail_block" }, { FLOW_F_RST_BOTH, "rst_both" },
 		{ FLOW_F_TSDELTA, "tsdelta" },	     { FLOW_F_HISTORY, "history" },
 		{ FLOW_F_ABORTED, "aborted" },	     { FLOW_F_EDITED, "edited" },
-		{ FLOW_F_WAITS, "waits" },
+		{ FLOW_F_WAITS, "waits" },	     { FLOW_F_ARMED, "armed" },
+		{ FLOW_F_AGAIN, "again" },	     { FLOW_F_ANSWERED, "answered" },
 	};
 
 	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf, len);

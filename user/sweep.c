@@ -124,6 +124,7 @@ static void visit(struct daemon *d, const struct flow_key *key, const struct flo
 		if (c && c->id == f->id && agrees(c, f))
 			c->checked_ns = now;
 	}
+	later_seen(d, f, now);
 	expire(d, key, f, now);
 }
 
@@ -189,6 +190,7 @@ void sweep_run(struct daemon *d)
 		return; /* the rest in the next turn */
 	walk_close(&sweep.walk);
 	catch_up(d, sweep.began_ns);
+	later_swept(d, sweep.began_ns);
 	/* A table that takes long to read is read less often. */
 	d->sweep_ns = now + SWEEP_EVERY + 20 * sweep.spent_ns;
 	sweep.spent_ns = 0;

@@ -11,7 +11,7 @@
 #include "flow.h"
 
 enum seam_ctl_op {
-	CTL_PASS = 1,	  /* held: release what is held, then passed */
+	CTL_PASS = 1,	  /* held: release what is held, then passed, or monitored if armed */
 	CTL_SPLIT,	  /* monitored, held, merged: freeze the boundaries, splitting; merging
 			   * that still waits: given up, split */
 	CTL_SPLIT_READY,  /* splitting: both legs stand; split as soon as the boundaries are crossed */
@@ -26,6 +26,7 @@ enum seam_ctl_op {
 	CTL_RECOVER,	  /* held, splitting: the fail answer; split: RST to both ends */
 	CTL_SNAPSHOT,	  /* only fill in `flow` */
 	CTL_EDIT,	  /* split: the legs' streams differ by `arg` from now on, see CTL_DELTAS */
+	CTL_ARM,	  /* held, splitting, split: to be split as `after` says, once it has been let go */
 };
 
 /*
@@ -43,11 +44,12 @@ struct seam_ctl {
 	__u16 rule;	  /* deciding rule, or 0xffff: leave it */
 	__u64 id;	  /* 0: whatever flow has this key */
 	__u64 arg;
-	__u32 flags;	  /* CTL_BLOCK: FLOW_F_BLOCK_RST */
+	__u32 flags;	  /* CTL_BLOCK: FLOW_F_BLOCK_RST; CTL_ARM: FLOW_F_AGAIN, FLOW_F_FAIL_BLOCK */
 	__u16 policy;	  /* generation that `rule` is of */
 	__u8 count;	  /* `rule` has decided another flow */
 	__u8 reserved;
 	struct flow_key key;
+	struct seam_after after; /* CTL_ARM */
 	struct flow flow; /* out: the flow after the transition */
 };
 

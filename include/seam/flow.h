@@ -13,6 +13,7 @@
 #endif
 
 #include "reason.h"
+#include "rule.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
 #define SEAM_ABI 6
@@ -86,6 +87,9 @@ enum flow_state {
 #define FLOW_F_SERVER_FAR (1U << 21) /* ... the server where the clients are */
 #define FLOW_F_EDITED	 (1U << 22) /* bytes were changed: seq_delta and seq_pos count */
 #define FLOW_F_WAITS	 (1U << 23) /* merging: not begun, all is as while split; `reason` says why */
+#define FLOW_F_ARMED	 (1U << 24) /* monitored, merged: to be split when `after` says */
+#define FLOW_F_AGAIN	 (1U << 25) /* and again after the merge */
+#define FLOW_F_ANSWERED	 (1U << 26) /* armed: the client's next payload begins a turn */
 
 /* flow_end.flags */
 #define END_F_FIN	 (1U << 0)  /* sent FIN, at `fin` */
@@ -172,7 +176,11 @@ struct flow {
 	__u32 held_bytes;
 	__u32 srtt_us;	   /* round trip through the box, from the handshake */
 	struct flow_end end[2];
+	struct seam_after after; /* FLOW_F_ARMED */
+	__u64 due_bytes;   /* of both ends: then it is split; ~0: not by that */
 };
+
+#define DUE_NEVER (~0ULL)
 
 /*
  * A connection from its SYN to the end of its handshake: the value of the
@@ -212,8 +220,10 @@ struct embryo {
 	__u16 policy;
 	__u8 action;	  /* enum rule_action decided at the SYN */
 	__u8 why_not;	  /* enum seam_reason */
-	__u8 reserved[6];
+	__u8 rule_flags;  /* RULE_F_* of that rule */
+	__u8 reserved[5];
 	struct embryo_end end[2];
+	struct seam_after after; /* RULE_F_AFTER */
 };
 
 #endif

@@ -21,6 +21,16 @@ enum rule_action {
 #define RULE_F_LAST	  (1U << 0) /* the end of the table: matches everything */
 #define RULE_F_BLOCK_RST  (1U << 1) /* block answers with RST, else silence */
 #define RULE_F_FAIL_BLOCK (1U << 2) /* fail answer is block, else pass */
+#define RULE_F_AFTER	  (1U << 3) /* inspect: not at the first payload, but as `after` says */
+#define RULE_F_AT_ONCE	  (1U << 4) /* as soon as the handshake is complete */
+#define RULE_F_AGAIN	  (1U << 5) /* and again after the merge */
+
+/* When a flow is split that is not split at its first payload, whichever comes first; 0: not by that. */
+struct seam_after {
+	__u64 bytes;	  /* payload that has passed, both directions together */
+	__u32 ms;	  /* since it began, or was merged */
+	__u32 request;	  /* turns of the client still to come, the last of them included */
+};
 
 /*
  * One line of the kernel's table. A rule with several prefixes or port ranges
@@ -39,6 +49,7 @@ struct seam_rule {
 	__u8 action;	  /* enum rule_action */
 	__u8 flags;	  /* RULE_F_* */
 	__u8 reserved[2];
+	struct seam_after after; /* RULE_F_AFTER */
 };
 
 /* Lines in the kernel's table, the default included. */

@@ -612,7 +612,11 @@ static const struct field flow_fields[] = {
 	F(flow, state, STATE), F(flow, reason, REASON), F(flow, why_not, REASON),
 	F(flow, rule, PLAIN), F(flow, policy, PLAIN), F(flow, held_in, PLAIN),
 	F(flow, held_out, PLAIN), F(flow, held_bytes, PLAIN), F(flow, srtt_us, PLAIN),
-	F(flow, id, PLAIN), F(flow, released_ns, PLAIN), F(flow, seen_ns, PLAIN), {},
+	F(flow, id, PLAIN), F(flow, released_ns, PLAIN), F(flow, seen_ns, PLAIN),
+	F(flow, created_ns, PLAIN), F(flow, changed_ns, PLAIN), F(flow, due_bytes, PLAIN),
+	{ "after_bytes", offsetof(struct flow, after.bytes), 8, PLAIN },
+	{ "after_ms", offsetof(struct flow, after.ms), 4, PLAIN },
+	{ "after_request", offsetof(struct flow, after.request), 4, PLAIN }, {},
 };
 static const struct field end_fields[] = {
 	F(flow_end, nxt, MINE), F(flow_end, ack, THEIRS), F(flow_end, edge, THEIRS),
@@ -653,7 +657,8 @@ static const struct {
 	{ "tsdelta", FLOW_F_TSDELTA }, { "history", FLOW_F_HISTORY },
 	{ "aborted", FLOW_F_ABORTED }, { "tscatchup", FLOW_F_TSCATCHUP },
 	{ "closed", FLOW_F_CLOSED }, { "legs", FLOW_F_LEGS }, { "edited", FLOW_F_EDITED },
-	{ "waits", FLOW_F_WAITS }, {},
+	{ "waits", FLOW_F_WAITS },
+	{ "armed", FLOW_F_ARMED }, { "again", FLOW_F_AGAIN }, { "answered", FLOW_F_ANSWERED }, {},
 }, end_flags[] = {
 	{ "fin", END_F_FIN }, { "fin_acked", END_F_FIN_ACKED }, { "rst", END_F_RST },
 	{ "rst_ok", END_F_RST_OK }, { "keepalive", END_F_KEEPALIVE }, { "ce", END_F_CE },

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Splits at a later moment than the first payload: a flow that is armed goes by,
+ * watched, until as much, as long or as many requests as its rule says, and then
+ * it is split by the very packet that shows it.
+ */
+#ifndef SEAM_BPF_LATER_H
+#define SEAM_BPF_LATER_H
+
+#include "split.h"
+
+/* The rule says when; what it counts from is now. Lock held, or the flow is new. */
+static __always_inline void arm(struct flow *f, const struct seam_after *after, bool at_once,
+				bool again)
+{
+	f->after = *after;
+	f->due_bytes = at_once ? 0 : after->bytes ?: DUE_NEVER;
+	f->flags |= FLOW_F_ARMED | FLOW_F_HISTORY;
+	if (again)
+		f->flags |= FLOW_F_AGAIN;
+}
+
+/* Payload that its sender has not sent before, within what the receiver has room for. */
+static __always_inline bool fresh(const struct flow *f, const struct flow_end *me,
+				  const struct flow_end *peer, const struct pkt *p)
+{
+	__u32 edge = state_frozen(f->state) ? me->told_edge : seq_back(me, peer->edge);
+
+	return p->len && seq_after(p->end, me->nxt) && !seq_after(p->end, edge + TRACK_SLACK);
+}
+
+/* The client begins to speak after the server has. Whether this is the turn waited for. */
+static __always_inline bool turn(struct flow *f, __u32 end)
+{
+	if (end == SEAM_SERVER) {
+		f->flags |= FLOW_F_ANSWERED;
+		return false;
+	}
+	if (!(f->flags & FLOW_F_ANSWERED))
+		return false;
+	f->flags &= ~FLOW_F_ANSWERED;
+	if (f->after.request > 1)
+		f->after.request--;
+	else
+		return f->after.request;
+	return false;
+}
+
+/* Whether the flow has lasted, or been merged, as long as its rule says. */
+static __always_inline bool long_enough(const struct flow *f, __u64 now)
+{
+	__u64 since = f->state == FLOW_MERGED ? f->changed_ns : f->created_ns;
+
+	return f->after.ms && (__s64)(now - since) >= (__s64)(f->after.ms * NSEC_PER_MSEC);
+}
+
+/*
+ * Splits an armed flow; if nobody is there to do it, or it can be split no more, its
+ * rule's fail answer. Lock held.
+ */
+static __always_inline void fall_due(struct flow *f, bool alive, __u64 now, struct seam_event *ev)
+{
+	if (!alive) {
+		fail(f, SEAM_R_DAEMON_GONE, now, ev);
+	} else if ((f->end[0].flags | f->end[1].flags) & (END_F_FIN | END_F_RST)) {
+		fail(f, SEAM_R_FIN, now, ev); /* a leg can begin a stream anywhere, but not one that has ended */
+	} else {
+		if (!(f->flags & FLOW_F_AGAIN))
+			f->flags &= ~FLOW_F_ARMED;
+		freeze(f, SEAM_R_AFTER, now, ev);
+	}
+}
+
+/*
+ * A packet of an armed flow, its bytes counted already: if it is time, splits the flow,
+ * so that this packet is the first that is the legs'. True: it is, but the flow is
+ * still merging. Lock held.
+ */
+static __always_inline bool later(struct flow *f, __u32 end, const struct flow_end *me,
+				  const struct flow_end *peer, const struct pkt *p, bool alive,
+				  __u64 now, struct seam_event *ev)
+{
+	/* What is in the hold queue has not been looked at: it would pass the legs by. */
+	bool busy = f->held_in != f->held_out, due;
+
+	if (!fresh(f, me, peer, p) || (busy && end == SEAM_CLIENT))
+		return false;
+	due = turn(f, end);
+	if (f->state != FLOW_MONITORED && f->state != FLOW_MERGED)
+		return due && merge_begun(f);
+	if (!busy && (due || f->end[0].bytes + f->end[1].bytes - p->len >= f->due_bytes ||
+		      long_enough(f, now)))
+		fall_due(f, alive, now, ev);
+	return false;
+}
+
+/*
+ * The client's turn has come while the flow is merging, as it does when its payload
+ * brings the acknowledgement that the merge has waited for: the ack goes on by itself
+ * and ends the merge, and the payload is the first of the next split. False if it does
+ * not. Lock held.
+ */
+static __always_inline bool turn_ends_merge(struct flow *f, struct flow_end *me,
+					    struct flow_end *peer, const struct pkt *p, __u64 now,
+					    struct verdict *v, struct seam_event *ev)
+{
+	if ((me->flags | peer->flags) & (END_F_FIN | END_F_RST))
+		return false;
+	tell_ack(f, peer, me, p, &v->told);
+	merge_if_done(f, SEAM_R_CROSSED, now, ev);
+	if (f->state != FLOW_MERGED)
+		return false;
+	fall_due(f, true, now, ev);
+	v->part = true;
+	return true;
+}
+
+/* The ack that completes the handshake, of a flow that is split before any payload. */
+static __always_inline bool at_once(const struct flow *f, const struct pkt *p)
+{
+	return (f->flags & FLOW_F_ARMED) && !f->due_bytes && !p->len &&
+	       (p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK;
+}
+
+#endif
