@@ -274,7 +274,7 @@ int conn_inspect(struct conn *c)
 	int i, err;
 	size_t n;
 
-	c->let_go = false;
+	c->let_go = c->due = false;
 	if (rule->until.time_ns)
 		c->deadline_ns = kern_now() + rule->until.time_ns;
 	for (i = 0; rule->inspectors[i]; i++) {

@@ -77,7 +77,7 @@ struct conn {
 	bool midst;		/* ... or must be yet, or one is amid an edit: not to be let go */
 	bool due;		/* to be let go as soon as that is over */
 	__u32 delta[2];		/* seq_delta of its ends when it was split */
-	bool due;		/* split when its rule's `after` said */
+	bool later;		/* split when its rule's `after` said */
 	bool answered;		/* the server's bytes were the last that were handed on */
 	struct policy_facts facts;
 	struct flow_record rec;

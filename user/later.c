@@ -90,7 +90,7 @@ bool later_arms(struct daemon *d, struct conn *c, bool spoken)
 	const struct policy_rule *rule = c->rule;
 	bool now = spoken && rule->after.request == 1;
 
-	if (!policy_rule_later(rule) || c->due)
+	if (!policy_rule_later(rule) || c->later)
 		return false;
 	if (!now || rule->after.again)
 		conn_ctl(d, c, CTL_ARM, SEAM_R_RULE, 0, NULL);
@@ -147,7 +147,7 @@ void later_split(struct daemon *d, const struct flow_key *key, const struct flow
 	policy_put(c->policy);
 	c->policy = policy_get(p);
 	c->generation = p == d->policy ? d->generation : f->policy;
-	c->due = c->counted = true;
+	c->later = c->counted = true;
 	if (conn_decided(d, c, rule)) {
 		conn_free(d, c);
 		give_up(d, key, f, SEAM_R_NO_MEMORY);

@@ -179,6 +179,7 @@ static void test_settings(void)
 	   "an inspect rule inherits fail from behind it");
 	ok(r->until.bytes == 1 << 20 && r->until.time_ns == 3000000000ULL &&
 		   r->until.messages == 7 && !r->until.verdict, "until");
+	ok(!policy_rule_later(r) && r->after.bytes == AFTER_NEVER, "without after");
 	r = &p->rules[1];
 	ok(r->number == 2 && r->action == RULE_BLOCK && !r->block_rst && !r->fail_block,
 	   "a block rule");
@@ -245,6 +246,36 @@ static void test_too_many_edits(void)
 	   "... and where");
 	free(text);
 	free(said);
+}
+
+static void test_after(void)
+{
+	struct policy *p = load(
+		PORTS_LINE "rules = (\n"
+		"{ name = \"all\"; server_port = 80; action = \"inspect\"; inspectors = \"http\";\n"
+		"  after = { bytes = \"10M\"; time = \"30s\"; request = 3; again = true; }; },\n"
+		"{ name = \"once\"; server_port = 25; action = \"inspect\"; inspectors = \"tls\"; after = { bytes = 0; }; },\n"
+		"{ name = \"starttls\"; server_port = 587; action = \"inspect\"; inspectors = \"tls\"; after = { request = 3; }; },\n"
+		"{ name = \"named\"; host = \"a\"; action = \"inspect\"; inspectors = \"http\"; after = { request = 2; }; } );\n");
+	const struct policy_after *a;
+	struct seam_rule lines[8];
+
+	if (!ok(p != NULL, "a policy with after"))
+		return;
+	a = &p->rules[0].after;
+	ok(a->bytes == 10 << 20 && a->time_ns == 30000000000ULL && a->request == 3 && a->again, "all of after");
+	a = &p->rules[1].after;
+	ok(!a->bytes && !a->time_ns && !a->request && !a->again && policy_rule_later(&p->rules[1]), "at once");
+	ok(!policy_rule_later(&p->default_rule), "the default is not later");
+	ok(policy_compile(p, lines, 8, 1) == 5, "a line for each rule");
+	ok(lines[0].flags == (RULE_F_BLOCK_RST | RULE_F_AFTER | RULE_F_AGAIN) &&
+		   lines[0].after.bytes == 10 << 20 && lines[0].after.ms == 30000 && lines[0].after.request == 3,
+	   "the kernel's line: whichever comes first, and again");
+	ok(lines[1].flags == (RULE_F_BLOCK_RST | RULE_F_AFTER | RULE_F_AT_ONCE) && !lines[1].after.bytes &&
+		   !lines[1].after.ms && !lines[1].after.request, "at once");
+	ok(lines[3].action == RULE_ASK && lines[3].after.request == 2, "what the first payload decides");
+	ok(!(lines[4].flags & RULE_F_AFTER) && !lines[4].after.bytes, "the default");
+	policy_put(p);
 }
 
 static void test_references(void)
@@ -695,6 +726,15 @@ static void test_check(const char *fixtures, const char *example)
 	ok(RUN(bad) == 1 && strstr(out, "wrong-type.conf:2: "), "exit code 1 for errors");
 	ok(RUN("-j", bad) == 1 && strstr(out, "\"ok\": false") && strstr(out, "wrong-type.conf:9: "),
 	   "errors as JSON");
+	snprintf(bad, sizeof(bad), "%s/after.txt", fixtures);
+	ok(RUN("-e", "port=80", bad) == 0 &&
+		   strstr(out, "decision: inspect, by rule 1 \"late\"\n"
+			       "inspected: after 1048576 bytes or after 2000 ms or at the client's request 3, and again after each merge\n"),
+	   "--explain tells when");
+	ok(RUN("-e", "port=25", bad) == 0 && strstr(out, "inspected: as soon as the handshake is complete\n"),
+	   "--explain tells: at once");
+	ok(RUN("-j", "-e", "port=80", bad) == 0 && strstr(out, "\"time\": 2.0") && strstr(out, "\"request\": 3"),
+	   "and so does --json");
 	ok(RUN("/nonexistent") == 1, "exit code 1 for no file");
 	ok(RUN("--nonsense", example) == 2 && RUN("-j") == 2 && RUN(example, example) == 2,
 	   "exit code 2 for usage");
@@ -717,6 +757,7 @@ int main(int argc, char **argv)
 	test_settings();
 	test_edits();
 	test_too_many_edits();
+	test_after();
 	test_references();
 	test_flow_cases();
 	test_addresses();
