@@ -8,7 +8,7 @@ import time
 import sockets
 from byhand import flow_to
 from daemon import Daemon
-from lab import NOTICED, SERVER, SERVER4, SERVER6, Lab, Link, scenario, seam_json, start_seam, wait_for
+from lab import NOTICED, SERVER, SERVER4, SERVER6, Lab, Link, scenario, seam_binary, seam_json, start_seam, wait_for
 from servers import Greeter, LoadServer, Nginx, finish_client, start_client
 from webclient import WebClient
 
@@ -99,6 +99,8 @@ def once(tap, lab):
 		tap.ok(sockets.exchange(a, b), "a connection works")
 		flow = shown(lab, 7000, ("monitored",))
 		tap.equal(flow["armed"], {"again": False, "bytes": (4 << 20) - 8}, "`seam flow` tells what it is waiting for")
+		text = lab.run("box", [seam_binary(), "flow", str(flow["flow_id"])]).stdout
+		tap.ok("  will be split after 3.9M more\n" in text, "in words as well", text)
 		tap.ok(all(sockets.exchange(a, b, bytes(1 << 19)) for _ in range(4)), "4 MiB pass")
 		flow = shown(lab, 7000, ("monitored",))
 		tap.ok(not splits(flow) and flow["armed"]["bytes"] == 0, "up to there it is not split", flow)
@@ -182,7 +184,7 @@ def policy_changes(tap, lab, conf, web):
 		client.get("/1b?1")
 		other.get("/1b?1")
 		conf.write_text(POLICY.replace('name = "each"', 'name = "all"; client_port = 1'))
-		lab.run("box", [os.environ.get("SEAM", ".output/seam"), "reload"])
+		lab.run("box", [seam_binary(), "reload"])
 		client.get("/1b?2")
 		tap.equal(by_source(lab, client.port).get("record", {}).get("http", {}).get("url"), "/1b?2",
 			"another policy: the flow is inspected by its own")
