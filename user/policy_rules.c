@@ -315,6 +315,13 @@ static void check_after(struct load *l, const config_setting_t *s, const struct 
 		bad(l, m, "inspector \"tls\" reads a ClientHello, which is not to be expected %s; "
 		    "expected request, or bytes = 0, alone, or other inspectors",
 		    middle ? "in mid-stream" : "again");
+	/* With what the SYN decides, bytes = 0 is the only moment before all payload. */
+	if (rule_uses(rule, &inspector_proxy) && (a->bytes || a->again))
+		bad(l, m, "inspector \"proxy\" writes in front of the client's first byte, which may "
+		    "have passed by then; expected bytes = 0 alone, or no after");
+	if (rule_uses(rule, &inspector_headers) && middle)
+		bad(l, m, "inspector \"headers\" has to begin where a message does; expected request, "
+		    "or bytes = 0");
 }
 
 /* `whole`: every setting of it could be read. */
