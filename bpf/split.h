@@ -174,6 +174,12 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 			track_data(f, me, peer, p);
 			to_leg(f, me, peer, p, v);
 		}
+	} else if (payload && crossed(me, peer) && !queued && (over || !news(f, peer, me))) {
+		/*
+		 * Sent again, though the other end has it all: what told its sender so was
+		 * lost, and the other end's answer would be the leg's. The leg has an answer.
+		 */
+		to_leg(f, me, peer, p, v);
 	} else if (payload || !over) {
 		/* The old loop's own. */
 		if (!payload && !seq_before(p->ack, seq_across(peer, peer->bound))) {
@@ -223,25 +229,31 @@ static __always_inline void mind_edits(const struct flow *f, const struct flow_e
 	}
 }
 
-/* A packet of an end while the flow is merging; `over` as above. Lock held. */
+/*
+ * A packet of an end while the flow is merging; `over` as above. One that asks for
+ * an acknowledgement, by what it repeats, is for the other end once that has all from
+ * before the boundary: the answer of the leg would not be told (silent()), and what
+ * told its sender may have been lost. Lock held.
+ */
 static __always_inline void merging(struct flow *f, struct flow_end *me, struct flow_end *peer,
 				    const struct pkt *p, bool over, struct verdict *v)
 {
-	bool payload = p->len || (p->flags & TCP_FIN);
+	bool payload = p->len || (p->flags & TCP_FIN), done = crossed(me, peer);
+	bool asks = payload || seq_before(p->seq, me->told_ack);
 
 	/*
 	 * Of a segment across the boundary the other end gets all: without an edit it is
 	 * the same. With one, the leg gets what is before it.
 	 */
 	if (payload && seq_after(p->end, me->bound) && seq_before(p->seq, me->bound) &&
-	    (f->flags & FLOW_F_EDITED)) {
+	    !done && (f->flags & FLOW_F_EDITED)) {
 		to_leg(f, me, peer, p, v);
 		v->cut = true;
 		v->keep = me->bound - p->seq;
 		v->why = SEAM_R_STRADDLE;
 		if (p->gso)
 			v->where = TO_DROP;
-	} else if (payload && seq_after(p->end, me->bound)) {
+	} else if (asks && (done || seq_after(p->end, me->bound))) {
 		v->where = TO_WIRE;
 		v->tell = true;
 		tell(f, peer, me, p, true, &v->told);
@@ -251,6 +263,7 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 		 * end of a gap that is none of its making.
 		 */
 		to_leg(f, me, peer, p, v);
+		v->leg_seq = seq_max(v->leg_seq, me->leg_ack);
 		v->where = TO_WIRE;
 		v->leg_copy = !over;
 		v->strip = !crossed(peer, me);

@@ -282,6 +282,7 @@ inline splitting(i)
 			:: else -> track_data(i); to_leg(i)
 			fi
 		fi
+	:: s < e && e <= bound[i] && CROSSED(i) && !queued && (over || !NEWS(1 - i)) -> to_leg(i)
 	:: else ->
 		if
 		:: s < e || !over ->
@@ -361,7 +362,7 @@ inline merging(i)
 #endif
 	if
 	:: whole
-	:: !whole && s < e && e > bound[i] ->
+	:: !whole && s < e && (e > bound[i] || CROSSED(i)) ->
 		tell(1 - i);
 		to_wire((1 - i), s, e, ack, 0);
 #ifndef NOLEGCOPY
