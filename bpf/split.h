@@ -138,6 +138,18 @@ static __always_inline void to_leg(const struct flow *f, const struct flow_end *
 		   (v->leg_ack != p->ack || v->leg_seq != p->seq);
 }
 
+/*
+ * The payload of a segment across the boundary that is before it; of a GSO packet no
+ * more than the first of its segments, as one frame will be made of it. The rest of
+ * what was lost is sent again when that is acknowledged. Lock held.
+ */
+static __always_inline __u32 before_bound(const struct flow_end *me, const struct pkt *p)
+{
+	__u32 keep = me->bound - p->seq;
+
+	return p->gso && keep > p->gso ? p->gso : keep;
+}
+
 /* Both legs stand, and maybe both boundaries are behind. Lock held. */
 static __always_inline void split_done(struct flow *f, __u8 reason, __u64 now,
 				       struct seam_event *ev)
@@ -161,8 +173,8 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 		/* New data is the leg's; the ack with it, and what is before the boundary, are not. */
 		v->where = TO_HOLD;
 		if (seq_before(p->seq, me->bound)) {
-			v->part = !p->gso;
-			v->keep = v->part ? me->bound - p->seq : 0;
+			v->part = true;
+			v->keep = before_bound(me, p);
 			v->why = SEAM_R_STRADDLE;
 		}
 		if (v->part || (!over && news(f, peer, me))) {
@@ -249,10 +261,8 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 	    !done && (f->flags & FLOW_F_EDITED)) {
 		to_leg(f, me, peer, p, v);
 		v->cut = true;
-		v->keep = me->bound - p->seq;
+		v->keep = before_bound(me, p);
 		v->why = SEAM_R_STRADDLE;
-		if (p->gso)
-			v->where = TO_DROP;
 	} else if (asks && (done || seq_after(p->end, me->bound))) {
 		v->where = TO_WIRE;
 		v->tell = true;

@@ -264,7 +264,7 @@ inline splitting(i)
 		if
 		:: s < bound[i] ->
 #ifndef WHOLE_NEW
-			part = !g;
+			part = !g; /* of a GSO packet at least one segment; here it may do without */
 #endif
 			keep = (part -> bound[i] - s : 0)
 		:: else

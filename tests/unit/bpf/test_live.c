@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Split and merged with data on its way: where each part of each packet goes, and what it says. */
 #include <errno.h>
+#include <string.h>
 
 #include "harness.h"
 
@@ -197,6 +198,38 @@ static void acked_past_leg(bool v6)
 		.counts = "", .out = &(struct spec)DOWN(.seq = 501, .ack = 401, .len = 100), .flow = "s.ack=1101 state=merging" });
 }
 
+/*
+ * A receiver aggregates what is sent again and what is new. Such a packet is cut at
+ * the boundary as well, to no more than one of its segments. (Here for the leg of an
+ * edited flow: test_run has no GSO packet that could be cloned.)
+ */
+static void gso_across(bool v6)
+{
+	static const struct {
+		__u32 seq, gso, left;
+	} cases[] = { { 901, 300, 100 }, { 701, 300, 300 }, { 401, 300, 300 }, { 998, 600, 3 } };
+	__u32 ip = v6 ? 54 : 34, total;
+	struct packet in, out;
+	unsigned int i;
+	int rc;
+
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	flow_set("+edited");
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=1001");
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		build(&(struct spec)UP(.seq = cases[i].seq, .ack = 201, .len = 1200), &in);
+		rc = run_packet(CLIENT, &in, &out, cases[i].gso);
+		total = v6 ? out.data[18] << 8 | out.data[19] : (out.data[16] << 8 | out.data[17]) - 20;
+		check(rc == REDIRECT && out.len == in.len - 1200 + cases[i].left && total == out.len - ip &&
+			      !memcmp(out.data + ip + 4, in.data + ip + 4, 4) &&
+			      !memcmp(out.data + out.len - cases[i].left, in.data + in.len - 1200, cases[i].left),
+		      "%u bytes before the boundary in segments of %u: %u are left", 1001 - cases[i].seq, cases[i].gso,
+		      cases[i].left);
+	}
+}
+
 /* Nothing is on its way, but the client has used up the window of its leg, which is less than the server's. */
 static void last_window(bool v6)
 {
@@ -328,6 +361,8 @@ int main(void)
 	half_closed(true);
 	waits(false);
 	waits(true);
+	gso_across(false);
+	gso_across(true);
 	last_window(false);
 	last_window(true);
 	no_edge_beyond();
