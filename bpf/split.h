@@ -125,12 +125,11 @@ static __always_inline void to_leg(const struct flow *f, const struct flow_end *
 				   const struct flow_end *peer, const struct pkt *p,
 				   struct verdict *v)
 {
-	bool merging = merge_begun(f);
-
 	v->where = TO_LEG;
-	v->leg_seq = merging && seq_after(p->seq, me->bound) ? me->bound : p->seq;
+	v->leg_seq = merge_begun(f) && seq_after(p->seq, me->bound) ? me->bound : p->seq;
 	v->leg_ack = seq_max(p->ack, me->ack);
-	if (!merging)
+	/* Once that is behind, edits may have moved it to where the end has not got to. */
+	if (f->state == FLOW_SPLITTING)
 		v->leg_ack = seq_max(v->leg_ack, seq_across(peer, peer->bound));
 	if (seq_after(v->leg_ack, me->leg_nxt))
 		v->leg_ack = me->leg_nxt;

@@ -161,6 +161,20 @@ static void merging(bool v6)
 		.out = OUT_DOWN(.seq = 46, .ack = 111, .opts = "nop nop ts=910:110") });
 }
 
+/*
+ * More was inserted than the server has acknowledged: the boundary of the split, counted
+ * with what was inserted after it, lies among bytes that it has not got.
+ */
+static void unacknowledged_insert(bool v6)
+{
+	edited(v6);
+	flow_set("state=split c.told_ack=101 c.told_nxt=46 c.told_edge=60101 c.bound=1 c.leg_ack=101 c.leg_edge=60101 c.leg_nxt=46 "
+		 "s.told_ack=51 s.told_nxt=131 s.told_edge=60051 s.bound=1 s.leg_ack=51 s.leg_edge=60051 s.leg_nxt=131 "
+		 "c.edge=60046 s.edge=60131 s.ack=1 c.tsval=110 s.tsval=905");
+	STEPS({ "the leg is told what the server has, and no more", SERVER, DOWN(.seq = 51, .ack = 11), REDIRECT, .counts = "",
+		.out = &(struct spec)DOWN(.seq = 51, .ack = 11), .flow = "s.ack=11" });
+}
+
 /* A leg's FIN stands where its end's does, plus what was inserted. */
 static void fin(bool v6)
 {
@@ -188,6 +202,7 @@ int main(void)
 		icmp(v6);
 		split_again(v6);
 		merging(v6);
+		unacknowledged_insert(v6);
 		fin(v6);
 	}
 	return harness_end();
