@@ -130,13 +130,20 @@ static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 no
  */
 static __always_inline int ctl_edit(struct flow *f, const struct seam_ctl *c)
 {
+	struct flow_end *client = &f->end[SEAM_CLIENT], *server = &f->end[SEAM_SERVER];
+
 	if (f->state == FLOW_SPLITTING || f->state == FLOW_MERGING)
 		return -EBUSY;
 	if (!state_split(f->state))
 		return -EINVAL;
-	f->end[SEAM_CLIENT].seq_delta = c->arg;
-	f->end[SEAM_SERVER].seq_delta = c->arg >> 32;
+	client->seq_delta = c->arg;
+	server->seq_delta = c->arg >> 32;
 	f->flags |= FLOW_F_EDITED;
+	/* What was removed takes no room: its sender may be waiting for that. */
+	if (untold(f, client, server))
+		client->flags |= END_F_ANNOUNCE;
+	if (untold(f, server, client))
+		server->flags |= END_F_ANNOUNCE;
 	return 0;
 }
 

@@ -311,8 +311,8 @@ static __always_inline bool crossed(const struct flow_end *s, const struct flow_
 	return !seq_before(r->ack, seq_across(s, s->bound));
 }
 
-/* Bytes of one direction that legs take charge of; fixed when the programs are loaded. */
-const volatile __u32 backlog_limit = SEAM_BACKLOG;
+/* Bytes of one direction that legs take charge of. Defined in split.h, for XDP has no such map. */
+extern const volatile __u32 backlog_limit;
 
 /*
  * How far s may be let send: r's own right edge, or what legs take charge of if

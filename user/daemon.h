@@ -194,6 +194,8 @@ void hold_decide(struct daemon *d, struct conn *c);
 /* Builds the legs of a flow that is `splitting`. On failure the flow is let go. */
 void split_build(struct daemon *d, struct conn *c, const struct flow *f);
 void split_try_merge(struct daemon *d, struct conn *c, __u8 reason);
+/* Has the legs that the kernel side asks for it (END_F_ANNOUNCE) send a packet. */
+void split_nudge(struct conn *c, const struct flow *f);
 /* Looks after a merge that is under way. */
 void split_merge_on(struct daemon *d, struct conn *c);
 /* Closes both legs without a sound. */

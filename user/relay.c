@@ -201,11 +201,13 @@ static bool tell_edits(struct daemon *d, struct conn *c)
 	struct editor *up = &c->leg[SEAM_CLIENT].edit, *down = &c->leg[SEAM_SERVER].edit;
 	__u64 deltas = CTL_DELTAS(c->delta[SEAM_CLIENT] + up->shift,
 				  c->delta[SEAM_SERVER] + down->shift);
+	struct flow f;
 
 	if (!up->changed && !down->changed)
 		return true;
-	if (conn_ctl(d, c, CTL_EDIT, SEAM_R_NONE, deltas, NULL))
+	if (conn_ctl(d, c, CTL_EDIT, SEAM_R_NONE, deltas, &f))
 		return false;
+	split_nudge(c, &f);
 	up->changed = down->changed = false;
 	return true;
 }

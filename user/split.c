@@ -122,8 +122,7 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		split_try_merge(d, c, SEAM_R_LET_GO);
 }
 
-/* What is left to tell the ends goes with a packet of their legs. */
-static void merge_nudge(struct conn *c, const struct flow *f)
+void split_nudge(struct conn *c, const struct flow *f)
 {
 	int end;
 
@@ -149,7 +148,7 @@ void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)
 	err = conn_ctl(d, c, CTL_MERGE, reason, 0, &f);
 	if (!err || err == -EINPROGRESS) {
 		c->phase = CONN_MERGING;
-		merge_nudge(c, &f);
+		split_nudge(c, &f);
 	} else if (err != -EBUSY)
 		log_debug("flow %llu: merge: %s", (unsigned long long)c->id, strerror(-err));
 }
@@ -159,7 +158,7 @@ void split_merge_on(struct daemon *d, struct conn *c)
 	struct flow f;
 
 	if (conn_ctl(d, c, CTL_MERGE, SEAM_R_LET_GO, 0, &f) == -EINPROGRESS)
-		merge_nudge(c, &f);
+		split_nudge(c, &f);
 }
 
 void split_vanish(struct daemon *d, struct conn *c)

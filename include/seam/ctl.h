@@ -25,7 +25,8 @@ enum seam_ctl_op {
 	CTL_DELETE,	  /* delete whatever its state */
 	CTL_RECOVER,	  /* held, splitting: the fail answer; split: RST to both ends */
 	CTL_SNAPSHOT,	  /* only fill in `flow` */
-	CTL_EDIT,	  /* split: the legs' streams differ by `arg` from now on, see CTL_DELTAS */
+	CTL_EDIT,	  /* split: the legs' streams differ by `arg` from now on, see CTL_DELTAS;
+			   * END_F_ANNOUNCE as of CTL_MERGE */
 	CTL_ARM,	  /* held, splitting, split: to be split as `after` says, once it has been let go */
 };
 
