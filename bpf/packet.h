@@ -95,7 +95,8 @@ static __always_inline void open_window(struct flow *f, const struct flow_end *m
 					struct flow_end *peer, const struct pkt *p,
 					struct verdict *v)
 {
-	if (!(peer->flags & END_F_CLAMPED) || !untold(f, peer, me))
+	/* Once a merge has begun, what its leg offers is no limit any more. */
+	if ((!(peer->flags & END_F_CLAMPED) && !merge_begun(f)) || !untold(f, peer, me))
 		return;
 	v->update = true;
 	tell_ack(f, peer, me, p, &v->told);
@@ -439,6 +440,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			merging(f, me, peer, p, over, v);
 			if (v->where == TO_WIRE)
 				mind_edits(f, me, peer, p, v);
+			else if (!payload && !more_options(p)) /* the leg's ack, but not its window */
+				open_window(f, me, peer, p, v);
 			merge_if_done(f, SEAM_R_CROSSED, now, ev);
 			break;
 		}

@@ -316,14 +316,14 @@ extern const volatile __u32 backlog_limit;
 
 /*
  * How far s may be let send: r's own right edge, or what legs take charge of if
- * that is less; while merging, what s sends goes to r alone. Lock held.
+ * that is less; once a merge has begun, what s sends goes to r alone. Lock held.
  */
 static __always_inline __u32 edge_for(const struct flow *f, const struct flow_end *s,
 				      const struct flow_end *r)
 {
 	__u32 limit = r->ack + backlog_limit;
 
-	if (f->state == FLOW_MERGING || seq_after(limit, r->edge))
+	if (merge_begun(f) || seq_after(limit, r->edge))
 		limit = r->edge;
 	return seq_back(s, limit);
 }

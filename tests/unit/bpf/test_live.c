@@ -230,6 +230,19 @@ static void gso_across(bool v6)
 	}
 }
 
+/* The client has used up its window; what the server says is still for its leg to hear. */
+static void window_while_merging(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	flow_set("c.told_edge=1001 c.leg_edge=1001 s.edge=1001");
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=1001");
+	STEPS({ "the server reads: the client need not wait for its acknowledgement of the boundary", SERVER, DOWN(.seq = 601, .ack = 701),
+		REDIRECT, .counts = "window_update", .out = WIRE_DOWN(.seq = 601, .ack = 701),
+		.flow = "state=merging s.ack=701 c.told_ack=1001 c.told_edge=65769" });
+}
+
 /* Nothing is on its way, but the client has used up the window of its leg, which is less than the server's. */
 static void last_window(bool v6)
 {
@@ -363,6 +376,8 @@ int main(void)
 	waits(true);
 	gso_across(false);
 	gso_across(true);
+	window_while_merging(false);
+	window_while_merging(true);
 	last_window(false);
 	last_window(true);
 	no_edge_beyond();
