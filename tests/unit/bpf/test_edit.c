@@ -175,6 +175,22 @@ static void unacknowledged_insert(bool v6)
 		.out = &(struct spec)DOWN(.seq = 51, .ack = 11), .flow = "s.ack=11" });
 }
 
+/* Bytes that are removed take no room: their sender may wait for that. */
+static void removed_bytes_make_room(bool v6)
+{
+	edited(v6);
+	flow_set("state=split c.tsval=110 s.tsval=910 c.nxt=60101 c.told_ack=60101 c.told_edge=60101 c.told_nxt=46 c.leg_nxt=46 c.leg_ack=60101 c.leg_edge=70101 s.ack=131 s.edge=60131 "
+		 "s.told_ack=51 s.told_edge=60051 c.edge=60046");
+	ctl_is("bytes were removed", CTL_EDIT, SEAM_R_NONE, CTL_DELTAS(30 - 5000, -5), 0, "c+announce s-announce");
+	STEPS({ "its leg is asked, and says so", LEG_OUT,
+		{ .dir = SEAM_DOWN, .link = FROM_LEG, .flags = "A", .seq = 45, .ack = 60101, .wnd = 100, .opts = "nop nop ts=920:110" },
+		REDIRECT, .out = OUT_DOWN(.seq = 46, .ack = 60101, .wnd = 39, .opts = "nop nop ts=920:110"),
+		.flow = "c.told_edge=65093 c-announce" });
+	edited(v6);
+	flow_set("state=split c.told_ack=101 c.told_edge=60101 s.told_ack=51 s.told_edge=60051 c.edge=60046 s.edge=60131");
+	ctl_is("with window left for a few: not asked", CTL_EDIT, SEAM_R_NONE, CTL_DELTAS(29, -5), 0, "c-announce s-announce");
+}
+
 /* A leg's FIN stands where its end's does, plus what was inserted. */
 static void fin(bool v6)
 {
@@ -203,6 +219,7 @@ int main(void)
 		split_again(v6);
 		merging(v6);
 		unacknowledged_insert(v6);
+		removed_bytes_make_room(v6);
 		fin(v6);
 	}
 	return harness_end();
