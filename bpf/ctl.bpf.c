@@ -69,6 +69,32 @@ static __always_inline int merge_goes_on(struct flow *f)
 	return -EINPROGRESS;
 }
 
+/* From now on `s` is told of what its leg has in steps. Lock held. */
+static __always_inline void pace(struct flow_end *s, bool on)
+{
+	if (!on)
+		return;
+	s->flags |= END_F_PACED;
+	s->pace = s->told_ack;
+}
+
+static __always_inline int ctl_pace(struct flow *f, const struct seam_ctl *c, __u64 now,
+				    struct seam_event *ev)
+{
+	struct flow_end *s = c->arg >> 32 ? &f->end[SEAM_SERVER] : &f->end[SEAM_CLIENT];
+	__u32 bytes = c->arg;
+
+	if (!(f->flags & FLOW_F_WAITS) || !(s->flags & END_F_PACED))
+		return -EINVAL;
+	s->flags |= END_F_ANNOUNCE;
+	s->pace = seq_after(s->pace + bytes, s->leg_ack) ? s->leg_ack : s->pace + bytes;
+	if (!bytes) {
+		s->flags &= ~END_F_PACED;
+		try_merge(f, SEAM_R_QUIET, now, ev);
+	}
+	return 0;
+}
+
 static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 now,
 				     struct seam_event *ev)
 {
@@ -81,6 +107,8 @@ static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 n
 	if (f->state == FLOW_MERGING)
 		return merge_goes_on(f);
 	f->release = c->reason;
+	pace(&f->end[SEAM_CLIENT], c->arg & 1);
+	pace(&f->end[SEAM_SERVER], c->arg & 2);
 	try_merge(f, SEAM_R_QUIET, now, ev);
 	return merge_goes_on(f);
 }
@@ -208,6 +236,8 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 		return ctl_recover(f, c->reason, now, ev);
 	case CTL_SNAPSHOT:
 		return 0;
+	case CTL_PACE:
+		return ctl_pace(f, c, now, ev);
 	case CTL_EDIT:
 		return ctl_edit(f, c);
 	case CTL_ARM:

@@ -60,6 +60,8 @@ static __always_inline bool silent(const struct flow *f, const struct flow_end *
 {
 	if (f->state == FLOW_SPLITTING)
 		return bare && !crossed(to, from);
+	if (paced(to))
+		return bare && !news(f, to, from) && !untold(f, to, from);
 	if (!merge_begun(f))
 		return false;
 	return bare ? crossed(to, from) && !news(f, to, from) && !untold(f, to, from) :

@@ -43,6 +43,12 @@ static __always_inline bool merge_begun(const struct flow *f)
 	return f->state == FLOW_MERGING && !(f->flags & FLOW_F_WAITS);
 }
 
+/* Whether what is acknowledged to it is held back; that of its FIN is not. */
+static __always_inline bool paced(const struct flow_end *s)
+{
+	return (s->flags & (END_F_PACED | END_F_FIN)) == END_F_PACED;
+}
+
 /* Whether it can go on only with the daemon. */
 static __always_inline bool needs_daemon(const struct flow *f)
 {
@@ -79,7 +85,11 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 	}
 	f->state = to;
 	f->reason = reason;
-	f->flags &= ~FLOW_F_WAITS;
+	if (f->flags & FLOW_F_WAITS) {
+		f->flags &= ~FLOW_F_WAITS;
+		f->end[SEAM_CLIENT].flags &= ~END_F_PACED;
+		f->end[SEAM_SERVER].flags &= ~END_F_PACED;
+	}
 	f->changed_ns = now;
 	/* Of no other flow does the daemon need to hear. */
 	if (to == FLOW_HELD || to == FLOW_SPLITTING || to == FLOW_BLOCKED)
@@ -415,7 +425,9 @@ static __always_inline __u8 merge_waits_for(const struct flow *f)
 		return SEAM_R_ECN;
 	if (urgent_out(c, s) || urgent_out(s, c))
 		return SEAM_R_URGENT;
-	return promised_more(c, s) || promised_more(s, c) ? SEAM_R_WINDOW : SEAM_R_NONE;
+	if (promised_more(c, s) || promised_more(s, c))
+		return SEAM_R_WINDOW;
+	return paced(c) || paced(s) ? SEAM_R_FAR : SEAM_R_NONE;
 }
 
 /*

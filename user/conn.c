@@ -146,6 +146,7 @@ void conn_free(struct daemon *d, struct conn *c)
 {
 	keep_record(d, c);
 	HASH_DEL(d->conns, c);
+	pace_stop(d, c);
 	split_vanish(d, c);
 	hold_drop(c);
 	close_inspectors(c);

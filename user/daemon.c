@@ -175,6 +175,7 @@ static int watches_open(struct daemon *d)
 	if ((err = daemon_watch(d, &d->signals, EPOLLIN)) ||
 	    (err = daemon_watch(d, &d->timer, EPOLLIN)) ||
 	    (err = daemon_watch(d, &d->events, EPOLLIN)) ||
+	    (err = pace_open(d)) ||
 	    (err = daemon_watch(d, &d->hold, EPOLLIN)))
 		return err;
 	return control_open(d);
@@ -378,7 +379,7 @@ int daemon_run(struct policy *policy, const char *config)
 	d->policy = policy;
 	d->started = policy_get(policy);
 	d->config = config ? strdup(config) : NULL;
-	d->lock = d->host_ns = d->inner_ns = d->hold.fd = d->listener.fd = -1;
+	d->lock = d->host_ns = d->inner_ns = d->hold.fd = d->listener.fd = d->pacer.fd = -1;
 	d->primer.fd4 = d->primer.fd6 = -1;
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;

@@ -19,6 +19,7 @@
 #include "frame.h"
 #include "inspect.h"
 #include "kern.h"
+#include "pace.h"
 #include "policy.h"
 #include "prime.h"
 
@@ -90,6 +91,7 @@ struct conn {
 	struct conn_leg leg[2];	/* by enum seam_end that it faces */
 	void *inspect[POLICY_INSPECTORS_MAX]; /* NULL: has let go */
 	size_t memory;		/* bytes of inspector memory */
+	struct pace pace;
 	uint64_t began_ns;	/* when it was held */
 	uint64_t split_ns;
 	uint64_t deadline_ns;	/* of the phase, 0: none */
@@ -109,7 +111,8 @@ struct daemon {
 	int host_ns, inner_ns;
 	int hold_ifindex, veth_ifindex, inner_ifindex;
 	struct primer primer;
-	struct watch hold, events, signals, timer, listener;
+	struct watch hold, events, signals, timer, pacer, listener;
+	struct pace *paced;	/* of conns whose merge waits for a round trip to grow */
 	struct ring_buffer *ring;
 	struct conn *conns;	/* hash */
 	struct conn *dead;	/* freed in this turn of the loop */
@@ -222,6 +225,13 @@ static inline bool later_due(const struct flow *f)
 {
 	return f->state == FLOW_SPLITTING && f->reason == SEAM_R_AFTER && !(f->flags & FLOW_F_LEGS);
 }
+
+/* pace.c: acknowledgements held back before a merge */
+int pace_open(struct daemon *d);
+/* `arg` of the CTL_MERGE of this flow: the end to be paced, if any. */
+uint64_t pace_wanted(struct daemon *d, struct conn *c);
+void pace_start(struct daemon *d, struct conn *c);
+void pace_stop(struct daemon *d, struct conn *c);
 
 /* operator.c: transitions by hand; 0 or a negative errno and, in words, `why` */
 int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, char *why, size_t len);

@@ -134,6 +134,7 @@ void split_nudge(struct conn *c, const struct flow *f)
 void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)
 {
 	int end, one = 1, err;
+	uint64_t paced;
 	struct flow f;
 
 	if ((c->leg[0].eof && c->leg[1].eof) || c->phase == CONN_ABORTING)
@@ -145,9 +146,12 @@ void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)
 		setsockopt(c->leg[end].watch.fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
 	if (c->phase == CONN_MERGING)
 		return;
-	err = conn_ctl(d, c, CTL_MERGE, reason, 0, &f);
+	paced = pace_wanted(d, c);
+	err = conn_ctl(d, c, CTL_MERGE, reason, paced, &f);
 	if (!err || err == -EINPROGRESS) {
 		c->phase = CONN_MERGING;
+		if (paced)
+			pace_start(d, c);
 		split_nudge(c, &f);
 	} else if (err != -EBUSY)
 		log_debug("flow %llu: merge: %s", (unsigned long long)c->id, strerror(-err));

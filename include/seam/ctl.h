@@ -17,7 +17,8 @@ enum seam_ctl_op {
 	CTL_SPLIT_READY,  /* splitting: both legs stand; split as soon as the boundaries are crossed */
 	CTL_UNSPLIT,	  /* splitting: no legs after all, passed */
 	CTL_MERGE,	  /* split: merging, or merged at once if nothing is on its way;
-			   * merging: END_F_ANNOUNCE of an end asks for a packet of its leg */
+			   * merging: END_F_ANNOUNCE of an end asks for a packet of its leg.
+			   * `arg`: ends that are paced first (bit 1 << end) */
 	CTL_BLOCK,	  /* any: blocked */
 	CTL_ABORT,	  /* split: a RST may be told to the ends in `arg` (bit 1 << end) */
 	CTL_CLOSED,	  /* split: both legs are closed end to end, closing */
@@ -25,6 +26,7 @@ enum seam_ctl_op {
 	CTL_DELETE,	  /* delete whatever its state */
 	CTL_RECOVER,	  /* held, splitting: the fail answer; split: RST to both ends */
 	CTL_SNAPSHOT,	  /* only fill in `flow` */
+	CTL_PACE,	  /* merging, waits: an end is told of `arg` more bytes, or all; see CTL_PACED */
 	CTL_EDIT,	  /* split: the legs' streams differ by `arg` from now on, see CTL_DELTAS;
 			   * END_F_ANNOUNCE as of CTL_MERGE */
 	CTL_ARM,	  /* held, splitting, split: to be split as `after` says, once it has been let go */
@@ -55,6 +57,8 @@ struct seam_ctl {
 };
 
 #define CTL_KEEP_RULE 0xffff
+/* CTL_PACE: bytes more for `end`; 0: it is paced no longer. */
+#define CTL_PACED(end, bytes) ((__u64)(end) << 32 | (__u32)(bytes))
 /* CTL_EDIT: seq_delta of client and server. */
 #define CTL_DELTAS(client, server) ((__u64)(__u32)(server) << 32 | (__u32)(client))
 

@@ -105,6 +105,7 @@ enum flow_state {
 #define END_F_RST_SENT	 (1U << 10) /* a RST was sent to this end */
 #define END_F_ASKED	 (1U << 11) /* closed: it sent something again, and waits for an ack */
 #define END_F_ANNOUNCE	 (1U << 12) /* its leg is asked for its window, and will say it by a probe */
+#define END_F_PACED	 (1U << 14) /* merging, waits: acknowledged to it no further than `pace` */
 #define END_F_URG_OUT	 (1U << 13) /* the other end itself has not acknowledged its urgent data, up to `urg` */
 
 /*
@@ -150,6 +151,8 @@ struct flow_end {
 	__u8 tos;	  /* TOS or traffic class of its last packet, without ECN */
 	__u8 reserved;
 	__u32 urg;	  /* end of the last segment with urgent data */
+	__u32 pace;	  /* END_F_PACED: the most that is acknowledged to it */
+	__u32 reserved2;
 	__u64 packets;
 	__u64 bytes;	  /* payload bytes, retransmissions included */
 };

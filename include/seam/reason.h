@@ -51,6 +51,7 @@
 	X(BUSY, 41, "busy", "another transition is under way")                                   \
 	X(IN_FLIGHT, 42, "in_flight", "data was in flight at the boundary")                      \
 	X(URGENT, 45, "urgent", "urgent data that the other end has not acknowledged")            \
+	X(FAR, 46, "far", "the other end is so much farther than its leg that the round trip has to grow") \
 	X(WINDOW, 50, "window", "an end may still send more than the other has room for")         \
 	X(AFTER, 43, "after", "as much, as long or as many requests as its rule says")            \
 	X(RULE_GONE, 44, "rule_gone", "nobody knows its rule any more; the rule's fail answer")   \

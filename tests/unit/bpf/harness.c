@@ -621,7 +621,7 @@ static const struct field flow_fields[] = {
 static const struct field end_fields[] = {
 	F(flow_end, nxt, MINE), F(flow_end, ack, THEIRS), F(flow_end, edge, THEIRS),
 	F(flow_end, tsval, PLAIN), F(flow_end, told_nxt, THEIRS), F(flow_end, told_ack, MINE),
-	F(flow_end, told_edge, MINE), F(flow_end, told_tsval, PLAIN), F(flow_end, bound, MINE), F(flow_end, urg, MINE),
+	F(flow_end, told_edge, MINE), F(flow_end, told_tsval, PLAIN), F(flow_end, bound, MINE), F(flow_end, urg, MINE), F(flow_end, pace, MINE),
 	F(flow_end, leg_ack, MINE), F(flow_end, leg_edge, MINE), F(flow_end, leg_nxt, THEIRS),
 	F(flow_end, ts_delta, PLAIN), F(flow_end, seq_delta, PLAIN), F(flow_end, seq_pos, MINE),
 	F(flow_end, fin, MINE), F(flow_end, isn, MINE),
@@ -665,7 +665,7 @@ static const struct {
 	{ "cwr", END_F_CWR }, { "data", END_F_DATA }, { "urg", END_F_URG },
 	{ "clamped", END_F_CLAMPED }, { "rst_sent", END_F_RST_SENT },
 	{ "asked", END_F_ASKED }, { "announce", END_F_ANNOUNCE },
-	{ "urg_out", END_F_URG_OUT }, {},
+	{ "urg_out", END_F_URG_OUT }, { "paced", END_F_PACED }, {},
 };
 
 static int reason_by_name(const char *name)

@@ -198,6 +198,32 @@ static void acked_past_leg(bool v6)
 		.counts = "", .out = &(struct spec)DOWN(.seq = 501, .ack = 401, .len = 100), .flow = "s.ack=1101 state=merging" });
 }
 
+/* The client is so near that its timers have to learn of the server's distance first. */
+static void paced(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 1, -EINPROGRESS, "state=merging reason=far +waits c+paced s-paced c.pace=1001");
+	STEPS({ "data", CLIENT, UP(.seq = 1001, .ack = 201, .len = 400), REDIRECT, .counts = "" },
+	      { "its acknowledgement is held back", LEG_OUT, CLEG(.seq = 201, .ack = 1401), DROP, .counts = "",
+		.flow = "c.leg_ack=1401 c.told_ack=1001" },
+	      { "on data too", LEG_OUT, CLEG(.seq = 201, .ack = 1401, .len = 10), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 201, .ack = 1001, .wnd = 504, .len = 10, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1001" });
+	ctl_is("a step", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 100), 0, "state=merging +waits c.pace=1101 c+announce");
+	STEPS({ "is told", LEG_OUT, CLEG(.seq = 210, .ack = 1401), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 211, .ack = 1101, .wnd = 503, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1101 c-announce" });
+	ctl_is("no step goes beyond what the leg has", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 1000), 0, "c.pace=1401");
+	ctl_is("the other end is not paced", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_SERVER, 100), -EINVAL, "state=merging +waits");
+	flow_set("c.pace=1101 c.leg_ack=1401");
+	STEPS({ "a FIN is not held back, nor what is before it", CLIENT, UP(.seq = 1401, .ack = 201, .flags = "FA"), REDIRECT,
+		.counts = "let_go", .flow = "state=merging -waits c.bound=1402" });
+	flow_set("state=merging +waits c+paced c-fin c.nxt=1401 c.pace=1401");
+	ctl_is("enough: it begins", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 0), 0,
+	       "state=merging reason=let_go -waits c-paced c.bound=1401");
+	ctl_is("no more steps", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 100), -EINVAL, "state=merging");
+}
+
 /*
  * A receiver aggregates what is sent again and what is new. Such a packet is cut at
  * the boundary as well, to no more than one of its segments. (Here for the leg of an
@@ -374,6 +400,8 @@ int main(void)
 	half_closed(true);
 	waits(false);
 	waits(true);
+	paced(false);
+	paced(true);
 	gso_across(false);
 	gso_across(true);
 	window_while_merging(false);
