@@ -37,7 +37,7 @@ static __always_inline void note_end(struct embryo_end *e, const struct pkt *p,
 	e->tos = p->tos & ~3;
 	e->tcp_flags = p->flags;
 	e->ae = p->ae;
-	e->seen_ns = now;
+	e->seen_ns = e->tsval_ns = now;
 }
 
 /*
@@ -65,7 +65,7 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 		/* The clock is measured from here: time and TSval belong together. */
 		walk_options(ctx, p, &room->options);
 		old->end[SEAM_CLIENT].tsval = room->options.tsval;
-		old->end[SEAM_CLIENT].seen_ns = now;
+		old->end[SEAM_CLIENT].seen_ns = old->end[SEAM_CLIENT].tsval_ns = now;
 		count(SEAM_R_SYN_RETRANS);
 		return TC_ACT_UNSPEC;
 	}
@@ -165,7 +165,7 @@ static __always_inline void flow_end_init(struct flow_end *e, const struct embry
 	e->ack = me->tcp_flags & TCP_ACK ? me->ack : peer->nxt;
 	e->edge = e->ack + me->wnd;
 	e->tsval = e->tsval0 = me->tsval;
-	e->tsval_ns = e->tsval0_ns = me->seen_ns;
+	e->tsval_ns = e->tsval0_ns = me->tsval_ns;
 	e->ifindex = me->ifindex;
 	e->flow_label = me->flow_label;
 	e->mss = me->mss;
@@ -284,6 +284,12 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		    p->ack != e->end[SEAM_CLIENT].isn + 1)
 			return 0;
 		if (e->end[SEAM_SERVER].tcp_flags & TCP_SYN) {
+			/* No round trip begins with it, but the client may have got its time alone. */
+			if (e->end[SEAM_SERVER].isn == p->seq) {
+				walk_options(ctx, p, &room->options);
+				e->end[SEAM_SERVER].tsval = room->options.tsval;
+				e->end[SEAM_SERVER].tsval_ns = now;
+			}
 			count(SEAM_R_SYN_RETRANS);
 			return 0;
 		}

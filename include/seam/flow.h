@@ -205,6 +205,7 @@ struct embryo_end {
 	__u8 tcp_flags;
 	__u8 ae;	  /* AccECN's AE bit */
 	__u64 seen_ns;
+	__u64 tsval_ns;	  /* when tsval was seen: of the last copy of its SYN */
 };
 
 #define EMBRYO_O_WSCALE (1U << 0)

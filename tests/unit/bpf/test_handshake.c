@@ -41,7 +41,13 @@ static void plain(bool v6)
 	STEPS({ "SYN", CLIENT, SYN, PASS },
 	      { "a SYN sent again: its own time and TSval", CLIENT,
 		{ .flags = "S", .wnd = 64240, .opts = "mss=1460 sackok ts=1103:0 nop ws=7" }, PASS, .counts = "syn_retrans",
-		.embryo = "c.tsval=1103" });
+		.embryo = "c.tsval=1103" },
+	      { "SYN-ACK", SERVER, SYNACK, PASS, .embryo = "s.tsval=900" },
+	      { "a SYN-ACK sent again, the first was lost: its own as well", SERVER,
+		{ .dir = SEAM_DOWN, .flags = "SA", .ack = 1, .wnd = 65160, .opts = "mss=1460 sackok ts=1950:1103 nop ws=7" }, PASS,
+		.counts = "syn_retrans", .embryo = "s.tsval=1950" },
+	      { "of another one", SERVER, { .dir = SEAM_DOWN, .flags = "SA", .seq = 7, .ack = 1, .opts = "mss=1460 sackok ts=3000:1103" }, PASS,
+		.counts = "syn_retrans", .embryo = "s.tsval=1950" });
 }
 
 /* A round trip that came out negative made a leg wait two minutes before it sent anything again. */
