@@ -233,9 +233,40 @@ static __always_inline bool closed(const struct flow *f)
 	       seq_across(c, c->nxt) == s->told_nxt && seq_across(s, s->nxt) == c->told_nxt;
 }
 
+/*
+ * Timestamps after the merge: the other end's own clock must not be behind what
+ * its leg has told this end (RFC 7323 5.3). A leg's clock runs with the end's,
+ * but not in phase: a lead of a few ticks is over before it matters, and until
+ * then the end's TSval is raised to what was told. More than that is no matter
+ * of phase, and a delta makes up for it for good.
+ */
+static __always_inline void merge_clock(struct flow *f, struct flow_end *from,
+					const struct flow_end *to, __u64 now)
+{
+	__s32 lead = to->told_tsval - tsval_now(from, now);
+
+	from->ts_delta = 0;
+	if (lead > TSVAL_CATCHUP) {
+		from->ts_delta = lead;
+		f->flags |= FLOW_F_TSDELTA;
+	}
+	if (seq_after(to->told_tsval, from->tsval + from->ts_delta))
+		f->flags |= FLOW_F_TSCATCHUP;
+}
+
+/* From here on the ends' own clocks count. Lock held. */
+static __always_inline void merge_clocks(struct flow *f, __u64 now)
+{
+	if (!(f->flags & FLOW_F_TSTAMP))
+		return;
+	merge_clock(f, &f->end[SEAM_SERVER], &f->end[SEAM_CLIENT], now);
+	merge_clock(f, &f->end[SEAM_CLIENT], &f->end[SEAM_SERVER], now);
+}
+
 /* The legs have closed the flow end to end. Lock held. */
 static __always_inline void close_split(struct flow *f, __u64 now, struct seam_event *ev)
 {
+	merge_clocks(f, now);
 	f->flags |= FLOW_F_CLOSED;
 	f->end[SEAM_CLIENT].seq_pos = f->end[SEAM_CLIENT].nxt;
 	f->end[SEAM_SERVER].seq_pos = f->end[SEAM_SERVER].nxt;
@@ -280,27 +311,6 @@ static __always_inline void released(struct flow *f, __u64 now, struct seam_even
 {
 	f->flags &= ~(FLOW_F_RELEASE | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
 	move(f, f->flags & FLOW_F_ARMED ? FLOW_MONITORED : FLOW_PASSED, f->release, now, ev);
-}
-
-/*
- * Timestamps after the merge: the other end's own clock must not be behind what
- * its leg has told this end (RFC 7323 5.3). A leg's clock runs with the end's,
- * but not in phase: a lead of a few ticks is over before it matters, and until
- * then the end's TSval is raised to what was told. More than that is no matter
- * of phase, and a delta makes up for it for good.
- */
-static __always_inline void merge_clock(struct flow *f, struct flow_end *from,
-					const struct flow_end *to, __u64 now)
-{
-	__s32 lead = to->told_tsval - tsval_now(from, now);
-
-	from->ts_delta = 0;
-	if (lead > TSVAL_CATCHUP) {
-		from->ts_delta = lead;
-		f->flags |= FLOW_F_TSDELTA;
-	}
-	if (seq_after(to->told_tsval, from->tsval + from->ts_delta))
-		f->flags |= FLOW_F_TSCATCHUP;
 }
 
 /*
@@ -382,10 +392,7 @@ static __always_inline void merge_if_done(struct flow *f, __u8 reason, __u64 now
 
 	if (!merged_way(f, c, s) || !merged_way(f, s, c))
 		return;
-	if (f->flags & FLOW_F_TSTAMP) {
-		merge_clock(f, s, c, now);
-		merge_clock(f, c, s, now);
-	}
+	merge_clocks(f, now);
 	f->tc_ns = now;
 	if (f->flags & FLOW_F_ARMED)
 		f->due_bytes = f->after.bytes ? c->bytes + s->bytes + f->after.bytes : DUE_NEVER;

@@ -327,6 +327,13 @@ static void endings(void)
 		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "RA", .seq = 51, .ack = 106, .opts = "nop nop ts=905:110" } });
 
 	split(false);
+	flow_set("c+fin c+fin_acked c.fin=101 c.nxt=102 c.told_ack=102 s.told_nxt=102 s.ack=102 "
+		 "s+fin s+fin_acked s.fin=51 s.nxt=52 s.told_ack=52 c.told_nxt=52 c.leg_nxt=52 c.told_tsval=920");
+	STEPS({ "closed, by a leg whose clock was ahead", CLIENT, UP(.seq = 102, .ack = 52), REDIRECT, .counts = "fin", .flow = "state=closing +tscatchup" },
+	      { "the server is told of no time that it has not sent", CLIENT, UP(.seq = 101, .ack = 52, .flags = "FA", .opts = "nop nop ts=111:920"), REDIRECT,
+		.out = OUT_UP(.seq = 101, .ack = 52, .flags = "FA", .wnd = 502, .opts = "nop nop ts=111:910") });
+
+	split(false);
 	STEPS({ "a FIN in the wrong place: RST", LEG_OUT, SLEG(.seq = 101, .ack = 51, .flags = "FA"), REDIRECT, .set = "c+fin c.fin=150 c.nxt=151",
 		.flow = "state=blocked", .out = OUT_UP(.seq = 101, .ack = 51, .flags = "RA", .wnd = 0) });
 
