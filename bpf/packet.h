@@ -103,6 +103,23 @@ static __always_inline void open_window(struct flow *f, const struct flow_end *m
 }
 
 /*
+ * `me` probes a window that was shut because `peer` had no more room. The leg answers,
+ * but only `peer` knows whether it has by now, should its word of it have been lost:
+ * the probe goes on to it. With a byte in it, the leg would, and probe itself. Lock held.
+ */
+static __always_inline void ask_window(struct flow *f, const struct flow_end *me,
+				       struct flow_end *peer, const struct pkt *p,
+				       struct verdict *v)
+{
+	if (!(me->flags & END_F_CLAMPED) || me->told_edge != me->told_ack ||
+	    me->nxt != me->told_ack || p->seq + 1 != me->told_ack)
+		return;
+	v->update = true;
+	tell_ack(f, peer, me, p, &v->told);
+	v->told.seq--;
+}
+
+/*
  * First payload of a flow whose policy asks for it. A FIN without any counts: had
  * it gone by, the legs of a later split would wait for it for ever. Lock held.
  */
@@ -445,8 +462,10 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			merge_if_done(f, SEAM_R_CROSSED, now, ev);
 			break;
 		}
-		if (!payload && !more_options(p))
+		if (!payload && !more_options(p)) {
 			open_window(f, me, peer, p, v);
+			ask_window(f, me, peer, p, v);
+		}
 		to_leg(f, me, peer, p, v);
 		if (closed(f))
 			close_split(f, now, ev);

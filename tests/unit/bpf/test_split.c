@@ -185,6 +185,13 @@ static void updates(void)
 	      { "with SACK neither", SERVER, DOWN(.seq = 61, .ack = 101, .wnd = 900, .opts = "nop nop ts=910:108 nop nop sack=1:2"), REDIRECT,
 		.counts = "", .flow = "c.told_edge=65261 s.edge=115301" });
 	split(false);
+	flow_set("c+clamped c.nxt=101 c.told_ack=101 c.told_edge=101 c.leg_edge=200000 c.leg_ack=101 s.edge=101");
+	STEPS({ "a probe of a window that the server shut goes to it, too", CLIENT, UP(.seq = 100, .ack = 51), REDIRECT,
+		.counts = "window_update", .flow = "c.told_edge=101",
+		.out = &(struct spec){ .link = LEAVING, .ttl = 63, .flags = "A", .seq = 100, .ack = 51, .wnd = 502, .opts = TS } },
+	      { "an ack is none", CLIENT, UP(.seq = 101, .ack = 51), REDIRECT, .counts = "" },
+	      { "a window that its leg shut is the leg's to open", CLIENT, UP(.seq = 100, .ack = 51), REDIRECT, .set = "c-clamped", .counts = "" });
+	split(false);
 	flow_set("s+clamped s.leg_edge=200000");
 	STEPS({ "the server is told of the client's window likewise", CLIENT, UP(.seq = 101, .ack = 51, .wnd = 600), REDIRECT, .counts = "window_update",
 		.out = &(struct spec){ .link = LEAVING, .ttl = 63, .flags = "A", .seq = 101, .ack = 51, .wnd = 600, .opts = TS },
