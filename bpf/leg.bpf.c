@@ -53,7 +53,8 @@ struct out {
 /*
  * Whether a leg's packet is nothing to its end: the bare ack of a leg whose turn
  * to acknowledge has not come, or is over; data of a leg whose end has it all, and
- * has said so past the leg. What was in it is remembered.
+ * has said so past the leg. What was in it is remembered. But the leg may be asking
+ * for a window (RFC 9293 3.8.6.1), which nobody else will.
  */
 static __always_inline bool silent(const struct flow *f, const struct flow_end *to,
 				   const struct flow_end *from, const struct pkt *p, bool bare)
@@ -64,8 +65,10 @@ static __always_inline bool silent(const struct flow *f, const struct flow_end *
 		return bare && !news(f, to, from) && !untold(f, to, from);
 	if (!merge_begun(f))
 		return false;
-	return bare ? crossed(to, from) && !news(f, to, from) && !untold(f, to, from) :
-		      crossed(from, to);
+	if (!bare)
+		return crossed(from, to);
+	return crossed(to, from) && !news(f, to, from) && !untold(f, to, from) &&
+	       (crossed(from, to) || !seq_before(p->seq, to->leg_nxt));
 }
 
 /* Decides on a packet of the leg that faces `to` and speaks for `from`. Lock held. */

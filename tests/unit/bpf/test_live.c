@@ -282,6 +282,21 @@ static void last_window(bool v6)
 		.flow = "state=merged c-announce c.told_edge=65513" });
 }
 
+/* A leg that has data left and no window asks for one, though it has nothing to acknowledge any more. */
+static void leg_probes(void)
+{
+	fresh(&(struct conn){ .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	flow_set("s.ack=1001");
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=1001 s.bound=601");
+	flow_set("c-announce s-announce");
+	STEPS({ "a bare ack: nothing to tell", LEG_OUT, CLEG(.seq = 201, .ack = 1001), DROP, .counts = "" },
+	      { "a probe", LEG_OUT, CLEG(.seq = 200, .ack = 1001), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 200, .ack = 1001, .wnd = 504, .opts = "nop nop ts=920:110") },
+	      { "the leg is answered", CLIENT, UP(.seq = 1001, .ack = 201), REDIRECT, .counts = "", .flow = "state=merging" });
+}
+
 /* Windows count in units of 128: no edge that is told is beyond the receiver's, whatever the two are. */
 static void no_edge_beyond(void)
 {
@@ -408,6 +423,7 @@ int main(void)
 	window_while_merging(true);
 	last_window(false);
 	last_window(true);
+	leg_probes();
 	no_edge_beyond();
 	return harness_end();
 }
