@@ -505,15 +505,29 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	v->flags = f->flags;
 }
 
+/* Fits the SACK blocks of a packet to the end it goes to, and the ack that it is told. */
+static __noinline int sack_across(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v)
+{
+	struct room *room = room_get();
+
+	if (!room)
+		return -1;
+	if (!more_options(p) || !(v->strip || v->edited))
+		return 0;
+	walk_options(ctx, p, &room->options);
+	return v->strip ? sack_to_nops(ctx, p, &room->options) :
+			  move_sack(ctx, p, &room->options, v->sack, v->sack_min);
+}
+
 /*
  * Tells the other end something by a copy of this bare ack. The packet itself is
- * put right again, for the leg.
+ * put right again, for the leg; but for SACK blocks, which will come again.
  */
 static __noinline void tell_by_copy(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v)
 {
 	struct told was = told_as_is(p);
 
-	if (put_told(ctx, p, &v->told))
+	if (sack_across(ctx, p, v) || put_told(ctx, p, &v->told))
 		return;
 	wire_clone(ctx, p, v->ifindex);
 	count(SEAM_R_WINDOW_UPDATE);
@@ -525,19 +539,6 @@ static __always_inline int cut_to(struct __sk_buff *ctx, struct pkt *p, __u32 ke
 {
 	return cut_payload(ctx, p, keep) ||
 	       put_flags(ctx, p, p->flags & ~(TCP_FIN | TCP_PSH | TCP_URG));
-}
-
-/* Fits the SACK blocks of an edited flow's packet to the end it goes to. */
-static __noinline int sack_across(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v)
-{
-	struct room *room = room_get();
-
-	if (!room)
-		return -1;
-	if (!more_options(p))
-		return 0;
-	walk_options(ctx, p, &room->options);
-	return move_sack(ctx, p, &room->options, v->sack, v->sack_min);
 }
 
 /* For the leg: SACK blocks that came with another ack are not about what it has sent. */
@@ -564,7 +565,7 @@ static __noinline int part_to_wire(struct __sk_buff *ctx, struct pkt *p, const s
 				   __u32 tap)
 {
 	if (bpf_clone_redirect(ctx, tap, 0) || cut_to(ctx, p, v->bare ? 0 : v->keep) ||
-	    put_told(ctx, p, &v->told) || (v->edited && sack_across(ctx, p, v)))
+	    put_told(ctx, p, &v->told) || sack_across(ctx, p, v))
 		return TC_ACT_SHOT;
 	return to_wire(ctx, p, v->ifindex, FROM_PORT);
 }
@@ -650,8 +651,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 		room->was = told_as_is(p);
 		if ((v->bare && cut_to(ctx, p, 0)) || (v->tell && put_told(ctx, p, &v->told)))
 			return TC_ACT_SHOT;
-		if (v->strip ? strip_sack(ctx, p, &room->options) :
-			       v->edited && sack_across(ctx, p, v))
+		if (sack_across(ctx, p, v))
 			return TC_ACT_SHOT;
 		if (v->leg_copy && ctl)
 			return rest_to_leg(ctx, p, v, &room->was, ctl->veth_ifindex);

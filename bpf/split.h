@@ -109,6 +109,17 @@ static __always_inline void tell_ack(struct flow *f, struct flow_end *to,
 	tell_time(to, from, p, true, t);
 }
 
+/*
+ * Whether `to` is told another ack than that of the packet `p`: SACK blocks belong
+ * to the one they came with. Below another the first would speak of a duplicate
+ * (RFC 2883 4).
+ */
+static __always_inline bool other_ack(const struct flow_end *to, const struct pkt *p,
+				      const struct told *t)
+{
+	return t->ack != seq_back(to, p->ack);
+}
+
 /* Whether `to` has not been told yet what it may be told of `from`. Lock held. */
 static __always_inline bool news(const struct flow *f, const struct flow_end *to,
 				 const struct flow_end *from)
@@ -184,6 +195,7 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 		if (v->part || (!over && news(f, peer, me))) {
 			v->part = true;
 			tell_ack(f, peer, me, p, &v->told);
+			v->strip = other_ack(peer, p, &v->told);
 			if (v->keep)
 				v->told.seq = seq_across(me, p->seq);
 		} else if (!queued) {
@@ -210,13 +222,16 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 				to_leg(f, me, peer, p, v);
 				v->update = news(f, peer, me);
 			}
-			if (v->part || v->update)
+			if (v->part || v->update) {
 				tell_ack(f, peer, me, p, &v->told);
+				v->strip = other_ack(peer, p, &v->told);
+			}
 			return;
 		}
 		v->where = TO_WIRE;
 		v->tell = true;
 		tell(f, peer, me, p, true, &v->told);
+		v->strip = other_ack(peer, p, &v->told);
 	} else if (queued) {
 		v->where = TO_HOLD;
 	} else {
@@ -280,11 +295,12 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 		v->leg_seq = seq_max(v->leg_seq, me->leg_ack);
 		v->where = TO_WIRE;
 		v->leg_copy = !over;
-		v->strip = !crossed(peer, me);
+		v->strip = !crossed(peer, me) || other_ack(peer, p, &v->told);
 	} else if (!payload && crossed(peer, me)) {
 		v->where = TO_WIRE;
 		v->tell = true;
 		tell(f, peer, me, p, true, &v->told);
+		v->strip = other_ack(peer, p, &v->told);
 	} else {
 		to_leg(f, me, peer, p, v);
 	}

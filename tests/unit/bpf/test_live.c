@@ -91,6 +91,34 @@ static void acked_past_queue(bool v6)
 		.out = WIRE_DOWN(.seq = 601, .ack = 1001, .wnd = 504), .flow = "s.ack=1101 c.told_ack=1001 held_in=2" });
 }
 
+#define NO_SACK " nop nop nop nop nop nop nop nop nop nop nop nop"
+
+/* Told with a higher ack than their own, SACK blocks would say that something came twice. */
+static void sack_at_boundary(bool v6)
+{
+	in_flight(v6);
+	ctl_is("split", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting c.bound=1001");
+	ctl_is("the legs stand", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=splitting +legs");
+	STEPS({ "with the ack they came with they go on", SERVER, DOWN(.seq = 601, .ack = 501, .opts = TS_DOWN " nop nop sack=701:801"), REDIRECT,
+		.counts = "", .out = WIRE_DOWN(.seq = 601, .ack = 501, .wnd = 508, .opts = TS_DOWN " nop nop sack=701:801") },
+	      { "an ack that is late: told is the last one", SERVER, DOWN(.seq = 601, .ack = 401, .opts = TS_DOWN " nop nop sack=401:501"), REDIRECT,
+		.counts = "", .out = WIRE_DOWN(.seq = 601, .ack = 501, .wnd = 508, .opts = TS_DOWN NO_SACK) },
+	      { "data for the leg", CLIENT, UP(.seq = 1001, .ack = 201, .len = 100), REDIRECT,
+		.out = &(struct spec)UP(.seq = 1001, .ack = 601, .len = 100), .flow = "c.nxt=1101" },
+	      { "which acknowledges it", LEG_OUT, CLEG(.seq = 601, .ack = 1101), DROP, .flow = "c.leg_ack=1101" });
+	flow_set("held_in=1 held_out=0");
+	STEPS({ "past the queue the client is told of what the leg has", SERVER,
+		DOWN(.seq = 601, .ack = 1001, .opts = TS_DOWN " nop nop sack=1051:1101"), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 601, .ack = 1101, .wnd = 508, .opts = TS_DOWN NO_SACK), .flow = "c.told_ack=1101" });
+
+	in_flight(v6);
+	ctl_is("split", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting c.bound=1001");
+	ctl_is("the legs stand", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=splitting +legs");
+	flow_set("c.nxt=1101 c.leg_ack=1101 s.told_nxt=1101");
+	STEPS({ "nor by a copy", SERVER, DOWN(.seq = 601, .ack = 1001, .opts = TS_DOWN " nop nop sack=1051:1101"), REDIRECT, .counts = "window_update",
+		.out = WIRE_DOWN(.seq = 601, .ack = 1001, .opts = TS_DOWN NO_SACK), .flow = "c.told_ack=1101" });
+}
+
 /* Nothing is on its way, and the client can send nothing more: only a window can let it. */
 static void at_the_edge(bool v6)
 {
@@ -404,6 +432,8 @@ int main(void)
 	splitting(true);
 	acked_past_queue(false);
 	acked_past_queue(true);
+	sack_at_boundary(false);
+	sack_at_boundary(true);
 	at_the_edge(false);
 	at_the_edge(true);
 	lost_while_splitting();
