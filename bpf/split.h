@@ -79,6 +79,17 @@ static __always_inline void tell_time(struct flow_end *to, const struct flow_end
 		t->tsecr = to->tsval;
 }
 
+/* All that `to` may be told of what `from` has, by any packet. Lock held. */
+static __always_inline void tell_edge(struct flow *f, struct flow_end *to,
+				      const struct flow_end *from, struct told *t)
+{
+	t->ack = ack_for(f, to, from);
+	to->told_ack = t->ack;
+	t->wnd = window_for(f, to, from, t->ack);
+	if ((to->flags & END_F_FIN) && seq_after(t->ack, to->fin))
+		to->flags |= END_F_FIN_ACKED;
+}
+
 /* What `to` is told by the packet `p` of `from`. Lock held. */
 static __always_inline void tell(struct flow *f, struct flow_end *to, const struct flow_end *from,
 				 const struct pkt *p, bool direct, struct told *t)
@@ -86,14 +97,10 @@ static __always_inline void tell(struct flow *f, struct flow_end *to, const stru
 	__u32 end;
 
 	t->seq = direct ? seq_across(from, p->seq) : p->seq;
-	t->ack = ack_for(f, to, from);
-	to->told_ack = t->ack;
-	t->wnd = window_for(f, to, from, t->ack);
+	tell_edge(f, to, from, t);
 	end = t->seq + (p->end - p->seq);
 	if ((p->len || (p->flags & TCP_FIN)) && seq_after(end, to->told_nxt))
 		to->told_nxt = end;
-	if ((to->flags & END_F_FIN) && seq_after(t->ack, to->fin))
-		to->flags |= END_F_FIN_ACKED;
 	tell_time(to, from, p, direct, t);
 }
 
@@ -103,9 +110,7 @@ static __always_inline void tell_ack(struct flow *f, struct flow_end *to,
 				     struct told *t)
 {
 	t->seq = to->told_nxt;
-	t->ack = ack_for(f, to, from);
-	to->told_ack = t->ack;
-	t->wnd = window_for(f, to, from, t->ack);
+	tell_edge(f, to, from, t);
 	tell_time(to, from, p, true, t);
 }
 

@@ -119,6 +119,19 @@ static void sack_at_boundary(bool v6)
 		.out = WIRE_DOWN(.seq = 601, .ack = 1001, .opts = TS_DOWN NO_SACK), .flow = "c.told_ack=1101" });
 }
 
+/* The client is told by an ack of the server's that its leg has got its FIN: it has closed. */
+static void fin_while_splitting(void)
+{
+	in_flight(false);
+	ctl_is("split", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting c.bound=1001");
+	ctl_is("the legs stand", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=splitting +legs");
+	STEPS({ "FIN for the leg", CLIENT, UP(.seq = 1001, .ack = 201, .flags = "FA"), REDIRECT,
+		.out = &(struct spec)UP(.seq = 1001, .ack = 601, .flags = "FA"), .flow = "c.nxt=1002 c+fin c.fin=1001" },
+	      { "which acknowledges it", LEG_OUT, CLEG(.seq = 601, .ack = 1002), DROP, .flow = "c.leg_ack=1002 c-fin_acked" },
+	      { "the server has what was before it", SERVER, DOWN(.seq = 601, .ack = 1001), REDIRECT, .counts = "window_update",
+		.out = WIRE_DOWN(.seq = 601, .ack = 1001), .flow = "c.told_ack=1002 c+fin_acked" });
+}
+
 /* Nothing is on its way, and the client can send nothing more: only a window can let it. */
 static void at_the_edge(bool v6)
 {
@@ -434,6 +447,7 @@ int main(void)
 	acked_past_queue(true);
 	sack_at_boundary(false);
 	sack_at_boundary(true);
+	fin_while_splitting();
 	at_the_edge(false);
 	at_the_edge(true);
 	lost_while_splitting();
