@@ -6,6 +6,7 @@ include tests/kernels/kernels.mk
 include tests/fuzz/fuzz.mk
 include tests/sanitize/sanitize.mk
 include tests/model/model.mk
+include tests/random/random.mk
 
 POLICY_SRCS := $(wildcard user/policy*.c)
 INSPECT_SRCS := $(wildcard user/inspect*.c user/http_*.c) user/editor.c user/header_edits.c user/tls_hello.c
