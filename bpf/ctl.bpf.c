@@ -175,6 +175,37 @@ static __always_inline int ctl_edit(struct flow *f, const struct seam_ctl *c)
 	return 0;
 }
 
+/*
+ * Urgent data needs the userspace relay, which passes its mark on. Until this is
+ * taken back a packet with some waits in the hold queue.
+ */
+static __always_inline int ctl_relay(struct flow *f, struct seam_ctl *c, __u64 now,
+				     struct seam_event *ev)
+{
+	if (f->state == FLOW_RELAYED)
+		return 0;
+	if (f->state != FLOW_SPLIT)
+		return state_frozen(f->state) ? -EBUSY : -EINVAL;
+	if ((f->end[0].flags | f->end[1].flags) & END_F_URG) {
+		c->reason = SEAM_R_URGENT_MARK;
+		return -EAGAIN;
+	}
+	f->flags |= FLOW_F_SOCKMAP;
+	move(f, FLOW_RELAYED, c->reason, now, ev);
+	return 0;
+}
+
+static __always_inline int ctl_unrelay(struct flow *f, struct seam_ctl *c, __u64 now,
+				       struct seam_event *ev)
+{
+	if (!state_split(f->state))
+		return -EINVAL;
+	f->flags &= ~FLOW_F_SOCKMAP;
+	if (f->state == FLOW_RELAYED)
+		move(f, FLOW_SPLIT, c->reason, now, ev);
+	return 0;
+}
+
 /* A new daemon finds what a dead one left, or one that ends leaves it. */
 static __always_inline int ctl_recover(struct flow *f, __u8 reason, __u64 now,
 				       struct seam_event *ev)
@@ -242,6 +273,10 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 		return ctl_edit(f, c);
 	case CTL_ARM:
 		return ctl_arm(f, c);
+	case CTL_RELAY:
+		return ctl_relay(f, c, now, ev);
+	case CTL_UNRELAY:
+		return ctl_unrelay(f, c, now, ev);
 	}
 	return -EINVAL;
 }

@@ -428,7 +428,10 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	case FLOW_SPLIT:
 	case FLOW_RELAYED:
 	case FLOW_MERGING:
-		if (source == FROM_PORT && hold_pending(f, v, now)) {
+		/* Urgent data waits until the kernel relay, which would lose the mark, is out of the way. */
+		if (source == FROM_PORT &&
+		    (hold_pending(f, v, now) ||
+		     ((f->flags & FLOW_F_SOCKMAP) && (p->flags & TCP_URG)))) {
 			into_hold(f, p, ctl, v, now);
 			break;
 		}

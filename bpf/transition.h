@@ -215,7 +215,7 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 	c->leg_edge = c->told_edge;
 	s->leg_edge = s->told_edge;
 	f->flags |= FLOW_F_BYPASS;
-	f->flags &= ~(FLOW_F_LEGS | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
+	f->flags &= ~(FLOW_F_LEGS | FLOW_F_SOCKMAP | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
 	move(f, FLOW_SPLITTING, reason, now, ev);
 }
 

@@ -19,7 +19,7 @@ int cmd_flows(int argc, char **argv);
 int cmd_monitor(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_run(int argc, char **argv);
-int cmd_split(int argc, char **argv); /* merge, too */
+int cmd_split(int argc, char **argv); /* merge and relay, too */
 int cmd_stats(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_trace(int argc, char **argv);

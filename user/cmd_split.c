@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* seam split, seam merge: transitions by hand. */
+/* seam split, seam merge, seam relay: transitions by hand. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -12,11 +12,13 @@
 static const char help[] =
 	"usage: seam split [-j] [-i NAME] ID\n"
 	"       seam merge [-j] [-i NAME] ID\n"
+	"       seam relay [-j] [-i NAME] ID kernel|userspace\n"
 	"\n"
 	"`split` takes over a flow that is monitored or merged, whatever is on its way in it,\n"
 	"and keeps it split until `merge`. `merge` lets a split flow go, whoever split it; its\n"
 	"inspectors see no more of it. `seam flows` lists the IDs, `seam flow ID` shows what\n"
 	"came of it. A merge that still waits for something shows what, and `split` gives it up.\n"
+	"`relay` says who moves the bytes of a split flow that nobody reads.\n"
 	"\n"
 	"  -i, --instance NAME  the instance (default: default)\n"
 	"  -j, --json           write JSON\n"
@@ -41,7 +43,8 @@ static bool is_wanted(const void *key, const void *value, void *arg)
 	return w->found = true;
 }
 
-static int ask(const char *verb, const char *instance, const struct wanted *w, bool json)
+static int ask(const char *verb, const char *how, const char *instance, const struct wanted *w,
+	       bool json)
 {
 	char key[2 * sizeof(w->key) + 1];
 	json_t *reply;
@@ -50,8 +53,8 @@ static int ask(const char *verb, const char *instance, const struct wanted *w, b
 
 	for (i = 0; i < sizeof(w->key); i++)
 		snprintf(key + 2 * i, 3, "%02x", ((const unsigned char *)&w->key)[i]);
-	reply = client_request(instance, json_pack("{s:s, s:I, s:s}", "cmd", verb, "id",
-						   (json_int_t)w->id, "key", key));
+	reply = client_request(instance, json_pack("{s:s, s:I, s:s, s:s*}", "cmd", verb, "id",
+						   (json_int_t)w->id, "key", key, "how", how));
 	if (!reply) {
 		fprintf(stderr, "seam %s: the daemon of instance `%s` does not answer: %s\n", verb,
 			instance, strerror(errno));
@@ -71,7 +74,8 @@ static int ask(const char *verb, const char *instance, const struct wanted *w, b
 	return ok ? EXIT_OK : EXIT_FAILED;
 }
 
-static int transition(const char *verb, const char *instance, const char *id, bool json)
+static int transition(const char *verb, const char *how, const char *instance, const char *id,
+		      bool json)
 {
 	struct wanted w = {};
 	struct kern k;
@@ -94,18 +98,25 @@ static int transition(const char *verb, const char *instance, const char *id, bo
 		fprintf(stderr, "seam %s: there is no flow %llu; `seam flows` lists them\n", verb, w.id);
 		return EXIT_NOT_RUNNING;
 	}
-	return ask(verb, instance, &w, json);
+	return ask(verb, how, instance, &w, json);
 }
 
 int cmd_split(int argc, char **argv)
 {
 	struct client_options o;
 	const char *verb = argv[0];
-	int rc = client_options(argc, argv, help, 1, &o);
+	bool relay = !strcmp(verb, "relay");
+	int rc = client_options(argc, argv, help, 1 + relay, &o);
+	const char *how;
 
 	if (rc >= 0)
 		return rc;
 	if (!client_is_instance(verb, o.instance))
 		return EXIT_USAGE;
-	return transition(verb, o.instance, argv[optind], o.json);
+	how = relay ? argv[optind + 1] : NULL;
+	if (how && strcmp(how, "kernel") && strcmp(how, "userspace")) {
+		fprintf(stderr, "seam relay: `%s` relays nothing; expected kernel or userspace\n", how);
+		return EXIT_USAGE;
+	}
+	return transition(verb, how, o.instance, argv[optind], o.json);
 }

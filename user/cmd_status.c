@@ -147,9 +147,10 @@ static void print_daemon(const json_t *status)
 	printf("legs: their queues take %s, of one flow at most ",
 	       show_bytes(number(conns, "leg_memory"), a));
 	printf("%s\n", show_bytes(number(conns, "leg_memory_max"), a));
-	printf("so far: %lld splits, %lld merges, %s bytes through legs, %lld packets held\n",
+	printf("so far: %lld splits, %lld merges, %s bytes through legs by the daemon, %s by the kernel, %lld packets held\n",
 	       (long long)number(stats, "splits"), (long long)number(stats, "merges"),
-	       show_bytes(number(stats, "bytes"), b), (long long)number(stats, "held_packets"));
+	       show_bytes(number(stats, "bytes"), b), show_bytes(number(stats, "kernel_bytes"), a),
+	       (long long)number(stats, "held_packets"));
 	printf("monitors: %lld\n", (long long)number(status, "monitors"));
 }
 

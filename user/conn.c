@@ -144,6 +144,7 @@ static void keep_record(struct daemon *d, const struct conn *c)
 
 void conn_free(struct daemon *d, struct conn *c)
 {
+	relay_kernel_forget(d, c);
 	keep_record(d, c);
 	HASH_DEL(d->conns, c);
 	pace_stop(d, c);
@@ -404,6 +405,7 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 		return;
 	case FLOW_MONITORED:
 	case FLOW_HELD:
+	case FLOW_RELAYED:
 		return;
 	}
 }
@@ -451,6 +453,7 @@ void conn_tick(struct daemon *d, uint64_t now)
 {
 	struct conn *c, *next;
 
+	relay_kernel_tick(d);
 	HASH_ITER(hh, d->conns, c, next) {
 		if (c->deadline_ns && now >= c->deadline_ns)
 			conn_deadline(d, c);

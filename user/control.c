@@ -319,11 +319,12 @@ static json_t *reply_status(struct daemon *d)
 			    json_pack("{s:s, s:i}", "name", veth, "ifindex", d->veth_ifindex));
 	json_object_set_new(reply, "conns", conns_json(d));
 	json_object_set_new(reply, "stats",
-			    json_pack("{s:I, s:I, s:I, s:I, s:I}", "splits",
+			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "splits",
 				      (json_int_t)d->stats.splits, "merges",
 				      (json_int_t)d->stats.merges, "closing_ns",
 				      (json_int_t)d->stats.closing_ns, "bytes",
-				      (json_int_t)d->stats.bytes, "held_packets",
+				      (json_int_t)d->stats.bytes, "kernel_bytes",
+				      (json_int_t)relay_kernel_bytes(d), "held_packets",
 				      (json_int_t)d->stats.held_packets));
 	json_object_set_new(reply, "monitors", json_integer(monitors));
 	return reply;
@@ -370,7 +371,26 @@ static bool from_hex(const char *hex, void *to, size_t len)
 	return !hex[2 * len];
 }
 
-static json_t *reply_transition(struct daemon *d, const json_t *request, bool split)
+/* "split", "merge", or "relay" with "how". Negative errno and `why`. */
+static int transition(struct daemon *d, const json_t *request, const struct flow_key *key, json_int_t id,
+		      char *why, size_t len)
+{
+	const char *cmd = json_string_value(json_object_get(request, "cmd"));
+	const char *how = json_string_value(json_object_get(request, "how"));
+
+	if (*cmd == 's')
+		return operator_split(d, key, id, why, len);
+	if (*cmd == 'm')
+		return operator_merge(d, key, id, why, len);
+	if (how && !strcmp(how, "kernel"))
+		return operator_relay(d, key, id, POLICY_RELAY_KERNEL, why, len);
+	if (how && !strcmp(how, "userspace"))
+		return operator_relay(d, key, id, POLICY_RELAY_USERSPACE, why, len);
+	snprintf(why, len, "`relay` needs \"how\", kernel or userspace");
+	return -EINVAL;
+}
+
+static json_t *reply_transition(struct daemon *d, const json_t *request)
 {
 	json_int_t id = json_integer_value(json_object_get(request, "id"));
 	const char *hex = json_string_value(json_object_get(request, "key"));
@@ -381,8 +401,7 @@ static json_t *reply_transition(struct daemon *d, const json_t *request, bool sp
 	if (id <= 0 || !hex || !from_hex(hex, &key, sizeof(key)))
 		return failure("a transition needs \"id\", the number of a flow, and \"key\", its "
 			       "key in hexadecimal");
-	if (split ? operator_split(d, &key, id, why, sizeof(why)) :
-		    operator_merge(d, &key, id, why, sizeof(why)))
+	if (transition(d, request, &key, id, why, sizeof(why)))
 		return failure("%s", why);
 	return json_pack("{s:b, s:s}", "ok", 1, "state",
 			 kern_flow(&d->kern, &key, &f) ? "gone" : show_state(f.state));
@@ -405,14 +424,14 @@ static void client_request(struct daemon *d, struct monitor *m, const char *line
 		reply = reply_status(d);
 	} else if (!strcmp(cmd, "record")) {
 		reply = reply_record(d, request);
-	} else if (!strcmp(cmd, "split") || !strcmp(cmd, "merge")) {
-		reply = reply_transition(d, request, *cmd == 's');
+	} else if (!strcmp(cmd, "split") || !strcmp(cmd, "merge") || !strcmp(cmd, "relay")) {
+		reply = reply_transition(d, request);
 	} else if (!strcmp(cmd, "monitor")) {
 		m->monitors = true;
 		update_verbose(d);
 		reply = json_pack("{s:b}", "ok", 1);
 	} else {
-		reply = failure("no request `%s`; there are reload, status, record, split, merge, monitor", cmd);
+		reply = failure("no request `%s`; there are reload, status, record, split, merge, relay, monitor", cmd);
 	}
 	if (!m->reload)
 		client_reply(d, m, reply);

@@ -166,6 +166,10 @@ static int watches_open(struct daemon *d)
 	d->timer.ready = timer_ready;
 	if (d->signals.fd < 0 || d->timer.fd < 0 || timerfd_settime(d->timer.fd, 0, &every, NULL))
 		return -errno;
+	d->look.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	d->look.ready = relay_kernel_look;
+	if (d->look.fd < 0)
+		return -errno;
 	d->ring = ring_buffer__new(d->kern.maps.events, on_event, d, NULL);
 	if (!d->ring)
 		return -errno;
@@ -174,6 +178,7 @@ static int watches_open(struct daemon *d)
 	d->hold.ready = hold_ready;
 	if ((err = daemon_watch(d, &d->signals, EPOLLIN)) ||
 	    (err = daemon_watch(d, &d->timer, EPOLLIN)) ||
+	    (err = daemon_watch(d, &d->look, EPOLLIN)) ||
 	    (err = daemon_watch(d, &d->events, EPOLLIN)) ||
 	    (err = pace_open(d)) ||
 	    (err = daemon_watch(d, &d->hold, EPOLLIN)))
@@ -246,6 +251,8 @@ static int start(struct daemon *d)
 		err = kern_attach_inner(&d->kern, d->inner_ifindex);
 		if (!err)
 			err = primer_open(&d->primer);
+		if (!err)
+			relay_kernel_open(d);
 		if (setns(d->host_ns, CLONE_NEWNET))
 			return -errno;
 	}
@@ -436,6 +443,7 @@ close:
 	reload_close(d);
 	control_close(d);
 	ring_buffer__free(d->ring);
+	sockmap_close(&d->sockmap);
 	kern_close(&d->kern);
 out:
 	primer_close(&d->primer);

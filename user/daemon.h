@@ -22,6 +22,7 @@
 #include "pace.h"
 #include "policy.h"
 #include "prime.h"
+#include "sockmap.h"
 
 /* The longest hold, whatever the round trip. */
 #define HOLD_MAX_US 50000
@@ -50,6 +51,11 @@ struct conn_leg {
 	bool eof;		/* ... and all before it was handed on */
 	bool shut;		/* FIN handed on to the other leg */
 	bool dead;		/* error; its end is gone */
+	bool by_kernel;		/* the kernel moves what it receives */
+	bool arriving;		/* no more, but what it has taken may not be with the other leg yet */
+	bool kernel_refused;	/* it did not want to */
+	uint64_t taken;		/* bytes that it took */
+	struct sockmap_leg kernel;
 };
 
 enum conn_phase {
@@ -80,6 +86,11 @@ struct conn {
 	__u32 delta[2];		/* seq_delta of its ends when it was split */
 	bool later;		/* split when its rule's `after` said */
 	bool answered;		/* the server's bytes were the last that were handed on */
+	enum policy_relay relay; /* as the operator said; else auto: as its rule says */
+	bool relayed;		/* its flow is, or was when the merge began */
+	bool not_by_kernel;	/* it has urgent data */
+	bool looked_at;		/* in daemon.arriving */
+	struct conn *look_prev, *look_next;
 	struct policy_facts facts;
 	struct flow_record rec;
 	struct held *held, **held_tail;
@@ -111,8 +122,11 @@ struct daemon {
 	int host_ns, inner_ns;
 	int hold_ifindex, veth_ifindex, inner_ifindex;
 	struct primer primer;
-	struct watch hold, events, signals, timer, pacer, listener;
+	struct watch hold, events, signals, timer, pacer, look, listener;
 	struct pace *paced;	/* of conns whose merge waits for a round trip to grow */
+	struct sockmap sockmap;
+	struct conn *arriving;	/* bytes on their way in the kernel are waited for */
+	int look_ms;
 	struct ring_buffer *ring;
 	struct conn *conns;	/* hash */
 	struct conn *dead;	/* freed in this turn of the loop */
@@ -130,6 +144,7 @@ struct daemon {
 	uint8_t *buf;		/* FRAME_MAX bytes for whoever runs */
 	struct {
 		uint64_t splits, merges, bytes, held_packets;
+		uint64_t kernel_bytes;	/* of relays that are over */
 		uint64_t closing_ns; /* from merged to its legs closed, of all merges */
 	} stats;
 };
@@ -193,6 +208,9 @@ void hold_decide(struct daemon *d, struct conn *c);
 /* What is waited for on a leg: edge-triggered, so that nothing needs to be switched off. */
 #define LEG_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
+/* Bytes that may wait unsent in a leg before the other one is left alone. */
+#define SPLIT_LOWAT (256 * 1024)
+
 /* split.c: from held to split, and from split to merged */
 /* Builds the legs of a flow that is `splitting`. On failure the flow is let go. */
 void split_build(struct daemon *d, struct conn *c, const struct flow *f);
@@ -236,12 +254,42 @@ void pace_stop(struct daemon *d, struct conn *c);
 /* operator.c: transitions by hand; 0 or a negative errno and, in words, `why` */
 int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, char *why, size_t len);
 int operator_merge(struct daemon *d, const struct flow_key *key, uint64_t id, char *why, size_t len);
+int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, enum policy_relay how,
+		   char *why, size_t len);
 
 /* relay.c: the bytes of a split flow */
 void relay_ready(struct daemon *d, struct watch *w, uint32_t events);
 void relay_run(struct daemon *d, struct conn *c);
+/* As TCP_INFO has it. */
+int relay_tcp_state(const struct conn_leg *leg);
 /* Bytes written to a leg that its end has not acknowledged. */
 int relay_unacked(const struct conn_leg *leg);
+
+/* relay_kernel.c: the same without the daemon, where nobody reads them */
+enum relay_kernel {
+	RELAY_KERNEL_IDLE,	/* this direction is the daemon's */
+	RELAY_KERNEL_BUSY,	/* the kernel's, or what it has taken is still on its way */
+	RELAY_KERNEL_GONE,	/* the conn was freed */
+};
+/* Tries it; where it does not work there is none. In the inner namespace. */
+void relay_kernel_open(struct daemon *d);
+/* 0, or why the kernel may not relay it now: -EOPNOTSUPP, -EBUSY, -EPERM urgent, -EINVAL inspected. */
+int relay_kernel_possible(const struct daemon *d, const struct conn *c);
+/* Has the kernel relay it, if that is wanted and possible. */
+void relay_kernel_try(struct daemon *d, struct conn *c);
+/* Whose is this direction? Takes it back from the kernel when it has ended. */
+enum relay_kernel relay_kernel_dir(struct daemon *d, struct conn *c, enum seam_dir dir);
+/* Takes both directions back. False: the conn was freed. */
+bool relay_kernel_stop(struct daemon *d, struct conn *c, __u8 reason);
+/* A packet with urgent data is in the hold queue. May free the conn. */
+void relay_kernel_urgent(struct daemon *d, struct conn *c);
+/* Asks for the events of both legs again: not for each packet that the kernel relays. */
+void relay_kernel_rewatch(struct daemon *d, struct conn *c);
+void relay_kernel_forget(struct daemon *d, struct conn *c);
+/* Bytes that the kernel has moved so far. */
+uint64_t relay_kernel_bytes(const struct daemon *d);
+void relay_kernel_look(struct daemon *d, struct watch *w, uint32_t events);
+void relay_kernel_tick(struct daemon *d);
 
 /* sweep.c: idle flows, by the timeouts of their states, and conns that missed an event */
 void sweep_run(struct daemon *d);

@@ -177,6 +177,8 @@ static void one_frame(struct daemon *d, size_t len)
 	if (frame_parse(d->buf, len, &f))
 		return; /* not one of ours: the host's own chatter */
 	c = conn_for(d, &f, &end);
+	if (c && (f.flags & TH_URG))
+		relay_kernel_urgent(d, c);
 	if (!c || c->phase != CONN_HELD || !frame_checksum_ok(d->buf, &f)) {
 		/*
 		 * On its way elsewhere already; it only kept its place in the queue. Or its

@@ -17,6 +17,7 @@ static const struct verb {
 	{ "flow", cmd_flow, "everything about one flow" },
 	{ "split", cmd_split, "take over a flow by hand" },
 	{ "merge", cmd_split, "let a split flow go by hand" },
+	{ "relay", cmd_split, "who moves the bytes of a split flow" },
 	{ "stats", cmd_stats, "counters by state, rule and reason" },
 	{ "monitor", cmd_monitor, "print events as they happen" },
 	{ "trace", cmd_trace, "record a flow on both sides of the box, and draw it" },

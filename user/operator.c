@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* What an operator asks of one flow, by the control socket: to split it, to merge it. */
+/* What an operator asks of one flow, by the control socket: split it, merge it, who relays it. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,5 +78,36 @@ int operator_merge(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 	c->kept = false;
 	if (conn_let_go_due(c))
 		split_try_merge(d, c, SEAM_R_OPERATOR);
+	return 0;
+}
+
+int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, enum policy_relay how,
+		   char *why, size_t len)
+{
+	struct conn *c = conn_find(d, key);
+	struct flow f;
+	int err;
+
+	if (kern_flow(&d->kern, key, &f) || f.id != id) {
+		snprintf(why, len, "there is no flow %llu", (unsigned long long)id);
+		return -ENOENT;
+	}
+	if (!c || (c->phase != CONN_SPLIT && !(c->relayed && how == POLICY_RELAY_USERSPACE))) {
+		snprintf(why, len, "it is %s, not split", show_state(f.state));
+		return -EINVAL;
+	}
+	if (how == POLICY_RELAY_KERNEL && (err = relay_kernel_possible(d, c))) {
+		snprintf(why, len, err == -EOPNOTSUPP ? "there is no kernel relay on this machine" :
+				   err == -EPERM ? "it has urgent data, whose mark only the daemon passes on" :
+				   err == -EBUSY ? "its rule is not known yet" :
+						   "it is inspected, or its rule counts bytes or messages");
+		return err;
+	}
+	c->relay = how;
+	if (how == POLICY_RELAY_USERSPACE && !relay_kernel_stop(d, c, SEAM_R_OPERATOR)) {
+		snprintf(why, len, "bytes were lost in the kernel; both ends are reset");
+		return -EIO;
+	}
+	relay_run(d, c);
 	return 0;
 }

@@ -69,6 +69,13 @@ struct policy_after {
 	bool again;	  /* after each merge anew */
 };
 
+/* Who moves the bytes of a split flow that nobody reads. */
+enum policy_relay {
+	POLICY_RELAY_AUTO = 0,
+	POLICY_RELAY_USERSPACE,
+	POLICY_RELAY_KERNEL,
+};
+
 struct policy_rule {
 	char *name;
 	unsigned int line;		 /* in the policy's file; 0: not written there */
@@ -86,6 +93,7 @@ struct policy_rule {
 	struct inspect_setup setup;
 	struct policy_until until;
 	struct policy_after after;
+	enum policy_relay relay;
 };
 
 enum policy_xdp {
@@ -102,6 +110,7 @@ struct policy {
 	char instance[POLICY_NAME_MAX];
 	char congestion[16];		 /* TCP_CONGESTION of legs; "": system default */
 	enum policy_xdp xdp;
+	enum policy_relay relay;	 /* of rules that do not say, and of flows split by hand */
 	int log;			 /* highest priority number logged, syslog(3) */
 	bool fail_block;
 	struct {

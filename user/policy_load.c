@@ -16,6 +16,10 @@ static const struct choice xdp_modes[] = {
 	{ "auto", POLICY_XDP_AUTO }, { "native", POLICY_XDP_NATIVE },
 	{ "generic", POLICY_XDP_GENERIC }, { "off", POLICY_XDP_OFF }, { NULL, 0 }
 };
+const struct choice policy_relays[] = {
+	{ "auto", POLICY_RELAY_AUTO }, { "userspace", POLICY_RELAY_USERSPACE },
+	{ "kernel", POLICY_RELAY_KERNEL }, { NULL, 0 }
+};
 static const struct choice log_levels[] = {
 	{ "error", LOG_ERR }, { "warning", LOG_WARNING }, { "info", LOG_INFO },
 	{ "debug", LOG_DEBUG }, { NULL, 0 }
@@ -64,6 +68,7 @@ static const struct key top_keys[] = {
 	KEY("max_embryos", read_number, max_embryos, 1, 1 << 24, NULL),
 	{ "timeouts", read_group, 0, 0, 0, timeout_keys },
 	KEY("grace", read_duration, grace_ns, 0, DAY, NULL),
+	KEY("relay", read_choice, relay, 0, 0, policy_relays),
 	KEY("congestion", read_congestion, congestion, 0, 16, NULL),
 	KEY("log", read_choice, log, 0, 0, log_levels),
 	KEY("default", read_choice, default_rule.action, 0, 0, policy_actions),
@@ -120,6 +125,7 @@ static void finish(struct load *l, const config_setting_t *root)
 	def->line = s ? config_setting_source_line(s) : 0;
 	def->fail_block = p->fail_block;
 	def->block_rst = true;
+	def->relay = p->relay;
 	def->until.verdict = true;
 	if (def->action == RULE_INSPECT) {
 		def->inspectors[0] = &inspector_tls;

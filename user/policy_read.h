@@ -41,6 +41,7 @@ struct key {
 extern const struct choice policy_answers[]; /* "pass", "block" into bool */
 extern const struct choice policy_actions[]; /* into enum rule_action */
 extern const struct choice policy_proxy_versions[]; /* into enum proxy_version */
+extern const struct choice policy_relays[]; /* into enum policy_relay */
 
 /* One error, at a line of the file (0: the whole file) or at a setting. */
 __attribute__((format(printf, 3, 4)))

@@ -204,6 +204,7 @@ static const struct key rule_keys[] = {
 	RULE_KEY("response", read_header_edits, setup.response, NULL),
 	RULE_KEY("after", read_group, after, after_keys),
 	RULE_KEY("until", read_group, until, until_keys),
+	RULE_KEY("relay", read_choice, relay, policy_relays),
 	RULE_KEY("with", read_either, block_rst, block_ways),
 	RULE_KEY("fail", read_either, fail_block, policy_answers),
 	{ NULL, NULL, 0, 0, 0, NULL },
@@ -224,6 +225,7 @@ static void check_action(struct load *l, const config_setting_t *s, const struct
 		{ "response", "inspect", RULE_INSPECT },
 		{ "after", "inspect", RULE_INSPECT },
 		{ "until", "inspect", RULE_INSPECT },
+		{ "relay", "inspect", RULE_INSPECT },
 		{ "with", "block", RULE_BLOCK },
 	};
 
@@ -397,6 +399,7 @@ void read_rules(struct load *l)
 		rule->number = i + 1;
 		rule->block_rst = true;
 		rule->fail_block = p->fail_block;
+		rule->relay = p->relay;
 		rule->until.verdict = true;
 		rule->after.bytes = AFTER_NEVER;
 		rule->action = RULE_ASK; /* until one has been read */

@@ -116,7 +116,8 @@ static enum step aborting(struct daemon *d, struct conn *c)
 	for (end = 0; end < 2; end++) {
 		other = &c->leg[!end];
 		if (c->leg[end].dead && !other->dead)
-			left += (c->rule ? queued(&c->leg[end], 1) : 0) + relay_unacked(other);
+			left += (c->rule ? queued(&c->leg[end], 1) : 0) + relay_unacked(other) +
+				c->leg[end].arriving;
 	}
 	if (left)
 		return STEP_WAIT;
@@ -124,7 +125,7 @@ static enum step aborting(struct daemon *d, struct conn *c)
 	return STEP_GONE;
 }
 
-static int tcp_state(const struct conn_leg *leg)
+int relay_tcp_state(const struct conn_leg *leg)
 {
 	struct tcp_info info = {};
 	socklen_t len = sizeof(info);
@@ -158,7 +159,7 @@ static enum step undecided(struct daemon *d, struct conn *c)
 	int end, state[2];
 
 	for (end = 0; end < 2; end++) {
-		state[end] = tcp_state(&c->leg[end]);
+		state[end] = relay_tcp_state(&c->leg[end]);
 		if (state[end] == TCP_CLOSE)
 			c->leg[end].dead = true;
 	}
@@ -327,7 +328,7 @@ static enum step relay_end(struct daemon *d, struct conn *c, enum seam_dir dir)
 /* Whether nothing more comes from an end, and the inspectors have been shown what is there. */
 static bool ends_held(const struct conn_leg *from)
 {
-	switch (tcp_state(from)) {
+	switch (relay_tcp_state(from)) {
 	case TCP_CLOSE_WAIT:
 	case TCP_LAST_ACK:
 	case TCP_CLOSING:
@@ -347,6 +348,14 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 
 	if (from->eof || make_edits(d, c, dir) == STEP_WAIT)
 		return STEP_WAIT;
+	switch (relay_kernel_dir(d, c, dir)) {
+	case RELAY_KERNEL_IDLE:
+		break;
+	case RELAY_KERNEL_BUSY:
+		return STEP_WAIT;
+	case RELAY_KERNEL_GONE:
+		return STEP_GONE;
+	}
 	got = recv(from->watch.fd, d->buf, RELAY_CHUNK, MSG_PEEK | MSG_DONTWAIT);
 	if (got < 0) {
 		if (errno != EAGAIN && errno != EINTR)
@@ -410,8 +419,7 @@ void relay_run(struct daemon *d, struct conn *c)
 			return;
 		if (turn == RELAY_TURNS) {
 			/* Asking again brings the edge again, after everybody else had a turn. */
-			daemon_rewatch(d, &c->leg[SEAM_CLIENT].watch, LEG_EVENTS);
-			daemon_rewatch(d, &c->leg[SEAM_SERVER].watch, LEG_EVENTS);
+			relay_kernel_rewatch(d, c);
 			break;
 		}
 	}
@@ -419,6 +427,8 @@ void relay_run(struct daemon *d, struct conn *c)
 		aborting(d, c);
 	else if (c->let_go && !c->kept)
 		split_try_merge(d, c, SEAM_R_LET_GO);
+	if (c->phase == CONN_SPLIT)
+		relay_kernel_try(d, c);
 }
 
 void relay_ready(struct daemon *d, struct watch *w, uint32_t events)

@@ -189,6 +189,7 @@ const char *show_flow_flags(__u32 flags, char *buf, size_t len)
 		{ FLOW_F_ABORTED, "aborted" },	     { FLOW_F_EDITED, "edited" },
 		{ FLOW_F_WAITS, "waits" },	     { FLOW_F_ARMED, "armed" },
 		{ FLOW_F_AGAIN, "again" },	     { FLOW_F_ANSWERED, "answered" },
+		{ FLOW_F_SOCKMAP, "sockmap" },
 	};
 
 	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf, len);

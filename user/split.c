@@ -18,8 +18,6 @@
 
 /* Descriptors that no leg gets, so that `seam status` is still answered when they run out. */
 #define SPARE_FILES 16
-/* Bytes that may wait unsent in a leg before the other one is left alone. */
-#define SPLIT_LOWAT (256 * 1024)
 
 static int port_mtu(struct daemon *d, int ifindex)
 {

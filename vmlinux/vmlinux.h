@@ -166,6 +166,11 @@ struct __sk_buff {
 	__u64 hwtstamp;
 };
 
+enum sk_action {
+	SK_DROP = 0,
+	SK_PASS = 1,
+};
+
 struct bpf_timer {
 	__u64 __opaque[2];
 };

@@ -90,6 +90,7 @@ enum flow_state {
 #define FLOW_F_ARMED	 (1U << 24) /* monitored, merged: to be split when `after` says */
 #define FLOW_F_AGAIN	 (1U << 25) /* and again after the merge */
 #define FLOW_F_ANSWERED	 (1U << 26) /* armed: the client's next payload begins a turn */
+#define FLOW_F_SOCKMAP	 (1U << 27) /* the kernel relay may move bytes between its legs */
 
 /* flow_end.flags */
 #define END_F_FIN	 (1U << 0)  /* sent FIN, at `fin` */

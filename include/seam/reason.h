@@ -55,6 +55,8 @@
 	X(WINDOW, 50, "window", "an end may still send more than the other has room for")         \
 	X(AFTER, 43, "after", "as much, as long or as many requests as its rule says")            \
 	X(RULE_GONE, 44, "rule_gone", "nobody knows its rule any more; the rule's fail answer")   \
+	X(URGENT_MARK, 48, "urgent_mark", "urgent data, whose mark the kernel relay would lose") \
+	X(RELAY, 49, "relay", "nobody reads it, and policy has the kernel move its bytes")        \
 	/* packets */                                                                            \
 	X(MALFORMED, 64, "malformed", "header fields contradict each other")                     \
 	X(NOT_TCP, 65, "not_tcp", "not TCP")                                                     \
@@ -80,7 +82,9 @@
 	X(EVENT_LOST, 85, "event_lost", "an event for the daemon did not fit into the ring buffer") \
 	X(UNACCEPTABLE, 86, "unacceptable", "one its receiver would discard, while a rule waits") \
 	X(WRONG_SIDE, 87, "wrong_side", "packet of an end from the side where it is not")        \
-	X(REPLACED, 92, "replaced", "payload that an edit has replaced, sent again; cut off")
+	X(REPLACED, 92, "replaced", "payload that an edit has replaced, sent again; cut off")      \
+	X(RELAY_LOST, 90, "relay_lost", "the kernel relay lost bytes; both ends are reset")      \
+	X(RELAY_OVER, 91, "relay_over", "nothing is left to do for the kernel relay")
 
 enum seam_reason {
 #define X(sym, num, name, text) SEAM_R_##sym = num,

@@ -278,6 +278,27 @@ static void test_after(void)
 	policy_put(p);
 }
 
+static void test_relay(void)
+{
+	struct policy *p = load(
+		PORTS_LINE
+		"rules = ( { name = \"own\"; action = \"inspect\"; inspectors = \"tls\"; relay = \"userspace\"; },\n"
+		"  { name = \"inherits\"; action = \"inspect\"; inspectors = \"tls\"; } );\n"
+		"relay = \"kernel\";\n");
+	struct policy *q = load(PORTS_LINE "default = \"inspect\";\n");
+
+	if (!ok(p && q, "policies with and without a relay"))
+		return;
+	ok(p->relay == POLICY_RELAY_KERNEL && p->default_rule.relay == POLICY_RELAY_KERNEL &&
+		   p->rules[0].relay == POLICY_RELAY_USERSPACE &&
+		   p->rules[1].relay == POLICY_RELAY_KERNEL,
+	   "a rule's own relay, and one from behind it");
+	ok(q->relay == POLICY_RELAY_AUTO && q->default_rule.relay == POLICY_RELAY_AUTO,
+	   "the relay is chosen where nothing is said");
+	policy_put(p);
+	policy_put(q);
+}
+
 static void test_references(void)
 {
 	struct policy *p = load(PORTS_LINE);
@@ -758,6 +779,7 @@ int main(int argc, char **argv)
 	test_edits();
 	test_too_many_edits();
 	test_after();
+	test_relay();
 	test_references();
 	test_flow_cases();
 	test_addresses();

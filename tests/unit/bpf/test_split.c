@@ -518,6 +518,42 @@ static void clocks(void)
 	check(f.end[0].tsval_ns > 5, "and when it was seen is noted");
 }
 
+/* Moved by the kernel and back again; urgent data waits for the latter. */
+static void relayed(void)
+{
+	split(false);
+	flow_set("state=held");
+	ctl_is("nothing to relay yet", CTL_RELAY, SEAM_R_RELAY, 0, -EINVAL, "state=held -sockmap");
+	flow_set("state=splitting");
+	ctl_is("too early", CTL_RELAY, SEAM_R_RELAY, 0, -EBUSY, "state=splitting -sockmap");
+	ctl_is("nor is there a relay to end", CTL_UNRELAY, SEAM_R_OPERATOR, 0, -EINVAL, "state=splitting");
+	split(false);
+	flow_set("s+urg");
+	ctl_is("urgent data", CTL_RELAY, SEAM_R_RELAY, 0, -EAGAIN, "state=split -sockmap");
+	flow_set("s-urg");
+	ctl_is("relayed", CTL_RELAY, SEAM_R_RELAY, 0, 0, "state=relayed reason=relay +sockmap");
+	ctl_is("again", CTL_RELAY, SEAM_R_OPERATOR, 0, 0, "state=relayed reason=relay +sockmap");
+	STEPS({ "payload goes to its leg", CLIENT, UP(.seq = 101, .ack = 51, .len = 200), REDIRECT, .counts = "",
+		.flow = "state=relayed c.nxt=301 held_in=0" },
+	      { "urgent payload waits", CLIENT, UP(.flags = "AU", .seq = 301, .ack = 51, .len = 10, .urg = 10), REDIRECT,
+		.counts = "", .flow = "c.nxt=301 held_in=1 held_out=0 c+urg" },
+	      { "and what comes behind it", CLIENT, UP(.seq = 311, .ack = 51, .len = 10), REDIRECT, .flow = "c.nxt=301 held_in=2" });
+	ctl_is("back in userspace", CTL_UNRELAY, SEAM_R_URGENT_MARK, 0, 0, "state=split reason=urgent_mark -sockmap");
+	STEPS({ "it goes to its leg", HOLD, UP(.flags = "AU", .seq = 301, .ack = 51, .len = 10, .urg = 10), REDIRECT,
+		.flow = "c.nxt=311 held_out=1" },
+	      { "then the other", HOLD, UP(.seq = 311, .ack = 51, .len = 10), REDIRECT, .flow = "c.nxt=321 held_out=2" });
+	ctl_is("not once more", CTL_RELAY, SEAM_R_RELAY, 0, -EAGAIN, "state=split -sockmap");
+	split(false);
+	ctl_is("relayed", CTL_RELAY, SEAM_R_OPERATOR, 0, 0, "state=relayed reason=operator +sockmap");
+	flow_set("c.nxt=301");
+	ctl_is("merged from there", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging +sockmap");
+	STEPS({ "urgent data that was lost on its way to the box waits", CLIENT,
+		UP(.flags = "AU", .seq = 201, .ack = 51, .len = 10, .urg = 10), REDIRECT, .flow = "state=merging held_in=1" });
+	ctl_is("the merge goes on without the kernel", CTL_UNRELAY, SEAM_R_URGENT_MARK, 0, 0, "state=merging -sockmap");
+	flow_set("state=merged");
+	ctl_is("over", CTL_UNRELAY, SEAM_R_URGENT_MARK, 0, -EINVAL, "state=merged");
+}
+
 int main(void)
 {
 	harness_start("split");
@@ -535,6 +571,7 @@ int main(void)
 	endings();
 	ecn();
 	quiet();
+	relayed();
 	clocks();
 	return harness_end();
 }

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The bytes of a split flow that nobody reads, moved by the kernel: when, and the
+ * ways into it and out of it. Each direction goes by itself.
+ *
+ * In: from any byte on, as the program cuts off what was read before. Out: nothing
+ * more is taken from the one leg, and the daemon reads it again; but it does not
+ * write to the other leg before all that was taken has got there. An end's FIN is
+ * such a way out, whereupon the userspace relay finds it. Urgent data is another,
+ * with its first packet waiting in the hold queue.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "daemon.h"
+#include "frame.h"
+#include "log.h"
+
+/* `auto`: see docs/architecture.md. */
+#define AUTO POLICY_RELAY_USERSPACE
+/* Send buffer of such a leg; it is what it holds that is accounted. */
+#define ROOM (64 << 20)
+/* Between looks at what is on its way, milliseconds; from one to the other. */
+#define LOOK_MIN 1
+#define LOOK_MAX 32
+
+static bool is_asked_for(const struct policy *p)
+{
+	bool asked = p->relay == POLICY_RELAY_KERNEL;
+	size_t i;
+
+	for (i = 0; i < p->n_rules; i++)
+		asked |= p->rules[i].relay == POLICY_RELAY_KERNEL;
+	return asked;
+}
+
+void relay_kernel_open(struct daemon *d)
+{
+	static const char text[] = "no kernel relay, the daemon moves all bytes of split flows";
+	char why[128];
+
+	if (!sockmap_open(&d->sockmap, d->kern.dir, d->kern.maps.legs, why, sizeof(why)))
+		return;
+	if (is_asked_for(d->policy))
+		log_warn("%s: %s", text, why);
+	else
+		log_info("%s: %s", text, why);
+}
+
+void relay_kernel_rewatch(struct daemon *d, struct conn *c)
+{
+	uint32_t events;
+	int end;
+
+	for (end = 0; end < 2; end++) {
+		events = LEG_EVENTS;
+		if (c->leg[end].by_kernel)
+			events &= ~EPOLLIN;
+		if (c->leg[!end].by_kernel)
+			events &= ~EPOLLOUT;
+		daemon_rewatch(d, &c->leg[end].watch, events);
+	}
+}
+
+static void look_in(struct daemon *d, int ms)
+{
+	struct itimerspec once = { .it_value.tv_nsec = ms * 1000000L };
+
+	d->look_ms = ms;
+	timerfd_settime(d->look.fd, 0, &once, NULL);
+}
+
+static void look_again(struct daemon *d, struct conn *c)
+{
+	if (c->looked_at)
+		return;
+	c->looked_at = true;
+	DL_APPEND2(d->arriving, c, look_prev, look_next);
+	look_in(d, LOOK_MIN);
+}
+
+static void look_no_more(struct daemon *d, struct conn *c)
+{
+	if (c->looked_at)
+		DL_DELETE2(d->arriving, c, look_prev, look_next);
+	c->looked_at = false;
+}
+
+void relay_kernel_look(struct daemon *d, struct watch *w, uint32_t events)
+{
+	struct conn *c, *next;
+	uint64_t n;
+
+	(void)events;
+	if (read(w->fd, &n, sizeof(n)) < 0)
+		return;
+	DL_FOREACH_SAFE2(d->arriving, c, next, look_next)
+		relay_run(d, c);
+	if (d->arriving)
+		look_in(d, d->look_ms * 2 < LOOK_MAX ? d->look_ms * 2 : LOOK_MAX);
+}
+
+/* Bytes have vanished in the kernel: not a clean end, nor a stream with a hole. */
+static void give_up(struct daemon *d, struct conn *c)
+{
+	log_err("flow %llu: the kernel relay lost bytes; both ends are reset",
+		(unsigned long long)c->id);
+	conn_ctl(d, c, CTL_RECOVER, SEAM_R_RELAY_LOST, 0, NULL);
+	split_reset(d, c);
+	conn_free(d, c);
+}
+
+static void account(struct daemon *d, struct conn *c, enum seam_dir dir, uint64_t bytes)
+{
+	editor_advance(&c->leg[dir].edit, bytes);
+	c->rec.bytes[dir] += bytes;
+	d->stats.kernel_bytes += bytes;
+}
+
+/*
+ * A leg to which the kernel relays takes all that comes, which is no more than its
+ * end has room for: the kernel tries one that is full only every few milliseconds.
+ */
+static void set_room(const struct conn_leg *to, bool all)
+{
+	unsigned int lowat = all ? -1U : SPLIT_LOWAT;
+	int room = ROOM;
+
+	setsockopt(to->watch.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, sizeof(lowat));
+	if (all)
+		setsockopt(to->watch.fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
+}
+
+/* The daemon reads this leg again. False: the conn was freed. */
+static bool take_back(struct daemon *d, struct conn *c, enum seam_dir dir)
+{
+	struct conn_leg *from = &c->leg[dir];
+	struct relay r = {};
+	int err = sockmap_end(&d->sockmap, &from->kernel, from->watch.fd, &r);
+
+	set_room(&c->leg[!dir], false);
+	from->by_kernel = false;
+	from->arriving = true;
+	from->taken = r.bytes;
+	account(d, c, dir, r.bytes);
+	if (err && err != -EIO)
+		from->dead = true;
+	/* What comes before a RST may be cut off by it anywhere. */
+	if (err && !from->dead && !c->leg[!dir].dead) {
+		give_up(d, c);
+		return false;
+	}
+	return true;
+}
+
+/* Whoever else inspects it reads its bytes; `count` only wants their number. */
+static bool is_read(const struct conn *c)
+{
+	const struct policy_until *u = &c->rule->until;
+	int i;
+
+	if (c->rule->after.again && c->rule->after.request)
+		return true; /* the next request comes through the daemon */
+	if (c->let_go)
+		return false;
+	for (i = 0; c->rule->inspectors[i]; i++)
+		if (c->inspect[i] && c->rule->inspectors[i] != &inspector_count)
+			return true;
+	return u->bytes || u->messages;
+}
+
+int relay_kernel_possible(const struct daemon *d, const struct conn *c)
+{
+	if (!d->sockmap.obj)
+		return -EOPNOTSUPP;
+	if (!c->rule || c->phase != CONN_SPLIT)
+		return -EBUSY;
+	return c->not_by_kernel ? -EPERM : is_read(c) ? -EINVAL : 0;
+}
+
+static bool is_wanted(const struct daemon *d, const struct conn *c)
+{
+	enum policy_relay how = c->relay;
+
+	if (relay_kernel_possible(d, c))
+		return false; /* undecided, for one */
+	if (!how)
+		how = c->by_hand ? c->policy->relay : c->rule->relay;
+	return (how ? how : AUTO) == POLICY_RELAY_KERNEL;
+}
+
+static bool begin(struct daemon *d, struct conn *c, enum seam_dir dir)
+{
+	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
+	struct flow_key peer = c->key;
+	int err;
+
+	if (from->by_kernel || from->arriving || from->ended || from->dead || to->dead ||
+	    from->edit.edits || from->kernel_refused)
+		return false;
+	if (dir == SEAM_UP)
+		frame_reverse(&c->key, &peer);
+	err = sockmap_begin(&d->sockmap, &from->kernel, from->watch.fd, to->watch.fd, &peer);
+	if (err) {
+		/* Half closed, for one. */
+		log_debug("flow %llu: kernel relay: %s", (unsigned long long)c->id, strerror(-err));
+		from->kernel_refused = true;
+		return false;
+	}
+	set_room(to, true);
+	/* Seen by a counter already, and now counted by the kernel. */
+	c->rec.bytes[dir] -= from->edit.shown - from->edit.next;
+	from->edit.shown = from->edit.next;
+	from->by_kernel = true;
+	return true;
+}
+
+void relay_kernel_try(struct daemon *d, struct conn *c)
+{
+	bool up, down;
+	int err;
+
+	if ((c->leg[0].by_kernel && c->leg[1].by_kernel) || !is_wanted(d, c))
+		return;
+	if (!c->relayed) {
+		err = conn_ctl(d, c, CTL_RELAY, c->relay ? SEAM_R_OPERATOR : SEAM_R_RELAY, 0, NULL);
+		if (err) {
+			c->not_by_kernel |= err == -EAGAIN; /* urgent data */
+			return;
+		}
+		c->relayed = true;
+	}
+	up = begin(d, c, SEAM_UP);
+	down = begin(d, c, SEAM_DOWN);
+	if (up || down)
+		relay_kernel_rewatch(d, c);
+}
+
+/* Whether it is over, in this direction at least. */
+static bool has_ended(struct conn *c, enum seam_dir dir)
+{
+	struct conn_leg *from = &c->leg[dir];
+
+	switch (relay_tcp_state(from)) {
+	case TCP_CLOSE: /* by a RST, or by both FINs */
+	case TCP_CLOSE_WAIT:
+	case TCP_LAST_ACK:
+	case TCP_CLOSING:
+	case TCP_TIME_WAIT:
+		return true;
+	}
+	return from->dead || c->leg[!dir].dead;
+}
+
+enum relay_kernel relay_kernel_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
+{
+	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
+
+	if (from->by_kernel) {
+		if (!has_ended(c, dir))
+			return RELAY_KERNEL_BUSY;
+		if (!take_back(d, c, dir))
+			return RELAY_KERNEL_GONE;
+		relay_kernel_rewatch(d, c);
+		if (!to->by_kernel && c->relayed) {
+			c->relayed = false;
+			conn_ctl(d, c, CTL_UNRELAY, SEAM_R_RELAY_OVER, 0, NULL);
+		}
+	}
+	if (!from->arriving)
+		return RELAY_KERNEL_IDLE;
+	if (!to->dead && !sockmap_arrived(&from->kernel, to->watch.fd, from->taken)) {
+		look_again(d, c);
+		return RELAY_KERNEL_BUSY;
+	}
+	from->arriving = false;
+	sockmap_forget(&d->sockmap, &from->kernel);
+	if (!to->arriving)
+		look_no_more(d, c);
+	return RELAY_KERNEL_IDLE;
+}
+
+bool relay_kernel_stop(struct daemon *d, struct conn *c, __u8 reason)
+{
+	int dir;
+
+	for (dir = 0; dir < 2; dir++)
+		if (c->leg[dir].by_kernel && !take_back(d, c, dir))
+			return false;
+	if (c->relayed)
+		conn_ctl(d, c, CTL_UNRELAY, reason, 0, NULL);
+	c->relayed = false;
+	relay_kernel_rewatch(d, c);
+	return true;
+}
+
+void relay_kernel_urgent(struct daemon *d, struct conn *c)
+{
+	c->not_by_kernel = true;
+	if (c->relayed && relay_kernel_stop(d, c, SEAM_R_URGENT_MARK))
+		relay_run(d, c);
+}
+
+void relay_kernel_forget(struct daemon *d, struct conn *c)
+{
+	struct relay r;
+	int dir;
+
+	look_no_more(d, c);
+	for (dir = 0; dir < 2; dir++) {
+		if (c->leg[dir].by_kernel && !sockmap_read(&d->sockmap, &c->leg[dir].kernel, &r))
+			account(d, c, dir, r.bytes);
+		c->leg[dir].by_kernel = c->leg[dir].arriving = false;
+		sockmap_forget(&d->sockmap, &c->leg[dir].kernel);
+	}
+}
+
+uint64_t relay_kernel_bytes(const struct daemon *d)
+{
+	uint64_t sum = d->stats.kernel_bytes;
+	const struct conn *c;
+	struct relay r;
+	int dir;
+
+	for (c = d->conns; c; c = c->hh.next)
+		for (dir = 0; dir < 2; dir++)
+			if (c->leg[dir].by_kernel && !sockmap_read(&d->sockmap, &c->leg[dir].kernel, &r))
+				sum += r.bytes;
+	return sum;
+}
+
+void relay_kernel_tick(struct daemon *d)
+{
+	struct conn *c, *next;
+	struct relay r;
+	int dir;
+
+	if (!sockmap_any_lost(&d->sockmap))
+		return;
+	HASH_ITER(hh, d->conns, c, next) {
+		for (dir = 0; dir < 2; dir++) {
+			if (!c->leg[dir].by_kernel ||
+			    sockmap_read(&d->sockmap, &c->leg[dir].kernel, &r) || !r.lost)
+				continue;
+			/* To a leg whose end has reset there is nothing to pass on. */
+			if (has_ended(c, dir) || has_ended(c, !dir))
+				relay_run(d, c);
+			else
+				give_up(d, c);
+			break;
+		}
+	}
+}
