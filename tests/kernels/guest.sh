@@ -73,9 +73,9 @@ xdp_count() { # packets that XDP forwarded; 83 is in include/seam/reason.h
 			function hex(s, v, i) { v = 0; s = substr(s, 3); for (i = 1; i <= length(s); i++) v = v * 16 + index("0123456789abcdef", substr(s, i, 1)) - 1; return v }'
 }
 
-start_seam() { # CLIENT-IF SERVER-IF XDP
+run_seam() { # OPTION...
 	: > /tmp/seam.log	# the last run's `ready` is in it
-	seam run --client "$1" --server "$2" --inspect --xdp "$3" -v > /dev/null 2> /tmp/seam.log &
+	seam run -v "$@" > /dev/null 2> /tmp/seam.log &
 	seam=$!
 	n=0
 	until grep -q ready /tmp/seam.log; do
@@ -83,6 +83,24 @@ start_seam() { # CLIENT-IF SERVER-IF XDP
 		[ $n -gt 200 ] || ! kill -0 $seam && { cat /tmp/seam.log; return 1; }
 		sleep 0.1
 	done
+}
+
+start_seam() { # CLIENT-IF SERVER-IF XDP
+	run_seam --client "$1" --server "$2" --inspect --xdp "$3"
+}
+
+# What nobody reads: by the kernel, or where that has failed Seam's own test of it, by the daemon.
+relay_policy() {
+	cat > /tmp/relay.conf << EOF
+client = "cli"; server = "srv"; xdp = "off"; relay = "kernel";
+rules = ( { name = "all"; action = "inspect"; inspectors = "count"; until = { verdict = false; time = "1h"; }; } );
+EOF
+}
+
+# Which of them is printed; state 6 is that of the kernel relay.
+was_relayed() {
+	grep -q "no kernel relay" /tmp/seam.log && return 0
+	bpftool map dump pinned /sys/fs/bpf/seam/default/history | grep -q '"to": 6,' # FLOW_RELAYED
 }
 
 no_warning() {
@@ -148,6 +166,12 @@ check "veth: a connection is inspected, and arrives whole" transfer 7000 3000000
 check "veth: it was merged" was_merged
 check "veth: seam ends" ended
 check "veth: nothing is left" nothing_left
+relay_policy
+check "veth: seam starts with a kernel relay" run_seam -c /tmp/relay.conf
+grep "kernel relay" /tmp/seam.log | sed 's/^/# /'
+check "veth: a connection is relayed, and arrives whole" transfer 7004 3000000
+check "veth: by the kernel, if it has passed the test" was_relayed
+check "veth: seam ends" ended
 [ $failed = 0 ] || { tail -n 20 /tmp/seam.log; dmesg | grep -i segfault; } | cut -c1-300 | sed 's/^/# /'
 ip link del cli
 ip link del srv

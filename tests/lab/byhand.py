@@ -92,13 +92,13 @@ class ByHand:
 				return event["flow"]["state"]
 		raise LabError(f"flow {self.id}: not {' or '.join(states)} within {timeout} s")
 
-	def begin(self, verb):
-		"""What the daemon answers to "split" or "merge"."""
-		self.ask.send(cmd=verb, id=self.id, key=self.key)
+	def begin(self, verb, **more):
+		"""What the daemon answers to "split", "merge" or "relay"."""
+		self.ask.send(cmd=verb, id=self.id, key=self.key, **more)
 		return self.ask.line(5)
 
-	def _go(self, verb, until, timeout):
-		reply = self.begin(verb)
+	def _go(self, verb, until, timeout, **more):
+		reply = self.begin(verb, **more)
 		if not reply["ok"]:
 			return reply["error"]
 		state = self._until((until, "closing", "blocked", "none"), timeout)
@@ -114,3 +114,7 @@ class ByHand:
 	def merge(self, timeout=20):
 		"""None once it is merged, or why not."""
 		return self._go("merge", "merged", timeout)
+
+	def relay(self, how, timeout=20):
+		"""None once its bytes are moved by "kernel" or "userspace", or why not."""
+		return self._go("relay", {"kernel": "relayed", "userspace": "split"}[how], timeout, how=how)

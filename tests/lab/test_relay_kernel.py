@@ -1,0 +1,254 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Split flows whose bytes the kernel moves: nothing is lost, repeated or out of order, whatever happens."""
+import re
+import signal
+import socket
+import time
+
+import test_endings
+import test_urgent
+from byhand import ByHand, flow_to
+from daemon import Daemon
+from lab import NOTICED, REGIMES, SERVER, Lab, Link, scenario, seam_json, start_seam, wait_for
+from peers import FAMILY, Pair, data, error_of, hearing, read_all, reasons, send_until_blocked, state, through_both
+from promises import Watch
+from servers import LoadServer, client, finish_client, start_client
+
+# Nobody reads: it only counts, for longer than any of this takes.
+POLICY = """
+client = "cli";
+server = "srv";
+rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; relay = "%s";
+	until = { verdict = false; time = "1h"; }; } );
+"""
+KERNEL, BY_HAND = POLICY % "kernel", POLICY % "userspace"
+BULK = {"on": 100_000_000, "box": 30_000_000, "off": 20_000_000}
+WAYS = ("up", "down", "up down")
+SERVES = {"up": "sink", "down": "source", "up down": "echo"}
+# Legs vanish in a merge: the kernel counts that as resets of established connections.
+AT_LEGS = [c for c in NOTICED if c != "TcpEstabResets"]
+PAUSE = 0.005
+
+
+class Transfer:
+	"""One connection that moves `size` bytes up, down, or there and back, while something is done to it."""
+
+	def __init__(self, lab, port, way, size, family=4, **more):
+		self.lab, self.size, self.way = lab, size, way
+		self.up, self.down = "up" in way, "down" in way
+		self.server = LoadServer(lab, SERVES[way], port, expect=7,
+			**({"send": size, "seed": 7, "after_rx": 100} if way == "down" else {}))
+		send = {"send": size, "seed": 7} if self.up else {"send": 100, "seed": 7}
+		recv = {"recv": size, "expect": 7} if self.down else {}
+		self.proc = start_client(lab, "source", SERVER[family], port, **send, **recv, **more)
+
+	def runs(self):
+		return self.proc.poll() is None
+
+	def arrived(self, tap, what, *why):
+		report, = finish_client(self.lab, self.proc)
+		seen, = self.server.results(1)
+		tap.ok(report["end"] == seen["end"] == "eof" and report["mismatch_at"] == seen["mismatch_at"] == -1
+			and seen["rx_bytes"] == (self.size if self.up else 100) and report["rx_bytes"] == self.size * self.down
+			and (not self.down or report["rx_sha256"] == (report if self.up else seen)["tx_sha256"])
+			and (not self.up or report["tx_sha256"] == seen["rx_sha256"]), f"{what}: arrives whole", report, seen, *why)
+
+
+def silent(tap, deltas, what, at_legs=NOTICED):
+	for end in ("client", "server"):
+		tap.zero(deltas[end], NOTICED, f"{what}: the {end} noticed nothing")
+	tap.zero(deltas["legs"], at_legs, f"{what}: nor did the legs")
+
+
+def bulk(tap, lab, port, way, family):
+	"""From its first byte to its FIN; every byte goes by the kernel."""
+	what = f"{lab.regime}, IPv{family}, {way}"
+	before = Daemon(lab).stats()
+	with lab.deltas("client", "server", "legs") as d:
+		# With its end said before it is split it could not be: a leg that is half closed is no source.
+		t = Transfer(lab, port, way, BULK[lab.regime], family, end="wait" if way == "down" else "fin")
+		wait_for(lambda: not t.runs(), "the transfer", 60)
+	t.arrived(tap, what)
+	after = Daemon(lab).stats()
+	moved = {k: after[k] - before[k] for k in ("bytes", "kernel_bytes")}
+	total = t.size * (t.up + t.down) + (0 if t.up else 100)
+	tap.ok(sum(moved.values()) == total and moved["bytes"] < total / 50, f"{what}: the kernel moved nearly all", moved)
+	silent(tap, d, what)
+
+
+def promises(tap, lab):
+	whole = lab.regime == "off"
+	with Watch(lab, "port 7009", 262144 if whole else 128) as watch:
+		report, = client(lab, "source", SERVER[4], 7009, send=2_000_000, recv=2_000_000, seed=7, expect=7)
+	tap.equal(report["tx_sha256"], report["rx_sha256"], f"{lab.regime}: 2 MB come back")
+	watch.kept(tap, f"{lab.regime}: relayed")
+
+
+def switch(hand, t, most):
+	"""Kernel and userspace by turns; (how often there and back, why not)."""
+	n, refused = 0, []
+	while n < most and t.runs() and not refused:
+		for how in ("userspace", "kernel"):
+			why = hand.relay(how)
+			if why:
+				refused.append(why)
+				break
+			time.sleep(PAUSE)
+		else:
+			n += 1
+	return n, refused
+
+
+def switching(tap, lab, what, port, way, size, most=50, family=4, quiet=True, **more):
+	with lab.deltas("client", "server", "legs") as d:
+		t = Transfer(lab, port, way, size, family, **more)
+		n, refused = switch(ByHand(flow_to(lab, port, ("relayed",))), t, most)
+		wait_for(lambda: not t.runs(), "the transfer", 60)
+	t.arrived(tap, f"{what}, {way}: switched {n} times there and back", refused)
+	tap.ok(n >= min(most, 10), f"{what}, {way}: while it ran", n, refused)
+	if quiet:
+		silent(tap, d, f"{what}, {way}: switched")
+
+
+def merging(tap, lab, port, way, size, most=30):
+	"""Split, relayed and merged, again and again under load."""
+	with lab.deltas("client", "server", "legs") as d:
+		t = Transfer(lab, port, way, size, end="wait" if way == "down" else "fin")
+		hand, n, refused = ByHand(flow_to(lab, port, ("split", "relayed"))), 0, []
+		while n < most and t.runs() and not refused:
+			for go in (lambda: hand.relay("kernel"), hand.merge, hand.split):
+				why = go()
+				if why:
+					refused.append(why)
+					break
+				time.sleep(PAUSE)
+			else:
+				n += 1
+		wait_for(lambda: not t.runs(), "the transfer", 60)
+	t.arrived(tap, f"{way}: relayed and merged {n} times", refused)
+	tap.ok(n >= min(most, 10), f"{way}: while it ran", n, refused)
+	silent(tap, d, f"{way}: relayed and merged", AT_LEGS)
+
+
+def regime(tap, name):
+	with Lab(name) as lab:
+		seam = start_seam(lab, KERNEL)
+		LoadServer(lab, "echo", 7009, expect=7)
+		for i, way in enumerate(WAYS):
+			bulk(tap, lab, 7000 + i, way, 6 if way == "down" else 4)
+		promises(tap, lab)
+		for i, way in enumerate(WAYS):
+			# A veth hands the memory of the box's buffers on to the end, and what is relayed in pieces
+			# takes more of it than the end's window allows for: none may fill.
+			rate = {"rate": 30_000_000} if name != "on" and way != "down" else {}
+			switching(tap, lab, name, 7010 + i, way, BULK[name] * 3, family=4 if way == "down" else 6, **rate)
+		tap.equal({k: n for k, n in lab.drops().items() if "clsact" not in k}, {}, f"{name}: no queue dropped a packet")
+		tap.equal(seam.stop(), 0, f"{name}: seam ends")
+		tap.ok("error" not in seam.log and "lost" not in seam.log, f"{name}: without an error", seam.log)
+
+
+def merges(tap):
+	with Lab() as lab:
+		seam = start_seam(lab, BY_HAND)
+		for i, way in enumerate(WAYS):
+			merging(tap, lab, 7020 + i, way, 200_000_000)
+		tap.equal(seam.stop(), 0, "seam ends")
+
+
+def endings(tap):
+	"""What ends see of half-closes, FINs and RSTs in every order is what they see without a box; and of urgent data."""
+	with Lab() as lab:
+		cases = [(f"{case.__name__}, IPv{family}, {'server' if reverse else 'client'} first",
+			lambda case=case, how=(family, reverse): end(lab, case, *how))
+			for case in test_endings.CASES for family in FAMILY for reverse in (False, True)]
+		seam = through_both(tap, lab, cases, KERNEL)
+		counted = reasons(lab)
+		tap.ok(counted["relay"] >= len(cases) // 2, "most were relayed by the kernel", counted)
+		tap.equal(seam.stop(), 0, "seam ends")
+
+
+def end(lab, case, family, reverse):
+	with Pair(lab, family, reverse) as p:
+		return case(p)
+
+
+def urgent(tap):
+	with Lab() as lab:
+		cases = [(f"urgent, IPv{family}: {'down' if reverse else 'up'}, {'inline' if inline else 'out of band'}"
+			f"{', at once' if at_once else ''}",
+			lambda how=(family, reverse, inline, True, at_once): test_urgent.conversation(lab, *how))
+			for family in FAMILY for reverse in (False, True) for inline in (True, False) for at_once in (True, False)]
+		seam = through_both(tap, lab, cases, KERNEL)
+		counted = reasons(lab)
+		tap.equal(counted.get("urgent_mark"), len(cases), "each was taken back from the kernel for it")
+		tap.equal(seam.stop(), 0, "seam ends")
+
+
+def backlog(tap, lab, family, reverse):
+	"""b does not read: what the box keeps is no more than b has room for, and all of it arrives."""
+	way = f"IPv{family}, {'down' if reverse else 'up'}"
+	body = data(400_000, 3)
+	with Pair(lab, family, reverse) as p:
+		p.prime()
+		wait_for(lambda: state(lab, p) == "relayed", "the kernel to relay")
+		hand = ByHand(flow_to(lab, p.server.getsockname()[1], ("relayed",)))
+		sent = send_until_blocked(p.a, body, patience=1)
+		flow = next(e["formatted"]["value"] for e in Daemon(lab).table("flows")
+			if e["formatted"]["value"]["id"] == hand.id)
+		a, b = (flow["end"][i] for i in ((1, 0) if reverse else (0, 1)))
+		kept = (a["told_ack"] - b["ack"]) & 0xffffffff
+		room = (b["edge"] - b["ack"]) & 0xffffffff
+		tap.ok(kept <= room + (1 << b["wscale"]), f"{way}: {kept} bytes in the box, of {sent} sent, while there is room for {room}")
+		# Taken back with all of it on its way: nothing may be written before that has arrived.
+		tap.equal(hand.relay("userspace"), None, f"{way}: taken back")
+		heard = hearing(p.b, limit=sent + len(body))
+		p.a.settimeout(20)
+		p.a.sendall(body)
+		got = heard.result()[0]
+	stream = (body * (sent // len(body) + 1))[:sent] + body
+	tap.ok(got == stream, f"{way}: {len(stream)} bytes arrive whole, in their order")
+
+
+def killed(tap):
+	with Lab() as lab:
+		seam = start_seam(lab, KERNEL)
+		LoadServer(lab, "echo", 7000)
+		with Pair(lab) as idle:
+			idle.prime()
+			wait_for(lambda: state(lab, idle) == "relayed", "the kernel to relay")
+			proc = start_client(lab, "source", SERVER[4], 7000, send=1 << 30, recv=1 << 30)
+			flow_to(lab, 7000, ("relayed",))
+			seam.stop(signal.SIGKILL)
+			report, = finish_client(lab, proc)
+			tap.ok(report["end"] in ("ECONNRESET", "EPIPE"), "the daemon is killed: a relayed transfer is reset, no clean end", report)
+			tap.equal([error_of(s) for s in (idle.client, idle.server)], ["ECONNRESET"] * 2, "and so is an idle one")
+		seam = start_seam(lab, KERNEL)
+		report, = client(lab, "source", SERVER[4], 7000, send=1_000_000, recv=1_000_000, seed=7, expect=7)
+		tap.equal(report["tx_sha256"], report["rx_sha256"], "the next daemon relays again")
+		tap.equal(seam.stop(), 0, "and ends")
+
+
+def loss(tap):
+	lossy = {"loss": 1, "dup": 0.5, "reorder": 0.5, "delay": 2}
+	with Lab(client_link=Link(seed=5, **lossy), server_link=Link(seed=6, **lossy)) as lab:
+		seam = start_seam(lab, KERNEL)
+		for i, way in enumerate(WAYS):
+			switching(tap, lab, "with loss", 7030 + i, way, 6_000_000, most=50, quiet=False)
+		tap.equal(seam.stop(), 0, "seam ends")
+		tap.ok("lost" not in seam.log, "nothing was lost in the kernel", seam.log)
+
+
+PARTS = [lambda tap, name=name: regime(tap, name) for name in REGIMES] + [merges, endings, urgent, killed, loss]
+
+
+@scenario
+def main(tap):
+	for part in PARTS:
+		part(tap)
+	with Lab() as lab:
+		seam = start_seam(lab, KERNEL)
+		for family in FAMILY:
+			for reverse in (False, True):
+				backlog(tap, lab, family, reverse)
+		tap.equal(seam.stop(), 0, "seam ends")
