@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Benchmarks: bench.py [--rounds N] [--full] [cost] [transitions] [rates] [stall] [loss]; all of them by default.
+"""Benchmarks: bench.py [--rounds N] [--full] [cost] [transitions] [rates] [stall] [loss] [relay]; all of them by default.
 
 Prints tables, and writes .output/bench/NAME.json. Nothing is asserted: a figure is
 what it is, on a machine that does other things too.
@@ -46,7 +46,13 @@ def loss(args):
 	return part.run(max(10, args.rounds) if args.full else args.rounds, args.full)
 
 
-PARTS = {"cost": cost, "transitions": transitions, "rates": rates, "stall": stall, "loss": loss}
+def relay(args):
+	import relay as part
+	return part.run(args.rounds)
+
+
+PARTS = {"cost": cost, "transitions": transitions, "rates": rates, "stall": stall, "loss": loss,
+	"relay": relay}
 
 
 def main():

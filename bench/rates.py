@@ -106,18 +106,18 @@ class SeamSyn(Seam):
 
 
 class Haproxy(Forwarding):
-	name = "HAProxy, transparent"
+	name, config, nft, listens = "HAProxy, transparent", HAPROXY, NFT_TPROXY, 3129
 
 	def __init__(self, lab):
 		super().__init__(lab)
 		conf = lab.tmp / "haproxy.cfg"
-		conf.write_text(HAPROXY)
-		lab.run("box", ["nft", "-f", "-"], input=NFT_TPROXY)
+		conf.write_text(self.config)
+		lab.run("box", ["nft", "-f", "-"], input=self.nft)
 		lab.run("box", ["ip", "rule", "add", "fwmark", "1", "lookup", "100"])
 		lab.run("box", ["ip", "route", "add", "local", "default", "dev", "lo", "table", "100"])
 		self.proc = lab.popen("box", ["haproxy", "-db", "-q", "-f", conf])
 		self.pids = (self.proc.pid,)
-		wait_for(lambda: listening(lab, 3129, "box"), "haproxy to listen")
+		wait_for(lambda: listening(lab, self.listens, "box"), "haproxy to listen")
 
 	def stop(self):
 		self.lab.stop(self.proc)
