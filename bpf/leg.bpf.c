@@ -39,17 +39,6 @@ int seam_leg_in(struct __sk_buff *ctx)
 	return TC_ACT_OK;
 }
 
-/* What seam_leg_out() does to a leg's packet. */
-struct out {
-	bool drop, rst, other_ack;
-	__u8 why;
-	__u8 flags, tos;
-	struct told told;
-	__u32 flow_label;
-	__u32 ifindex;
-	__u32 flow_flags;
-};
-
 /*
  * Whether a leg's packet is nothing to its end: the bare ack of a leg whose turn
  * to acknowledge has not come, or is over; data of a leg whose end has it all, and
@@ -163,14 +152,16 @@ int seam_leg_out(struct __sk_buff *ctx)
 	__u64 now = bpf_ktime_get_ns();
 	struct room *room = room_get();
 	struct flow_key key;
-	struct out o = {};
 	struct flow *f;
+	struct out *o;
 	struct pkt *p;
 	__u32 end;
 
 	if (!room)
 		return TC_ACT_SHOT;
 	p = &room->pkt;
+	o = &room->out;
+	__builtin_memset(o, 0, sizeof(*o));
 	if (parse_skb(ctx, p) != PARSE_TCP)
 		return TC_ACT_SHOT;
 	f = flow_find(p, &key, SEAM_CLIENT, &end);
@@ -181,33 +172,33 @@ int seam_leg_out(struct __sk_buff *ctx)
 	room->event.type = 0;
 	bpf_spin_lock(&f->lock);
 	if (end == SEAM_CLIENT)
-		leg_out(f, &f->end[SEAM_SERVER], &f->end[SEAM_CLIENT], p, now, &o, &room->event);
+		leg_out(f, &f->end[SEAM_SERVER], &f->end[SEAM_CLIENT], p, now, o, &room->event);
 	else
-		leg_out(f, &f->end[SEAM_CLIENT], &f->end[SEAM_SERVER], p, now, &o, &room->event);
+		leg_out(f, &f->end[SEAM_CLIENT], &f->end[SEAM_SERVER], p, now, o, &room->event);
 	bpf_spin_unlock(&f->lock);
-	report(&room->event, &key, o.flow_flags);
+	report(&room->event, &key, o->flow_flags);
 
-	if (o.why)
-		count(o.why);
-	if (o.drop)
+	if (o->why)
+		count(o->why);
+	if (o->drop)
 		return TC_ACT_SHOT;
-	if (o.rst) {
+	if (o->rst) {
 		/* A FIN or RST stands at the end of what the leg has sent. */
 		if (make_rst(ctx, p, p->seq + p->len, false))
 			return TC_ACT_SHOT;
 	} else {
-		if (put_told(ctx, p, &o.told))
+		if (put_told(ctx, p, &o->told))
 			return TC_ACT_SHOT;
-		if (o.flags != p->flags && put_flags(ctx, p, o.flags))
+		if (o->flags != p->flags && put_flags(ctx, p, o->flags))
 			return TC_ACT_SHOT;
 		/* Its SACK blocks belong to the acknowledgement it came with. */
-		if (o.other_ack && strip_sack(ctx, p, &room->options))
+		if (o->other_ack && strip_sack(ctx, p, &room->options))
 			return TC_ACT_SHOT;
 	}
-	if ((o.tos != p->tos || (!p->v4 && o.flow_label != p->flow_label)) &&
-	    put_class(ctx, p, o.tos, o.flow_label))
+	if ((o->tos != p->tos || (!p->v4 && o->flow_label != p->flow_label)) &&
+	    put_class(ctx, p, o->tos, o->flow_label))
 		return TC_ACT_SHOT;
-	return to_wire(ctx, p, o.ifindex, FROM_LEG);
+	return to_wire(ctx, p, o->ifindex, FROM_LEG);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -158,6 +158,8 @@ struct {
 struct room {
 	struct pkt pkt, quoted;
 	struct verdict verdict;
+	struct out out;
+	struct too_big too_big;
 	struct told was;
 	struct options options;
 	struct seam_event event;

@@ -99,13 +99,6 @@ static __noinline long route(struct __sk_buff *ctx, const struct pkt *p, __u32 i
 	return rc;
 }
 
-/* An ICMP error, in words in network order; IPv4 uses less of `ip` and `quoted`. */
-struct too_big {
-	__u32 ip[10];
-	__u32 icmp[2];
-	__u32 quoted[12];
-};
-
 /*
  * Answers a leg's packet that the next link does not take, as a router would:
  * fragmentation needed (RFC 1191 4), or packet too big (RFC 4443 3.2). The leg
@@ -114,38 +107,43 @@ struct too_big {
 static __noinline int too_big(struct __sk_buff *ctx, const struct pkt *p, __u16 mtu)
 {
 	__u32 head = p->v4 ? 20 : 40, len = 8 + head + 8;
-	struct too_big e = {};
+	struct room *room = room_get();
+	struct too_big *e;
 	__s64 sum = 0;
 	int err;
 
-	if (p->ip_opts || bpf_skb_load_bytes(ctx, ETH_HLEN, e.quoted, sizeof(e.quoted)) ||
+	if (!room)
+		return TC_ACT_SHOT;
+	e = &room->too_big;
+	__builtin_memset(e, 0, sizeof(*e));
+	if (p->ip_opts || bpf_skb_load_bytes(ctx, ETH_HLEN, e->quoted, sizeof(e->quoted)) ||
 	    turn_around(ctx, p) || bpf_skb_change_tail(ctx, ETH_HLEN + head + len, 0))
 		return TC_ACT_SHOT;
-	e.icmp[1] = bpf_htonl(mtu);
+	e->icmp[1] = bpf_htonl(mtu);
 	if (p->v4) {
-		__builtin_memset(e.quoted + 7, 0, 20);
-		e.icmp[0] = bpf_htonl(0x03040000);
-		e.ip[0] = bpf_htonl(0x45000000 | (head + len));
-		e.ip[2] = bpf_htonl(64 << 24 | IPPROTO_ICMP << 16);
-		e.ip[3] = p->key.server[3];
-		e.ip[4] = p->key.client[3];
-		sum = bpf_csum_diff(0, 0, e.ip, 20, 0);
-		e.ip[2] |= bpf_htonl(csum_fold(sum));
+		__builtin_memset(e->quoted + 7, 0, 20);
+		e->icmp[0] = bpf_htonl(0x03040000);
+		e->ip[0] = bpf_htonl(0x45000000 | (head + len));
+		e->ip[2] = bpf_htonl(64 << 24 | IPPROTO_ICMP << 16);
+		e->ip[3] = p->key.server[3];
+		e->ip[4] = p->key.client[3];
+		sum = bpf_csum_diff(0, 0, e->ip, 20, 0);
+		e->ip[2] |= bpf_htonl(csum_fold(sum));
 		sum = 0;
 	} else {
-		e.icmp[0] = bpf_htonl(0x02000000);
-		e.ip[0] = bpf_htonl(6 << 28);
-		e.ip[1] = bpf_htonl(len << 16 | IPPROTO_ICMPV6 << 8 | 64);
-		__builtin_memcpy(e.ip + 2, p->key.server, 16);
-		__builtin_memcpy(e.ip + 6, p->key.client, 16);
+		e->icmp[0] = bpf_htonl(0x02000000);
+		e->ip[0] = bpf_htonl(6 << 28);
+		e->ip[1] = bpf_htonl(len << 16 | IPPROTO_ICMPV6 << 8 | 64);
+		__builtin_memcpy(e->ip + 2, p->key.server, 16);
+		__builtin_memcpy(e->ip + 6, p->key.client, 16);
 		/* The pseudo-header (RFC 8200 8.1). */
-		sum = bpf_csum_diff(0, 0, e.ip + 2, 32, bpf_htonl(len + IPPROTO_ICMPV6));
+		sum = bpf_csum_diff(0, 0, e->ip + 2, 32, bpf_htonl(len + IPPROTO_ICMPV6));
 	}
-	sum = bpf_csum_diff(0, 0, e.icmp, sizeof(e.icmp) + sizeof(e.quoted), sum);
-	e.icmp[0] |= bpf_htonl(csum_fold(sum));
-	err = p->v4 ? bpf_skb_store_bytes(ctx, ETH_HLEN, e.ip, 20, 0) ?:
-		      bpf_skb_store_bytes(ctx, ETH_HLEN + 20, e.icmp, 36, 0) :
-		      bpf_skb_store_bytes(ctx, ETH_HLEN, &e, sizeof(e), 0);
+	sum = bpf_csum_diff(0, 0, e->icmp, sizeof(e->icmp) + sizeof(e->quoted), sum);
+	e->icmp[0] |= bpf_htonl(csum_fold(sum));
+	err = p->v4 ? bpf_skb_store_bytes(ctx, ETH_HLEN, e->ip, 20, 0) ?:
+		      bpf_skb_store_bytes(ctx, ETH_HLEN + 20, e->icmp, 36, 0) :
+		      bpf_skb_store_bytes(ctx, ETH_HLEN, e, sizeof(*e), 0);
 	return err ? TC_ACT_SHOT : bpf_redirect(ctx->ifindex, 0);
 }
 

@@ -44,4 +44,22 @@ struct verdict {
 	bool edited;	/* the two ends number their bytes differently */
 };
 
+/* What seam_leg_out() does to a leg's packet. */
+struct out {
+	bool drop, rst, other_ack;
+	__u8 why;
+	__u8 flags, tos;
+	struct told told;
+	__u32 flow_label;
+	__u32 ifindex;
+	__u32 flow_flags;
+};
+
+/* An ICMP error, in words in network order; IPv4 uses less of `ip` and `quoted`. */
+struct too_big {
+	__u32 ip[10];
+	__u32 icmp[2];
+	__u32 quoted[12];
+};
+
 #endif
