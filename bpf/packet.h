@@ -444,8 +444,10 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		track_data(f, me, peer, p);
 		if (note_rst(f, me, peer, p, v) && merge_begun(f)) {
 			/* What it cuts off is not worth waiting for. */
+			merge_clocks(f, now);
 			move(f, FLOW_CLOSING, SEAM_R_RST, now, ev);
 			v->where = TO_WIRE;
+			merged(f, me, peer, p, v);
 			break;
 		}
 		if ((f->flags & FLOW_F_ECN) && p->len) {

@@ -161,6 +161,16 @@ static void merging(bool v6)
 		.out = OUT_DOWN(.seq = 46, .ack = 111, .opts = "nop nop ts=910:110") });
 }
 
+/* A RST ends the merge; it is numbered for its receiver like all else. */
+static void rst_while_merging(bool v6)
+{
+	edited(v6);
+	flow_set("state=merging c.bound=101 s.bound=51 c.told_ack=101 c.leg_ack=101 s.told_nxt=131 s.leg_nxt=131 s.ack=100 "
+		 "s.told_ack=51 s.leg_ack=51 c.told_nxt=46 c.leg_nxt=46 c.tsval=110 s.tsval=905");
+	STEPS({ "of the client", CLIENT, { .flags = "R", .seq = 101 }, REDIRECT, .counts = "rst",
+		.out = &(struct spec){ .link = LEAVING, .ttl = 63, .flags = "R", .seq = 131 }, .flow = "state=closing c+rst" });
+}
+
 /*
  * More was inserted than the server has acknowledged: the boundary of the split, counted
  * with what was inserted after it, lies among bytes that it has not got.
@@ -218,6 +228,7 @@ int main(void)
 		icmp(v6);
 		split_again(v6);
 		merging(v6);
+		rst_while_merging(v6);
 		unacknowledged_insert(v6);
 		removed_bytes_make_room(v6);
 		fin(v6);
