@@ -220,12 +220,18 @@ static __always_inline void catch_up(struct flow *f, const struct flow_end *me,
 		f->flags &= ~FLOW_F_TSCATCHUP;
 }
 
+/* Whether legs have left something that its packets are to be fitted to from then on. */
+static __always_inline bool stays_merged(const struct flow *f)
+{
+	return f->flags & (FLOW_F_EDITED | FLOW_F_TSDELTA | FLOW_F_TSCATCHUP);
+}
+
 /* A merged flow's packet, where the legs have told more time or other bytes. Lock held. */
 static __always_inline void merged(struct flow *f, const struct flow_end *me,
 				   const struct flow_end *peer, const struct pkt *p,
 				   struct verdict *v)
 {
-	if (!(f->flags & (FLOW_F_EDITED | FLOW_F_TSDELTA | FLOW_F_TSCATCHUP)))
+	if (!stays_merged(f))
 		return;
 	v->tell = true;
 	v->told = told_as_is(p);
@@ -330,7 +336,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	if (f->state == FLOW_CLOSING && (wants_hold(f, end, p) || goes_on(f, me, peer, p))) {
 		me->flags &= ~END_F_RST;
 		peer->flags &= ~END_F_RST;
-		move(f, FLOW_MONITORED, SEAM_R_REVIVED, now, ev);
+		move(f, stays_merged(f) ? FLOW_MERGED : FLOW_MONITORED, SEAM_R_REVIVED, now, ev);
 	}
 	if (source == FROM_PORT && (f->flags & FLOW_F_ARMED))
 		due = later(f, end, me, peer, p, alive, now, ev);
@@ -684,7 +690,8 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 
 /*
  * The first fragment of a flow's segment (the others carry no ports). While the
- * flow is not split it is let go; afterwards it cannot get to a leg whole.
+ * flow is not split it is let go; afterwards it cannot get to a leg whole, nor, once
+ * bytes were changed, be numbered as the other end does.
  */
 static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
 {
@@ -705,6 +712,7 @@ static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
 		drop = f->state != FLOW_PASSED && f->state != FLOW_MERGED &&
 		       f->state != FLOW_CLOSING;
 	}
+	drop |= !!(f->flags & FLOW_F_EDITED);
 	bpf_spin_unlock(&f->lock);
 	report(&room->event, key, f->flags);
 	return drop ? TC_ACT_SHOT : TC_ACT_UNSPEC;

@@ -72,9 +72,13 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 			return TC_ACT_UNSPEC;
 	}
 	if (!right_side(f, end, likely)) {
-		/* Not believed. Where it would be forwarded as it is, the host judges it. */
+		/*
+		 * Not believed. Where it would be forwarded as it is, the host judges it; but
+		 * where bytes were changed the other end would take it for others.
+		 */
 		count(SEAM_R_WRONG_SIDE);
-		return waits(f) || state_frozen(f->state) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+		return waits(f) || state_frozen(f->state) || (f->flags & FLOW_F_EDITED) ?
+			       TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 	return handle_packet(ctx, f, &key, end, p, FROM_PORT, now);
 }

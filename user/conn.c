@@ -372,6 +372,8 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 			split_build(d, c, &f);
 		return;
 	case FLOW_MERGED:
+		if (ev->reason == SEAM_R_REVIVED)
+			return;
 		d->stats.merges++;
 		if (c && !stale) {
 			conn_free(d, c);

@@ -66,6 +66,22 @@ static void late_duplicate_of_edited_bytes(bool v6)
 		.out = OUT_UP(.seq = 131, .ack = 51, .len = 1, .moved = 30) });
 }
 
+/* Nothing gets by with the numbers that its sender gave it: the other end would take it for other bytes. */
+static void past_the_numbers(bool v6)
+{
+	edited(v6);
+	STEPS({ "on the wrong side", SERVER, UP(.seq = 101, .ack = 46, .len = 100), DROP, .counts = "wrong_side", .flow = "c.nxt=101" });
+	if (!v6)
+		STEPS({ "a fragment", CLIENT, UP(.seq = 101, .ack = 46, .len = 64, .frag = 0x2000), DROP, .counts = "fragment", .flow = "state=merged" },
+		      { "of a flow that is armed", CLIENT, UP(.seq = 101, .ack = 46, .len = 64, .frag = 0x2000), DROP,
+			.set = "+armed", .counts = "fragment=2", .flow = "state=passed" });
+	edited(v6);
+	STEPS({ "a RST that the server never gets", CLIENT, { .flags = "R", .seq = 101 }, REDIRECT, .set = "+armed due_bytes=0xffffffffffffffff",
+		.out = &(struct spec){ .link = LEAVING, .ttl = 63, .flags = "R", .seq = 131 }, .flow = "state=closing" },
+	      { "and the client goes on", CLIENT, UP(.seq = 101, .ack = 46, .len = 10), REDIRECT, .counts = "revived",
+		.out = OUT_UP(.seq = 131, .ack = 51, .len = 10, .moved = 30), .flow = "state=merged c-rst" });
+}
+
 /* ICMP errors quote the number that the packet had behind the box. */
 static void icmp(bool v6)
 {
@@ -225,6 +241,7 @@ int main(void)
 	for (v6 = 0; v6 < 2; v6++) {
 		merged(v6);
 		late_duplicate_of_edited_bytes(v6);
+		past_the_numbers(v6);
 		icmp(v6);
 		split_again(v6);
 		merging(v6);
