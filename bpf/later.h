@@ -111,6 +111,7 @@ static __always_inline bool turn_ends_merge(struct flow *f, struct flow_end *me,
 	if (f->state != FLOW_MERGED)
 		return false;
 	fall_due(f, true, now, ev);
+	v->strip = true; /* it was not judged what its SACK blocks are about */
 	v->part = true;
 	return true;
 }

@@ -229,7 +229,8 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 			}
 			if (v->part || v->update) {
 				tell_ack(f, peer, me, p, &v->told);
-				v->strip = other_ack(peer, p, &v->told);
+				/* Moved for the one, blocks would be wrong for the other. */
+				v->strip = other_ack(peer, p, &v->told) || (f->flags & FLOW_F_EDITED);
 			}
 			return;
 		}

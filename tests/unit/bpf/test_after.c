@@ -156,6 +156,14 @@ static void ends_the_merge(bool v6)
 		.out = &(struct spec){ .link = LEAVING, .flags = "A", .seq = 1001, .ack = 601, .wnd = 502, .ttl = 63, .opts = "nop nop ts=120:905" },
 		.flow = "state=splitting reason=after +armed held_in=1 c.bound=1001 c.nxt=1001 s.bound=601 s.told_ack=601 s.told_nxt=1001 c.ack=601" });
 	flow_set(SPLIT);
+	flow_set(LAST_ACK " +answered +edited s.seq_delta=-5 s.bound=606 s.nxt=606 s.told_ack=606 s.leg_ack=606");
+	STEPS({ "what came twice was so by numbers that the server has not", CLIENT,
+		UP(.seq = 1001, .ack = 601, .len = 100, .opts = TS_UP " nop nop sack=2147483549:2147483599"), REDIRECT, .counts = "after",
+		.out = &(struct spec){ .link = LEAVING, .flags = "A", .seq = 1001, .ack = 606, .wnd = 502, .ttl = 63,
+				       .opts = "nop nop ts=120:905 nop nop raw=01010101010101010101" },
+		.flow = "state=splitting s.told_ack=606" });
+	flow_set("-edited s.seq_delta=0");
+	flow_set(SPLIT);
 	flow_set(LAST_ACK " +answered");
 	STEPS({ "one that acknowledges less goes by: the merge is not over", CLIENT, UP(.seq = 1001, .ack = 501, .len = 100), REDIRECT, .counts = "",
 		.out = WIRE_UP(.seq = 1001, .ack = 501),

@@ -147,8 +147,9 @@ static void split_again(bool v6)
 					       .opts = "nop nop ts=120:910", .moved = 30 }, REDIRECT,
 		.out = OUT_UP(.seq = 1031, .ack = 301, .len = 100, .wnd = 502, .opts = "nop nop ts=120:910", .moved = 30),
 		.flow = "s.told_nxt=1131" },
-	      { "the server has what was before the boundary", SERVER, DOWN(.seq = 601, .ack = 1031), REDIRECT,
-		.out = OUT_DOWN(.seq = 601, .ack = 1031), .flow = "state=splitting c.told_ack=1001" },
+	      { "the server has what was before the boundary, and some of it twice: nothing to the leg, or to the client in these numbers", SERVER,
+		DOWN(.seq = 601, .ack = 1031, .opts = "nop nop sack=419:519"), REDIRECT,
+		.out = OUT_DOWN(.seq = 601, .ack = 1031, .opts = "nop nop raw=01010101010101010101"), .flow = "state=splitting c.told_ack=1001" },
 	      { "and the client", CLIENT, UP(.seq = 1101, .ack = 596), REDIRECT,
 		.out = OUT_UP(.seq = 1101, .ack = 596), .flow = "state=split s.told_ack=601" });
 }
