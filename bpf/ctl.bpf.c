@@ -20,6 +20,14 @@ static __always_inline void snapshot(struct seam_ctl *c, const struct flow *f)
 			 sizeof(*f) - sizeof(struct bpf_spin_lock));
 }
 
+/* What a paced end has not been told yet is known to its leg as told, which says it no more. */
+static __always_inline void owe_news(const struct flow *f, struct flow_end *s,
+				     const struct flow_end *r)
+{
+	if (news(f, s, r))
+		s->flags |= END_F_ANNOUNCE;
+}
+
 static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 now,
 				     struct seam_event *ev)
 {
@@ -30,6 +38,8 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 	if (f->flags & FLOW_F_WAITS) {
 		/* No byte has gone straight: the merge is given up. */
 		move(f, FLOW_SPLIT, c->reason, now, ev);
+		owe_news(f, &f->end[SEAM_CLIENT], &f->end[SEAM_SERVER]);
+		owe_news(f, &f->end[SEAM_SERVER], &f->end[SEAM_CLIENT]);
 		return 0;
 	}
 	if (f->state == FLOW_HELD ? f->flags & FLOW_F_RELEASE :

@@ -33,6 +33,7 @@ int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 	    !conn_ctl(d, c, CTL_SPLIT, SEAM_R_OPERATOR, 0, &f)) {
 		c->phase = CONN_SPLIT;
 		c->kept = true;
+		split_nudge(c, &f);
 		return 0;
 	}
 	if (c || d->stopping) {

@@ -263,6 +263,14 @@ static void paced(bool v6)
 	ctl_is("enough: it begins", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 0), 0,
 	       "state=merging reason=let_go -waits c-paced c.bound=1401");
 	ctl_is("no more steps", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 100), -EINVAL, "state=merging");
+
+	flow_set(SPLIT " c-announce");
+	ctl_is("another merge", CTL_MERGE, SEAM_R_LET_GO, 1, -EINPROGRESS, "state=merging +waits c+paced");
+	STEPS({ "data", CLIENT, UP(.seq = 1001, .ack = 201, .len = 400), REDIRECT, .counts = "" },
+	      { "its acknowledgement is held back", LEG_OUT, CLEG(.seq = 201, .ack = 1401), DROP, .counts = "", .flow = "c.told_ack=1001" });
+	ctl_is("given up: the client is owed it", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=split c-paced c+announce s-announce");
+	STEPS({ "is told", LEG_OUT, CLEG(.seq = 200, .ack = 1401), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 201, .ack = 1401, .wnd = 501, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1401 c-announce" });
 }
 
 /*
