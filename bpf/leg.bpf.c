@@ -50,8 +50,9 @@ static __always_inline bool silent(const struct flow *f, const struct flow_end *
 {
 	if (f->state == FLOW_SPLITTING)
 		return bare && !crossed(to, from);
-	if (paced(to))
-		return bare && !news(f, to, from) && !untold(f, to, from);
+	if (paced(to)) /* one that holds nothing back answers something: what was told may be lost */
+		return bare && seq_after(p->ack, to->told_ack) && !news(f, to, from) &&
+		       !untold(f, to, from);
 	if (!merge_begun(f))
 		return false;
 	if (!bare)

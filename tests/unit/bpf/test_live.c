@@ -255,6 +255,12 @@ static void paced(bool v6)
 	STEPS({ "is told", LEG_OUT, CLEG(.seq = 210, .ack = 1401), REDIRECT, .counts = "",
 		.out = WIRE_DOWN(.seq = 211, .ack = 1101, .wnd = 503, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1101 c-announce" });
 	ctl_is("no step goes beyond what the leg has", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 1000), 0, "c.pace=1401");
+	STEPS({ "all is told", LEG_OUT, CLEG(.seq = 210, .ack = 1401), REDIRECT,
+		.out = WIRE_DOWN(.seq = 211, .ack = 1401, .wnd = 501, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1401" },
+	      { "which is lost: the client sends it again", CLIENT, UP(.seq = 1001, .ack = 201, .len = 400), REDIRECT, .counts = "" },
+	      { "and is answered, with what its leg has beyond a gap", LEG_OUT,
+		CLEG(.seq = 211, .ack = 1401, .opts = "nop nop ts=920:110 nop nop sack=1001:1401"), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 211, .ack = 1401, .wnd = 501, .opts = "nop nop ts=920:110 nop nop sack=1001:1401") });
 	ctl_is("the other end is not paced", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_SERVER, 100), -EINVAL, "state=merging +waits");
 	flow_set("c.pace=1101 c.leg_ack=1401");
 	STEPS({ "a FIN is not held back, nor what is before it", CLIENT, UP(.seq = 1401, .ack = 201, .flags = "FA"), REDIRECT,
