@@ -439,6 +439,7 @@ static void conn_deadline(struct daemon *d, struct conn *c)
 		conn_give_up(d, c);
 	} else if (!c->let_go && conn_let_go_due(c)) {
 		split_try_merge(d, c, SEAM_R_UNTIL);
+		relay_run(d, c); /* what was held: no event is to come for it */
 	}
 }
 
