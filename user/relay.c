@@ -9,6 +9,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -325,6 +326,14 @@ static enum step relay_end(struct daemon *d, struct conn *c, enum seam_dir dir)
 	return STEP_WAIT;
 }
 
+/* Whether there is urgent data that has not been read: no read looks at what is behind its mark. */
+static bool urgent_ahead(const struct conn_leg *from)
+{
+	struct pollfd p = { .fd = from->watch.fd, .events = POLLPRI };
+
+	return poll(&p, 1, 0) > 0 && p.revents & POLLPRI;
+}
+
 /* Whether nothing more comes from an end, and the inspectors have been shown what is there. */
 static bool ends_held(const struct conn_leg *from)
 {
@@ -379,6 +388,10 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 		return STEP_AGAIN;
 	n = editor_untouched(&from->edit, n);
 	if (!n) { /* an inspector has it stay, until it sees more or there is no more */
+		if (urgent_ahead(from)) { /* before this has gone it sees nothing more */
+			from->edit.hold = UINT64_MAX;
+			return STEP_AGAIN;
+		}
 		if (from->ended || !ends_held(from))
 			return STEP_WAIT;
 		if (blocked(d, c, dir, d->buf, 0, true))

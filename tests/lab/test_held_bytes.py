@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """What is held because it may be the beginning of bytes to replace gets out, whatever ends the wait."""
+import socket
+
 from byhand import ByHand, flow_to
 from lab import Lab, scenario, start_seam
 from peers import Pair, read_all
@@ -53,4 +55,11 @@ def main(tap):
 			tap.equal(ByHand(flow_to(lab, port, ("split",))).merge(10), None, "merged by hand")
 			return b"<<MA"
 
+		def urgent(pair):
+			pair.a.send(b"!", socket.MSG_OOB)
+			pair.a.sendall(b".")
+			return b"<<MA."
+
 		held(tap, lab, "by hand", False, merges)
+		held(tap, lab, "urgent, up", False, urgent)
+		held(tap, lab, "urgent, down", True, urgent)
