@@ -418,8 +418,12 @@ void relay_run(struct daemon *d, struct conn *c)
 			return;
 	}
 	/* What is on which side of a boundary that is still being crossed must not be in doubt. */
-	if (!c->crossed && edits(c))
+	if (!c->crossed && edits(c)) {
+		/* It will not be crossed any more. */
+		if (c->leg[SEAM_CLIENT].dead || c->leg[SEAM_SERVER].dead)
+			aborting(d, c);
 		return;
+	}
 	if (!c->begun && blocked(d, c, SEAM_UP, d->buf, 0, false))
 		return;
 	c->begun = true;
