@@ -410,6 +410,7 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 void relay_run(struct daemon *d, struct conn *c)
 {
 	enum step up = STEP_AGAIN, down = STEP_AGAIN;
+	bool let_go;
 	int turn;
 
 	while (!c->rule) {
@@ -428,12 +429,15 @@ void relay_run(struct daemon *d, struct conn *c)
 		return;
 	c->begun = true;
 	for (turn = 0; up == STEP_AGAIN || down == STEP_AGAIN; turn++) {
+		let_go = c->let_go;
 		up = relay_dir(d, c, SEAM_UP);
 		if (up == STEP_GONE)
 			return;
 		down = relay_dir(d, c, SEAM_DOWN);
 		if (down == STEP_GONE)
 			return;
+		if (c->let_go != let_go)
+			up = STEP_AGAIN; /* what was held in the other direction may go */
 		if (turn == RELAY_TURNS) {
 			/* Asking again brings the edge again, after everybody else had a turn. */
 			relay_kernel_rewatch(d, c);
