@@ -35,6 +35,8 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 		return -EINVAL;
 	if (f->state == FLOW_SPLITTING) /* the timer was faster; or it is another's */
 		return f->reason == SEAM_R_AFTER ? -EBUSY : 0;
+	if (c->arg == CTL_SPLIT_SAME && !(f->flags & FLOW_F_WAITS))
+		return -EBUSY;
 	if (f->flags & FLOW_F_WAITS) {
 		/* No byte has gone straight: the merge is given up. */
 		move(f, FLOW_SPLIT, c->reason, now, ev);

@@ -29,8 +29,9 @@ int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 		snprintf(why, len, "it cannot be split: %s", show_reason_text(f.why_not));
 		return -EOPNOTSUPP;
 	}
+	/* Its merge may be over, with the event on its way: then these legs are no more. */
 	if (c && c->phase == CONN_MERGING && !d->stopping &&
-	    !conn_ctl(d, c, CTL_SPLIT, SEAM_R_OPERATOR, 0, &f)) {
+	    !conn_ctl(d, c, CTL_SPLIT, SEAM_R_OPERATOR, CTL_SPLIT_SAME, &f)) {
 		c->phase = CONN_SPLIT;
 		c->kept = true;
 		split_nudge(c, &f);

@@ -13,7 +13,8 @@
 enum seam_ctl_op {
 	CTL_PASS = 1,	  /* held: release what is held, then passed, or monitored if armed */
 	CTL_SPLIT,	  /* monitored, held, merged: freeze the boundaries, splitting; merging
-			   * that still waits: given up, split; END_F_ANNOUNCE as of CTL_MERGE */
+			   * that still waits: given up, split; END_F_ANNOUNCE as of CTL_MERGE.
+			   * `arg`: CTL_SPLIT_SAME or 0 */
 	CTL_SPLIT_READY,  /* splitting: both legs stand; split as soon as the boundaries are crossed */
 	CTL_UNSPLIT,	  /* splitting: no legs after all, passed */
 	CTL_MERGE,	  /* split: merging, or merged at once if nothing is on its way;
@@ -59,6 +60,8 @@ struct seam_ctl {
 };
 
 #define CTL_KEEP_RULE 0xffff
+/* CTL_SPLIT: only to give up a merge, with the legs that there are. */
+#define CTL_SPLIT_SAME 1
 /* CTL_PACE: bytes more for `end`; 0: it is paced no longer. */
 #define CTL_PACED(end, bytes) ((__u64)(end) << 32 | (__u32)(bytes))
 /* CTL_EDIT: seq_delta of client and server. */

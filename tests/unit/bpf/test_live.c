@@ -33,6 +33,7 @@ static void splitting(bool v6)
 	ctl_is("not with packets in the queue that were held for another transition", CTL_SPLIT, SEAM_R_OPERATOR, 0, -EBUSY,
 	       "state=merged");
 	flow_set("held_in=0 held_out=0");
+	ctl_is("there is no merge to give up any more", CTL_SPLIT, SEAM_R_OPERATOR, CTL_SPLIT_SAME, -EBUSY, "state=merged");
 	ctl_is("split in mid-stream", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0,
 	       "state=splitting -legs c.bound=1001 s.bound=601 c.told_ack=401 s.told_ack=201 c.leg_ack=1001 s.leg_ack=601 "
 	       "c.told_nxt=601 s.told_nxt=1001");
