@@ -47,9 +47,10 @@ check: deps-test
 	$(MAKE) --no-print-directory check-run
 
 .PHONY: check-run
-check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf
+check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf $(RANDOM_PEERS)
 	SEAM=$(O)/seam prove --merge --exec '' tests/unit/test_licence.sh $(UNIT_TESTS) $(BPF_TESTS) \
-		tests/fuzz/test_fuzz.py tests/model/test_model.sh $(LAB_TESTS)
+		tests/fuzz/test_fuzz.py tests/model/test_model.sh $(LAB_TESTS) \
+		tests/random/test_random.py
 
 # The same with the full numbers; about four minutes.
 .PHONY: check-cycles

@@ -215,7 +215,7 @@ void end_open(struct end *e, int64_t now)
 static void talk(struct end *e, int64_t now)
 {
 	const struct plan *plan = &e->c->plan;
-	uint64_t total = e->p->total, heard = e->rcv_nxt - 1, round;
+	uint64_t total = e->p->total, heard = edit_back(&e->c->edit[!e->side], e->rcv_nxt) - 1, round;
 
 	if (e->written == total || now < e->app_at)
 		return;
@@ -231,7 +231,7 @@ static void talk(struct end *e, int64_t now)
 	case TALK_TURNS:
 		/* The client begins each round, the server answers. */
 		for (round = 0; round < plan->rounds; round++)
-			if (heard < e->expect_total * (round + (e->side == SERVER)) / plan->rounds)
+			if (heard < other(e)->p->total * (round + (e->side == SERVER)) / plan->rounds)
 				break;
 		e->written = HIGHER(e->written, total * round / plan->rounds);
 		break;
@@ -510,6 +510,7 @@ static void opened(struct end *e, const struct frame *f, int64_t now)
 	e->state = END_OPEN;
 	e->una = e->nxt = 1;
 	e->rcv_nxt = HIGHER(e->rcv_nxt, 1);
+	e->last_ack = e->rcv_nxt;
 	e->read_to = 1;
 	e->smss = LOWER(e->p->mss, other(e)->p->mss) - tail;
 	e->edge = 1 + (f->flags & SYN ? f->wnd : (int64_t)f->wnd << e->peer_wscale);

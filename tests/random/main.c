@@ -41,7 +41,8 @@ static const char *const sabotages[] = { "none", "byte", "checksum", "ack", "edg
 
 static struct wire wires[2];
 static struct conn *conns[CONNS_MAX], *by_port[65536];
-static unsigned int at_once = 64;
+static unsigned int at_once = 64, first_port = PORT_FIRST;
+static int64_t patience = STALL;
 static int64_t clock_now;
 static bool verbose;
 static enum sabotage sabotage;
@@ -538,7 +539,7 @@ static bool conn_run(struct conn *c)
 		return clock_now < c->done_at + c->plan.linger;
 	if (conn_over(c)) {
 		c->done_at = clock_now;
-	} else if (clock_now > c->moved + STALL) {
+	} else if (clock_now > c->moved + patience) {
 		conn_fail(c, "nothing moves: %u of %u bytes have arrived at the client, %u of %u at the server",
 			  (uint32_t)c->end[0].rcv_nxt - 1, c->end[0].expect_total, (uint32_t)c->end[1].rcv_nxt - 1,
 			  c->end[1].expect_total);
@@ -555,7 +556,7 @@ static bool conn_run(struct conn *c)
 
 static int64_t conn_next(const struct conn *c)
 {
-	int64_t next = c->done_at ? c->done_at + c->plan.linger : c->moved + STALL, at;
+	int64_t next = c->done_at ? c->done_at + c->plan.linger : c->moved + patience, at;
 	int i;
 
 	if (c->delayed && c->delayed->at < next)
@@ -600,7 +601,7 @@ static void run(uint64_t seed, uint64_t schedules)
 				running--;
 			}
 			if (!conns[i] && next < schedules) {
-				conns[i] = conn_begin(seed + next, PORT_FIRST + next % 60000);
+				conns[i] = conn_begin(seed + next, first_port + next % 60000);
 				next++;
 				running++;
 			}
@@ -622,7 +623,7 @@ static void run(uint64_t seed, uint64_t schedules)
 static int usage(void)
 {
 	fprintf(stderr, "usage: peers --client NETNS,MAC --server NETNS,MAC [--seed N] [--schedules N] [--at-once N]\n"
-			"             [--gso] [--sabotage WHAT] [--verbose]\n");
+			"             [--port N] [--patience SECONDS] [--gso] [--sabotage WHAT] [--verbose]\n");
 	return 2;
 }
 
@@ -640,7 +641,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "client", 1, 0, 'c' }, { "server", 1, 0, 's' }, { "seed", 1, 0, 'n' }, { "schedules", 1, 0, 'k' },
-		{ "at-once", 1, 0, 'p' }, { "gso", 0, 0, 'g' }, { "sabotage", 1, 0, 'x' }, { "verbose", 0, 0, 'v' }, {},
+		{ "at-once", 1, 0, 'p' }, { "port", 1, 0, 'o' }, { "patience", 1, 0, 't' }, { "gso", 0, 0, 'g' }, { "sabotage", 1, 0, 'x' }, { "verbose", 0, 0, 'v' }, {},
 	};
 	char *link[2] = {};
 	uint64_t seed = 1, schedules = 1;
@@ -661,6 +662,12 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			at_once = strtoul(optarg, NULL, 0);
+			break;
+		case 'o':
+			first_port = strtoul(optarg, NULL, 0);
+			break;
+		case 't':
+			patience = strtoul(optarg, NULL, 0) * 1000 * MS;
 			break;
 		case 'g':
 			wires[0].gso = wires[1].gso = true;

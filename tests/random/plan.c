@@ -100,6 +100,9 @@ void plan_make(struct plan *p, uint64_t seed, bool offload)
 	plan_end(p, &p->end[CLIENT], offload);
 	plan_end(p, &p->end[SERVER], offload);
 	p->talk = pick(p, 3);
+	/* What may be the beginning of a token waits for more, which nobody sends before an answer. */
+	if (p->policy == POLICY_REPLACE && p->talk == TALK_TURNS)
+		p->talk = TALK_PAUSES;
 	p->rounds = 1 + pick(p, 12);
 	p->pause = (1 + pick(p, 20)) * MS;
 	if (pick(p, 5) > 1) {
@@ -108,7 +111,8 @@ void plan_make(struct plan *p, uint64_t seed, bool offload)
 		p->reorder = ONE_OF(p, 0.0, 0.0, 0.02, 0.1);
 	}
 	p->end[pick(p, 2)].fin_waits = pick(p, 2);
-	if (pick(p, 12) == 0) {
+	/* Half a token would go unedited before a RST. */
+	if (pick(p, 12) == 0 && p->policy != POLICY_REPLACE) {
 		i = pick(p, 2);
 		p->end[i].reset_at = 1 + pick(p, p->end[i].total + 1);
 		if (p->end[i].reset_at > p->end[i].total)
