@@ -40,6 +40,15 @@ static __always_inline void note_end(struct embryo_end *e, const struct pkt *p,
 	e->seen_ns = e->tsval_ns = now;
 }
 
+/* The time of a SYN that is sent again; unless it is a copy that comes late. */
+static __always_inline void note_time(struct embryo_end *e, const struct options *o, __u64 now)
+{
+	if (!seq_after(o->tsval, e->tsval))
+		return;
+	e->tsval = o->tsval;
+	e->tsval_ns = now;
+}
+
 /*
  * What handle_syn() returns for a SYN to be answered with a RST: its caller does
  * that, for want of stack (before Linux 6.4 each frame counts 32 bytes and more,
@@ -64,8 +73,8 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 	if (old && old->end[SEAM_CLIENT].isn == p->seq) {
 		/* The clock is measured from here: time and TSval belong together. */
 		walk_options(ctx, p, &room->options);
-		old->end[SEAM_CLIENT].tsval = room->options.tsval;
-		old->end[SEAM_CLIENT].seen_ns = old->end[SEAM_CLIENT].tsval_ns = now;
+		old->end[SEAM_CLIENT].seen_ns = now;
+		note_time(&old->end[SEAM_CLIENT], &room->options, now);
 		count(SEAM_R_SYN_RETRANS);
 		return TC_ACT_UNSPEC;
 	}
@@ -287,8 +296,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 			/* No round trip begins with it, but the client may have got its time alone. */
 			if (e->end[SEAM_SERVER].isn == p->seq) {
 				walk_options(ctx, p, &room->options);
-				e->end[SEAM_SERVER].tsval = room->options.tsval;
-				e->end[SEAM_SERVER].tsval_ns = now;
+				note_time(&e->end[SEAM_SERVER], &room->options, now);
 			}
 			count(SEAM_R_SYN_RETRANS);
 			return 0;

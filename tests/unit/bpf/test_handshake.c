@@ -46,6 +46,7 @@ static void plain(bool v6)
 	      { "a SYN-ACK sent again, the first was lost: its own as well", SERVER,
 		{ .dir = SEAM_DOWN, .flags = "SA", .ack = 1, .wnd = 65160, .opts = "mss=1460 sackok ts=1950:1103 nop ws=7" }, PASS,
 		.counts = "syn_retrans", .embryo = "s.tsval=1950" },
+	      { "the first comes late", SERVER, SYNACK, PASS, .counts = "syn_retrans", .embryo = "s.tsval=1950" },
 	      { "of another one", SERVER, { .dir = SEAM_DOWN, .flags = "SA", .seq = 7, .ack = 1, .opts = "mss=1460 sackok ts=3000:1103" }, PASS,
 		.counts = "syn_retrans", .embryo = "s.tsval=1950" });
 }
