@@ -27,6 +27,7 @@
 #define CONNS_MAX 256
 #define PORT_FIRST 2048
 #define STALL (20000 * MS)
+#define RST_PATIENCE (2000 * MS)
 #define OP_RETRY (MS / 2)
 #define OP_REFUSALS 400
 #define LATEST (8 * MS)
@@ -518,6 +519,9 @@ static bool conn_over(const struct conn *c)
 	const struct end *a = &c->end[0], *b = &c->end[1];
 	bool reset = a->state == END_RESET || b->state == END_RESET;
 
+	/* A RST behind what was lost does not count, and what asks for another may be lost as well. */
+	if (reset && c->plan.loss > 0 && clock_now > c->moved + RST_PATIENCE)
+		return true;
 	if (!end_done(a) || !end_done(b))
 		return false;
 	return reset || (a->state == END_OPEN && b->state == END_OPEN);
@@ -556,7 +560,8 @@ static bool conn_run(struct conn *c)
 
 static int64_t conn_next(const struct conn *c)
 {
-	int64_t next = c->done_at ? c->done_at + c->plan.linger : c->moved + patience, at;
+	int64_t quiet = c->moved + (clock_now <= c->moved + RST_PATIENCE ? RST_PATIENCE + 1 : patience);
+	int64_t next = c->done_at ? c->done_at + c->plan.linger : quiet, at;
 	int i;
 
 	if (c->delayed && c->delayed->at < next)

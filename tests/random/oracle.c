@@ -208,7 +208,7 @@ static const char *check_flags(const struct end *e, const struct end *peer, cons
 {
 	int64_t end = (int32_t)(f->seq - peer->p->isn) + f->len;
 
-	if ((f->flags & SYN) && (!peer->o.syn || f->seq != peer->p->isn))
+	if ((f->flags & SYN) && (!peer->o.syn || (f->seq != peer->p->isn && e->state != END_OPEN)))
 		return WRONG("SYN that the other end did not send");
 	if ((f->flags & RST) && !peer->o.rst)
 		return WRONG("RST that the other end did not send");
@@ -233,8 +233,11 @@ const char *oracle_got(struct end *e, const struct frame *f)
 	if (wrong || (f->flags & RST))
 		return wrong;
 	/* What its sender sent late, or was made late on the way, comes late. */
-	late = was_seen(&peer->o, e->c->plan.policy >= POLICY_PROXY ? loose_digest(f, seq_was) :
-								      digest(f, f->seq, f->ack));
+	if (e->c->plan.policy < POLICY_PROXY)
+		late = was_seen(&peer->o, digest(f, f->seq, f->ack));
+	else /* or is a bare one, of before the edit */
+		late = was_seen(&peer->o, loose_digest(f, seq_was)) ||
+		       (!f->len && pos < e->rcv_nxt && e->c->plan.dup + e->c->plan.reorder > 0);
 	settle(o, f->stamp);
 	if ((f->flags & SYN) && e->state == END_OPEN)
 		return NULL; /* a late copy: all of it is disregarded */
