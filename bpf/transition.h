@@ -106,6 +106,9 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 	ev->nxt[1] = f->end[1].nxt;
 	ev->ack[0] = f->end[0].ack;
 	ev->ack[1] = f->end[1].ack;
+	ev->seq_delta[0] = f->end[0].seq_delta;
+	ev->seq_delta[1] = f->end[1].seq_delta;
+	ev->held = f->held_in;
 	ev->packets[0] = f->end[0].packets;
 	ev->packets[1] = f->end[1].packets;
 	ev->bytes[0] = f->end[0].bytes;
@@ -137,6 +140,9 @@ static __always_inline void remember(const struct seam_event *ev)
 	t->nxt[1] = ev->nxt[1];
 	t->ack[0] = ev->ack[0];
 	t->ack[1] = ev->ack[1];
+	t->seq_delta[0] = ev->seq_delta[0];
+	t->seq_delta[1] = ev->seq_delta[1];
+	t->held = ev->held;
 }
 
 static __always_inline void count_state(__u32 state, __s64 by)

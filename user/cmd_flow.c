@@ -478,6 +478,10 @@ static void print_history(const struct found *o)
 		printf("  %13s client seq %s ack %s, server seq %s ack %s\n", "",
 		       seq(t->nxt[SEAM_CLIENT], c_isn, c_seq), seq(t->ack[SEAM_CLIENT], s_isn, c_ack),
 		       seq(t->nxt[SEAM_SERVER], s_isn, s_seq), seq(t->ack[SEAM_SERVER], c_isn, s_ack));
+		if (t->held || t->seq_delta[SEAM_CLIENT] || t->seq_delta[SEAM_SERVER])
+			printf("  %13s packets held so far %u, sequence delta client %d, server %d\n", "",
+			       t->held, (__s32)t->seq_delta[SEAM_CLIENT],
+			       (__s32)t->seq_delta[SEAM_SERVER]);
 	}
 }
 

@@ -229,12 +229,14 @@ json_t *show_transition_json(const struct transition *t)
 	char when[SHOW_TIME_LEN];
 	json_t *out;
 
-	out = json_pack("{s:s, s:s, s:s, s:s, s:{s:I, s:I}, s:{s:I, s:I}}", "timestamp",
+	out = json_pack("{s:s, s:s, s:s, s:s, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:i, s:i}, s:I}", "timestamp",
 			show_time(t->time_ns, when), "from", show_state(t->from), "to",
 			show_state(t->to), "reason", show_reason(t->reason), "seq", "client",
 			(json_int_t)t->nxt[SEAM_CLIENT], "server", (json_int_t)t->nxt[SEAM_SERVER],
 			"ack", "client", (json_int_t)t->ack[SEAM_CLIENT], "server",
-			(json_int_t)t->ack[SEAM_SERVER]);
+			(json_int_t)t->ack[SEAM_SERVER], "seq_delta", "client",
+			(int)t->seq_delta[SEAM_CLIENT], "server", (int)t->seq_delta[SEAM_SERVER],
+			"packets_held", (json_int_t)t->held);
 	if (out && t->data_ns)
 		json_object_set_new(out, "payload_age_us",
 				    json_integer((__s64)(t->time_ns - t->data_ns) / 1000));

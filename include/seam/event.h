@@ -32,6 +32,9 @@ struct seam_event {
 	__u16 policy;
 	__u32 nxt[2];	  /* tracker at the transition, by enum seam_end */
 	__u32 ack[2];
+	__u32 seq_delta[2];
+	__u32 held;	  /* packets that have been put into the hold queue */
+	__u32 reserved;
 	__u64 packets[2];
 	__u64 bytes[2];
 };
@@ -41,8 +44,10 @@ struct transition {
 	__u64 time_ns;
 	__u64 data_ns;	  /* arrival of the last payload before it, 0: none */
 	__u8 from, to, reason, reserved;
-	__u32 nxt[2];	  /* highest sequence let through, by sender */
+	__u32 nxt[2];	  /* highest sequence let through, by sender: the boundary, where it begins one */
 	__u32 ack[2];	  /* highest acknowledgement, by sender */
+	__u32 seq_delta[2]; /* of what each end sends */
+	__u32 held;	  /* packets that have been put into the hold queue so far */
 };
 
 #define HISTORY_MAX 16

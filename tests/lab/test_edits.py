@@ -94,6 +94,10 @@ def still(tap, lab, what, port, family, kinds="abcde"):
 			cycles += 1
 			time.sleep(0.005)
 		got = pair.finish()
+	shown = [t for t in _flow(lab, port)["history"] if t["to"] == "merged"]
+	by = [len(e) - len(f) for e, f in zip(expected, first)]
+	tap.ok(shown and all([t["seq_delta"]["client"], t["seq_delta"]["server"]] == by for t in shown)
+		and shown[-1]["packets_held"] > 0, f"{what}: each merge is shown with its deltas", shown, by)
 	for way, seen, edited, rest in zip(("up", "down"), got, expected, then):
 		tap.equal(digest(seen), digest(edited + rest), f"{what}: {way}: edited as the oracle says, and not after the merge")
 	tap.ok(cycles >= 1, f"{what}: split and merged again {cycles} times, with deltas")
