@@ -731,12 +731,23 @@ static __always_inline int quote_back(struct __sk_buff *ctx, const struct pkt *p
 	       bpf_skb_store_bytes(ctx, at, &is, 4, 0);
 }
 
+/*
+ * Whether an ICMP error that quotes `seq` of `from`, as it is behind the box, is about
+ * what it has sent past the legs.
+ */
+static __always_inline bool past_legs(const struct flow *f, const struct flow_end *from, __u32 seq)
+{
+	bool before = seq_before(seq, seq_across(from, from->bound));
+
+	return f->state == FLOW_SPLITTING ? before : merge_begun(f) && !before;
+}
+
 /* What handle_icmp() returns for an error to be forwarded; as ACT_RST in handshake.h. */
 #define ACT_FORWARD (-3)
 
 /*
  * An ICMP error about a segment of a flow, quoted in it: for a split flow it is
- * about one of the legs; where the host's stack has not seen the flow, it is
+ * about one of the legs, unless the segment has crossed a boundary by itself; where the host's stack has not seen the flow, it is
  * forwarded past it as well.
  */
 static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
@@ -748,6 +759,7 @@ static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 	struct flow *f;
 	__u32 end, at = p->l4 + 8;
 	__u16 ports[2];
+	__u32 seq;
 	__u8 type;
 
 	if (!ctl || !room || bpf_skb_load_bytes(ctx, p->l4, &type, 1))
@@ -772,14 +784,15 @@ static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 		__builtin_memcpy(quoted->key.server, &ih.daddr, 16);
 		at += sizeof(ih);
 	}
-	if (bpf_skb_load_bytes(ctx, at, ports, sizeof(ports)))
+	if (bpf_skb_load_bytes(ctx, at, ports, sizeof(ports)) ||
+	    bpf_skb_load_bytes(ctx, at + 4, &seq, sizeof(seq)))
 		return TC_ACT_UNSPEC;
 	quoted->key.client_port = ports[0];
 	quoted->key.server_port = ports[1];
 	f = flow_find(quoted, &key, SEAM_CLIENT, &end);
 	if (!f)
 		return TC_ACT_UNSPEC;
-	if (has_legs(f)) {
+	if (has_legs(f) && !past_legs(f, &f->end[end & 1], bpf_ntohl(seq))) {
 		count(SEAM_R_ICMP_LEG);
 		return bpf_redirect_peer(ctl->veth_ifindex, 0);
 	}

@@ -82,40 +82,78 @@ static void past_the_numbers(bool v6)
 		.out = OUT_UP(.seq = 131, .ack = 51, .len = 10, .moved = 30), .flow = "state=merged c-rst" });
 }
 
+/* An ICMP error about a segment that left the box for the server with number `seq`; the number that it quotes then. */
+static int icmp_error(bool v6, __u32 seq, struct packet *in, struct packet *out, __u32 *quotes)
+{
+	__u32 ip = v6 ? 40 : 20, head = 14 + ip + 8;
+	struct packet quoted;
+	int rc;
+
+	build(&(struct spec)UP(.seq = seq, .ack = 51, .len = 100), &quoted);
+	build(&(struct spec)DOWN(.seq = 51, .ack = 131), in);
+	in->len = head + ip + 8;
+	memset(in->data + 14 + ip, 0, 8);
+	in->data[14 + ip] = v6 ? 1 : 3;
+	in->data[14 + ip + 1] = v6 ? 0 : 1;
+	memcpy(in->data + head, quoted.data + 14, ip + 8);
+	if (v6) {
+		in->data[18] = 0;
+		in->data[19] = in->len - 54;
+		in->data[20] = 58;
+	} else {
+		in->data[16] = 0;
+		in->data[17] = in->len - 14;
+		in->data[23] = 1;
+	}
+	rc = run_packet(SERVER, in, out, 0);
+	memcpy(quotes, out->data + head + ip + 4, 4);
+	*quotes = __builtin_bswap32(*quotes);
+	return rc;
+}
+
 /* ICMP errors quote the number that the packet had behind the box. */
 static void icmp(bool v6)
 {
-	struct packet in, out, quoted;
-	__u32 ip = v6 ? 40 : 20, head = 14 + ip + 8, i, sum, seq;
-	int rc;
+	__u32 i, sum, seq;
+	struct packet in, out;
 
 	edited(v6);
-	build(&(struct spec)UP(.seq = 131, .ack = 51, .len = 100), &quoted);
-	build(&(struct spec)DOWN(.seq = 51, .ack = 131), &in);
-	in.len = head + ip + 8;
-	memset(in.data + 14 + ip, 0, 8);
-	in.data[14 + ip] = v6 ? 1 : 3;
-	in.data[14 + ip + 1] = v6 ? 0 : 1;
-	memcpy(in.data + head, quoted.data + 14, ip + 8);
-	if (v6) {
-		in.data[18] = 0;
-		in.data[19] = in.len - 54;
-		in.data[20] = 58;
-	} else {
-		in.data[16] = 0;
-		in.data[17] = in.len - 14;
-		in.data[23] = 1;
-	}
+	check(icmp_error(v6, 131, &in, &out, &seq) == REDIRECT && seq == 0xffffff00 + 101, "the quoted number is the client's own");
 	/* Any checksum will do, as long as it changes by what the quoted number does. */
-	rc = run_packet(SERVER, &in, &out, 0);
-	memcpy(&seq, out.data + head + ip + 4, 4);
-	seq = __builtin_bswap32(seq);
-	check(rc == REDIRECT && seq == 0xffffff00 + 101, "the quoted number is the client's own");
-	for (sum = 0, i = 14 + ip; i < in.len; i += 2)
+	for (sum = 0, i = v6 ? 54 : 34; i < in.len; i += 2)
 		sum += (in.data[i] << 8 | in.data[i + 1]) + (0xffff ^ (out.data[i] << 8 | out.data[i + 1]));
 	while (sum >> 16)
 		sum = (sum >> 16) + (sum & 0xffff);
 	check(sum == 0xffff || sum == 0, "and the checksum covers it");
+}
+
+/* On either side of a boundary they are about what another has sent. */
+static void icmp_at_a_boundary(bool v6)
+{
+	static const struct {
+		const char *set, *what;
+		__u32 seq;
+		bool leg;
+	} cases[] = {
+		{ "state=splitting +legs c.bound=101", "splitting, before the boundary: the client's", 130, false },
+		{ "state=splitting +legs c.bound=101", "from it on: the leg's", 131, true },
+		{ "state=split c.bound=101", "split: the leg's", 130, true },
+		{ "state=merging +waits c.bound=101", "a merge that waits: the leg's", 131, true },
+		{ "state=merging -waits c.bound=101", "merging, before the boundary: the leg's", 130, true },
+		{ "state=merging -waits c.bound=101", "from it on: the client's", 131, false },
+	};
+	struct packet in, out;
+	unsigned int i;
+	__u32 seq;
+
+	edited(v6);
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		flow_set(cases[i].set);
+		counters_mark();
+		check(icmp_error(v6, cases[i].seq, &in, &out, &seq) == REDIRECT &&
+			      counters_are(cases[i].leg ? "icmp_leg" : "") &&
+			      seq == 0xffffff00 + cases[i].seq - (cases[i].leg ? 0 : 30), "%s", cases[i].what);
+	}
 }
 
 /* Split again: what is before the boundary is numbered as it was. */
@@ -244,6 +282,7 @@ int main(void)
 		late_duplicate_of_edited_bytes(v6);
 		past_the_numbers(v6);
 		icmp(v6);
+		icmp_at_a_boundary(v6);
 		split_again(v6);
 		merging(v6);
 		rst_while_merging(v6);
