@@ -273,6 +273,8 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 	case CTL_CLOSED:
 		if (f->state == FLOW_CLOSING || f->state == FLOW_BLOCKED)
 			return 0;
+		if (has_legs(f))
+			legs_done(f, now);
 		move(f, FLOW_CLOSING, c->reason, now, ev);
 		return 0;
 	case CTL_RECOVER:

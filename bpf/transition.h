@@ -269,13 +269,19 @@ static __always_inline void merge_clocks(struct flow *f, __u64 now)
 	merge_clock(f, &f->end[SEAM_CLIENT], &f->end[SEAM_SERVER], now);
 }
 
+/* The legs go, with all that they had; what the ends say now is their own. Lock held. */
+static __always_inline void legs_done(struct flow *f, __u64 now)
+{
+	merge_clocks(f, now);
+	f->end[SEAM_CLIENT].seq_pos = f->end[SEAM_CLIENT].nxt;
+	f->end[SEAM_SERVER].seq_pos = f->end[SEAM_SERVER].nxt;
+}
+
 /* The legs have closed the flow end to end. Lock held. */
 static __always_inline void close_split(struct flow *f, __u64 now, struct seam_event *ev)
 {
-	merge_clocks(f, now);
+	legs_done(f, now);
 	f->flags |= FLOW_F_CLOSED;
-	f->end[SEAM_CLIENT].seq_pos = f->end[SEAM_CLIENT].nxt;
-	f->end[SEAM_SERVER].seq_pos = f->end[SEAM_SERVER].nxt;
 	move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
 }
 

@@ -66,6 +66,16 @@ static void late_duplicate_of_edited_bytes(bool v6)
 		.out = OUT_UP(.seq = 131, .ack = 51, .len = 1, .moved = 30) });
 }
 
+/* Nor after the legs have gone with a RST, which may not have reached the end. */
+static void late_duplicate_after_a_reset(bool v6)
+{
+	edited(v6);
+	flow_set("state=split c.seq_pos=0 s.seq_pos=0 c.told_nxt=46 s.told_nxt=131 c.told_edge=60101 s.told_edge=60051");
+	ctl_is("reset", CTL_CLOSED, SEAM_R_RST, 0, 0, "state=closing c.seq_pos=101 s.seq_pos=51");
+	STEPS({ "from before it", CLIENT, UP(.seq = 51, .ack = 46, .len = 50), REDIRECT, .counts = "replaced",
+		.out = OUT_UP(.seq = 81, .ack = 51) });
+}
+
 /* Nothing gets by with the numbers that its sender gave it: the other end would take it for other bytes. */
 static void past_the_numbers(bool v6)
 {
@@ -280,6 +290,7 @@ int main(void)
 	for (v6 = 0; v6 < 2; v6++) {
 		merged(v6);
 		late_duplicate_of_edited_bytes(v6);
+		late_duplicate_after_a_reset(v6);
 		past_the_numbers(v6);
 		icmp(v6);
 		icmp_at_a_boundary(v6);
