@@ -331,6 +331,16 @@ static uint64_t realtime(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
+/* An interface that goes down is an error, told at once and for ever until it is asked for. */
+static void errors_take(const struct pollfd *fds, int n)
+{
+	int err;
+
+	for (int i = 0; i < n; i++)
+		if (fds[i].revents & POLLERR)
+			getsockopt(fds[i].fd, SOL_SOCKET, SO_ERROR, &err, &(socklen_t){ sizeof(err) });
+}
+
 static int record(struct capture *c, uint64_t for_ns, const volatile sig_atomic_t *stop)
 {
 	struct pollfd fds[KERN_PORTS_MAX];
@@ -344,6 +354,7 @@ static int record(struct capture *c, uint64_t for_ns, const volatile sig_atomic_
 	for (;;) {
 		if (poll(fds, c->n, TURN_MS) < 0 && errno != EINTR)
 			return -errno;
+		errors_take(fds, c->n);
 		err = rings_read(c);
 		if (!err)
 			err = look(c, &over);
