@@ -77,12 +77,12 @@ static int find(const char *instance, const struct kern *k, struct found *o)
 	if (err)
 		return err;
 	o->history = !bpf_map_lookup_elem(k->maps.history, &o->id, &o->h);
-	o->record = !bpf_map_lookup_elem(k->maps.records, &o->id, &o->rec);
 	o->status = client_status(instance);
-	if (!o->status || !o->flow)
-		return 0;
-	o->record_reply = client_request(instance, json_pack("{s:s, s:I}", "cmd", "record", "id",
-							     (json_int_t)o->id));
+	if (o->status && o->flow)
+		o->record_reply = client_request(instance, json_pack("{s:s, s:I}", "cmd", "record",
+								     "id", (json_int_t)o->id));
+	/* After the daemon was asked: it puts it there when it has done with the flow. */
+	o->record = !bpf_map_lookup_elem(k->maps.records, &o->id, &o->rec);
 	o->live = json_is_true(json_object_get(o->record_reply, "ok"));
 	return 0;
 }
