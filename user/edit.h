@@ -25,6 +25,12 @@ uint64_t edit_pos(const struct editor *e);
 int edit_replace(struct editor *e, uint64_t at, size_t remove, const void *with, size_t len);
 
 /*
+ * The same by bytes of the flow's rule, which are there for as long as it is split: they
+ * are not copied, as a sender may fill its window with what makes much of little.
+ */
+int edit_replace_by_rule(struct editor *e, uint64_t at, size_t remove, const void *with, size_t len);
+
+/*
  * Bytes from `at` on stay on the box until the inspector is shown more of the
  * direction, or its end; then it has to say so again.
  */

@@ -35,7 +35,8 @@ static struct edit *before(const struct editor *e, uint64_t at)
 	return edit;
 }
 
-int edit_replace(struct editor *e, uint64_t at, size_t remove, const void *with, size_t len)
+static int replace(struct editor *e, uint64_t at, size_t remove, const void *with, size_t len,
+		   bool copy)
 {
 	struct edit *prev = before(e, at), *next = prev ? prev->next : e->edits, *edit;
 
@@ -47,12 +48,12 @@ int edit_replace(struct editor *e, uint64_t at, size_t remove, const void *with,
 		return -EINVAL;
 	if (!remove && !len)
 		return 0;
-	edit = malloc(sizeof(*edit) + len);
+	edit = malloc(sizeof(*edit) + (copy ? len : 0));
 	if (!edit)
 		return -ENOMEM;
-	*edit = (struct edit){ .next = next, .at = at, .remove = remove, .len = len };
-	if (len)
-		memcpy(edit->with, with, len);
+	*edit = (struct edit){ .next = next, .at = at, .remove = remove, .len = len, .with = with };
+	if (copy && len)
+		edit->with = memcpy(edit->copy, with, len);
 	if (prev)
 		prev->next = edit;
 	else
@@ -62,6 +63,16 @@ int edit_replace(struct editor *e, uint64_t at, size_t remove, const void *with,
 	e->shift += (int64_t)len - (int64_t)remove;
 	e->changed = true;
 	return 0;
+}
+
+int edit_replace(struct editor *e, uint64_t at, size_t remove, const void *with, size_t len)
+{
+	return replace(e, at, remove, with, len, true);
+}
+
+int edit_replace_by_rule(struct editor *e, uint64_t at, size_t remove, const void *with, size_t len)
+{
+	return replace(e, at, remove, with, len, false);
 }
 
 void edit_hold(struct editor *e, uint64_t at)

@@ -17,7 +17,8 @@ struct edit {
 	uint64_t at;		/* position of the first byte that is still to be removed */
 	size_t remove;		/* bytes still to be removed */
 	size_t len, sent;	/* bytes to insert, and handed on already */
-	uint8_t with[];
+	const uint8_t *with;	/* `copy`, or whoever asked for it keeps them */
+	uint8_t copy[];
 };
 
 struct editor {

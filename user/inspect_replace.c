@@ -98,8 +98,8 @@ static enum inspect_answer replace_data(void *state, enum seam_dir dir, const ui
 
 			if (!(r->dirs & 1U << dir) || !step(r, &s->found[dir][n], data[i]))
 				continue;
-			if (edit_replace(edit, pos + i + 1 - r->find_len, r->find_len, r->with,
-					 r->with_len))
+			if (edit_replace_by_rule(edit, pos + i + 1 - r->find_len, r->find_len,
+						 r->with, r->with_len))
 				return INSPECT_BLOCK; /* no memory: what must not pass does not */
 			memset(s->found[dir], 0, sizeof(s->found[dir]));
 			break;
