@@ -127,6 +127,8 @@ void pattern_db_free(struct pattern_db *db);
 #define REPLACEMENTS_MAX 16
 #define REPLACE_FIND_MAX 256
 #define REPLACE_WITH_MAX 65536
+/* What is shown at once, 64 KiB, must not grow to where sequence numbers come round. */
+#define REPLACE_GROWTH_MAX 4096
 
 /* What the `replace` inspector looks for, and writes in its place. */
 struct replacement {

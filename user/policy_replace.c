@@ -59,7 +59,11 @@ void read_replacements(struct load *l, const config_setting_t *s, void *field, c
 		read_keys(l, e, r, replacement_keys);
 		require(l, e, "find", "replacement", "the bytes to look for");
 		require(l, e, "with", "replacement", "what is to be in their place, \"\" for nothing");
-		if (r->find && r->with)
-			replacement_prepare(r);
+		if (!r->find || !r->with)
+			continue;
+		replacement_prepare(r);
+		if (r->with_len > r->find_len * REPLACE_GROWTH_MAX)
+			bad(l, e, "with: %zu bytes in the place of %zu; expected at most %d times as many",
+			    r->with_len, r->find_len, REPLACE_GROWTH_MAX);
 	}
 }

@@ -270,6 +270,9 @@ static void check_inspect(struct load *l, const config_setting_t *s,
 	if (patterns && !rule_uses(rule, &inspector_pattern))
 		bad(l, patterns, "nobody looks for these patterns; expected \"pattern\" among the "
 		    "inspectors");
+	if (rule_uses(rule, &inspector_replace) && rule_uses(rule, &inspector_headers))
+		bad(l, s, "inspectors \"replace\" and \"headers\" might want the same bytes changed; "
+		    "expected one of them");
 	if (rule_uses(rule, &inspector_replace) && !replace)
 		bad(l, s, "inspector \"replace\" has nothing to replace; expected replace = "
 		    "( { find, with }, ... )");
