@@ -116,6 +116,25 @@ static __always_inline bool turn_ends_merge(struct flow *f, struct flow_end *me,
 	return true;
 }
 
+/*
+ * If it does not, and what is not inspected must not pass: the ack goes on alone. Its
+ * sender will send the payload again, and then the merge is over. A client could
+ * otherwise have all its requests let by, acknowledging late. Lock held.
+ */
+static __always_inline bool turn_must_wait(struct flow *f, const struct flow_end *me,
+					   struct flow_end *peer, const struct pkt *p,
+					   struct verdict *v)
+{
+	if (!(f->flags & FLOW_F_FAIL_BLOCK) || ((me->flags | peer->flags) & (END_F_FIN | END_F_RST)))
+		return false;
+	f->flags |= FLOW_F_ANSWERED;
+	v->where = TO_WIRE;
+	v->why = SEAM_R_UNACCEPTABLE;
+	v->bare = v->tell = v->strip = true;
+	tell_ack(f, peer, me, p, &v->told);
+	return true;
+}
+
 /* The ack that completes the handshake, of a flow that is split before any payload. */
 static __always_inline bool at_once(const struct flow *f, const struct pkt *p)
 {

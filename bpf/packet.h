@@ -447,6 +447,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			into_hold(f, p, ctl, v, now);
 			break;
 		}
+		if (due && turn_must_wait(f, me, peer, p, v))
+			break;
 		track_data(f, me, peer, p);
 		if (note_rst(f, me, peer, p, v) && merge_begun(f)) {
 			/* What it cuts off is not worth waiting for. */

@@ -169,6 +169,16 @@ static void ends_the_merge(bool v6)
 		.out = WIRE_UP(.seq = 1001, .ack = 501),
 		.flow = "state=merging +armed c.nxt=1101 c.ack=501 held_in=0" });
 	flow_set(SPLIT);
+	flow_set(LAST_ACK " +answered +fail_block");
+	STEPS({ "but for a rule that blocks what it cannot inspect: its ack alone", CLIENT, UP(.seq = 1001, .ack = 501, .len = 100), REDIRECT,
+		.counts = "unacceptable",
+		.out = &(struct spec){ .link = LEAVING, .flags = "A", .seq = 1001, .ack = 601, .wnd = 501, .ttl = 63, .opts = "nop nop ts=120:905" },
+		.flow = "state=merging +armed +answered c.nxt=1001 c.ack=501 held_in=0" },
+	      { "sent again when that ends the merge, it is", CLIENT, UP(.seq = 1001, .ack = 601, .len = 100), REDIRECT, .counts = "after",
+		.out = &(struct spec){ .link = LEAVING, .flags = "A", .seq = 1001, .ack = 601, .wnd = 502, .ttl = 63, .opts = "nop nop ts=120:905" },
+		.flow = "state=splitting +armed held_in=1 c.nxt=1001" });
+	flow_set("-fail_block");
+	flow_set(SPLIT);
 	flow_set(LAST_ACK " -answered");
 	STEPS({ "more of a request that is on its way does, too", CLIENT, UP(.seq = 1001, .ack = 601, .len = 100), REDIRECT, .counts = "crossed",
 		.out = WIRE_UP(.seq = 1001, .ack = 601),
