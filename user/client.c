@@ -3,10 +3,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -100,6 +102,22 @@ int client_options(int argc, char **argv, const char *help, int operands,
 	return -1;
 }
 
+/* Whether a daemon of this instance has the lock. */
+static bool is_locked(const char *instance)
+{
+	char path[128];
+	bool locked;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s.lock", KERN_RUN_DIR, instance);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	locked = flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+	close(fd);
+	return locked;
+}
+
 int client_open(const char *verb, const char *instance, struct kern *k)
 {
 	int err;
@@ -107,6 +125,13 @@ int client_open(const char *verb, const char *instance, struct kern *k)
 	if (!client_is_instance(verb, instance))
 		return EXIT_USAGE;
 	err = kern_open(k, instance);
+	if ((err ? err != -EPERM && err != -EACCES : !k->control->abi) && is_locked(instance)) {
+		fprintf(stderr, "seam %s: instance `%s` is starting; try again in a moment\n", verb,
+			instance);
+		if (!err)
+			kern_close(k);
+		return EXIT_FAILED;
+	}
 	if (!err && k->control->abi != SEAM_ABI) {
 		fprintf(stderr, "seam %s: instance `%s` was made by another version of seam (layout "
 				"%u, this is %u); use that one, or `seam detach -i %s`\n",

@@ -347,7 +347,7 @@ static void print_ends(const struct found *o)
 		print_seq("was told window to", c->told_edge, c->isn, s->told_edge, s->isn);
 		print_num("was told TSval", c->told_tsval, s->told_tsval);
 	}
-	print_num("in flight beyond the box", c->flight, s->flight);
+	print_num("lately in flight, at most", c->flight, s->flight);
 	if (c->backlog_max || s->backlog_max) {
 		print_num("in the legs", backlog(f, SEAM_CLIENT), backlog(f, SEAM_SERVER));
 		print_num("at most", c->backlog_max, s->backlog_max);

@@ -12,7 +12,7 @@ static const char help[] =
 	"\n"
 	"Makes the daemon read its policy file again. A file with any error changes nothing.\n"
 	"Flows that exist keep the policy they were decided by. Of client, server, instance,\n"
-	"xdp, max_flows, max_embryos and log, what the daemon started with holds; it is told\n"
+	"xdp, backlog, max_flows, max_embryos and log, what the daemon started with holds; it is told\n"
 	"which of them differ in the file.\n"
 	"\n"
 	"  -i, --instance NAME  the instance (default: default)\n"

@@ -56,9 +56,14 @@ static int ask(const char *verb, const char *how, const char *instance, const st
 	reply = client_request(instance, json_pack("{s:s, s:I, s:s, s:s*}", "cmd", verb, "id",
 						   (json_int_t)w->id, "key", key, "how", how));
 	if (!reply) {
+		if (errno == ENOENT || errno == ECONNREFUSED) {
+			fprintf(stderr, "seam %s: no daemon runs for instance `%s`; `seam run` starts one\n",
+				verb, instance);
+			return EXIT_NOT_RUNNING;
+		}
 		fprintf(stderr, "seam %s: the daemon of instance `%s` does not answer: %s\n", verb,
 			instance, strerror(errno));
-		return errno == ENOENT || errno == ECONNREFUSED ? EXIT_NOT_RUNNING : EXIT_FAILED;
+		return EXIT_FAILED;
 	}
 	ok = json_is_true(json_object_get(reply, "ok"));
 	if (json) {

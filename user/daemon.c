@@ -145,6 +145,16 @@ static void timer_ready(struct daemon *d, struct watch *w, uint32_t events)
 	sweep_run(d);
 }
 
+/* Those that are read from d->signals. */
+static void block_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+	sigprocmask(SIG_BLOCK, set, NULL);
+}
+
 static int watches_open(struct daemon *d)
 {
 	struct itimerspec every = {
@@ -154,11 +164,7 @@ static int watches_open(struct daemon *d)
 	sigset_t set;
 	int err;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	block_signals(&set);
 	signal(SIGPIPE, SIG_IGN);
 	d->signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	d->signals.ready = signals_ready;
@@ -378,6 +384,7 @@ static void finish(struct daemon *d)
 int daemon_run(struct policy *policy, const char *config)
 {
 	struct rlimit files;
+	sigset_t signals;
 	struct daemon *d = calloc(1, sizeof(*d));
 	int err;
 
@@ -392,6 +399,8 @@ int daemon_run(struct policy *policy, const char *config)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+	/* To end while it starts, too, as it would later: with nothing left half made. */
+	block_signals(&signals);
 	d->buf = malloc(FRAME_MAX);
 	d->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (!d->buf || d->epoll < 0) {
