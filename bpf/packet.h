@@ -427,6 +427,12 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				open_window(f, me, peer, p, v);
 			if (v->where == TO_HOLD)
 				into_hold(f, p, ctl, v, now);
+			/* No room: but what its ack says is told, as it counts as told. */
+			if (v->where == TO_DROP && v->part) {
+				v->where = TO_WIRE;
+				v->part = false;
+				v->tell = v->bare = true;
+			}
 		}
 		split_done(f, SEAM_R_CROSSED, now, ev);
 		break;

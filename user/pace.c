@@ -67,7 +67,8 @@ uint64_t pace_wanted(struct daemon *d, struct conn *c)
 		rtt[end] = leg_rtt(c, &f, end);
 	end = rtt[SEAM_CLIENT] < rtt[SEAM_SERVER] ? SEAM_CLIENT : SEAM_SERVER;
 	if (rtt[!end] < FAR_US || rtt[!end] < 2 * rtt[end] ||
-	    (f.end[end].flags & (END_F_DATA | END_F_FIN)) != END_F_DATA)
+	    (f.end[end].flags & (END_F_DATA | END_F_FIN)) != END_F_DATA ||
+	    (f.end[!end].flags & END_F_FIN)) /* its leg has sent that FIN, and probes no more */
 		return 0;
 	*p = (struct pace){ .conn = c, .end = end, .far = rtt[0] + rtt[1], .next = p->next, .on = p->on,
 			    .rtt = { rtt[end], 2 * rtt[end] } };

@@ -77,6 +77,19 @@ static void splitting(bool v6)
 		.flow = "state=split reason=crossed c.ack=611 s.told_ack=601" });
 }
 
+/* A packet for which the hold queue has no room: what its ack says counts as told, and is. */
+static void ack_of_what_is_not_held(bool v6)
+{
+	in_flight(v6);
+	ctl_is("split in mid-stream", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting");
+	control()->hold_bytes = 1000;
+	flow_set("held_in=1 held_bytes=16001");
+	STEPS({ "news with new data", CLIENT, UP(.seq = 1001, .ack = 301, .len = 100), REDIRECT, .counts = "hold_bytes",
+		.out = WIRE_UP(.seq = 1001, .ack = 301, .wnd = 501), .flow = "held_in=1 s.told_ack=301 c.nxt=1001" },
+	      { "new data alone", CLIENT, UP(.seq = 1001, .ack = 301, .len = 100), DROP, .counts = "hold_bytes", .flow = "held_in=1" });
+	control()->hold_bytes = 65536;
+}
+
 /* The ack that gets to the boundary is of the leg's data as well, and meets the hold queue. */
 static void acked_past_queue(bool v6)
 {
@@ -458,6 +471,8 @@ int main(void)
 	harness_start("live");
 	splitting(false);
 	splitting(true);
+	ack_of_what_is_not_held(false);
+	ack_of_what_is_not_held(true);
 	acked_past_queue(false);
 	acked_past_queue(true);
 	sack_at_boundary(false);
