@@ -73,6 +73,7 @@ help:
 	@echo "make soak           100 splits and 100 merges during each of RUNS=$(RUNS) transfers (root)"
 	@echo "make check-kernels  the same programs on Debian's 6.1 and 6.12 kernels, in qemu"
 	@echo "make check-cycles   1,000 splits and merges of one connection, 10,000 connections split and merged (root)"
+	@echo "make check-asymmetric  merges where one end is a quarter of a second away (root)"
 	@echo "make random         random connections, SEED=$(SEED) and SCHEDULES=$(SCHEDULES) from there on (root)"
 	@echo "make model          the model of the transitions, exhaustively; and that each rule is needed"
 	@echo "make fuzz           every fuzzer at length, FUZZ_SECONDS=$(FUZZ_SECONDS) each, FUZZERS=\"$(FUZZERS)\""

@@ -57,6 +57,11 @@ check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf
 check-cycles: $(O)/seam
 	SEAM=$(O)/seam CYCLES=1000 FLOWS=10000 tests/lab/test_cycles.py
 
+# Wants a machine that does nothing else; about a minute.
+.PHONY: check-asymmetric
+check-asymmetric: $(O)/seam
+	SEAM=$(O)/seam FULL=1 tests/lab/test_asymmetric.py
+
 demo: deps-test
 	$(MAKE) --no-print-directory $(O)/seam
 	SEAM=$(O)/seam tests/lab/demo.py
