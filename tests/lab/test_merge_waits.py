@@ -52,8 +52,10 @@ def urgent(tap, lab, family, reverse):
 		p.a.sendall(body)
 		wait_for(lambda: state(lab, p) == "merged", "the merge to end by itself")
 		steps = [(t["from"], t["to"], t["reason"]) for t in seam_json(lab, "flow", hand.id)["history"][before:]]
-		tap.equal(steps, [("split", "merging", "urgent"), ("merging", "merging", "operator"), ("merging", "merged", "crossed")],
-			f"{name}: it has waited, begun, and ended, and each is told once")
+		# The packet that ends the wait may be the last that was on its way.
+		ended = ([("merging", "merging", "operator"), ("merging", "merged", "crossed")], [("merging", "merged", "quiet")])
+		tap.ok(steps[:1] == [("split", "merging", "urgent")] and steps[1:] in ended,
+			f"{name}: it has waited, begun, and ended, and each is told once", steps)
 		tap.equal(read_all(p.b, 1 + len(body)), (b"!" + body, "more"), f"{name}: nothing is lost")
 	for end in ("client", "server"):
 		tap.zero(d[end], NOTICED, f"{name}: the {end} noticed nothing")
