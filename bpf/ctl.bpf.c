@@ -20,17 +20,18 @@ static __always_inline void snapshot(struct seam_ctl *c, const struct flow *f)
 			 sizeof(*f) - sizeof(struct bpf_spin_lock));
 }
 
-/* What a paced end has not been told yet is known to its leg as told, which says it no more. */
-static __always_inline void owe_news(const struct flow *f, struct flow_end *s,
-				     const struct flow_end *r)
+/* The leg that faces `s` is asked for a packet, if it is `owed` one. */
+static __always_inline void announce(struct flow_end *s, bool owed)
 {
-	if (news(f, s, r))
+	if (owed)
 		s->flags |= END_F_ANNOUNCE;
 }
 
 static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 now,
 				     struct seam_event *ev)
 {
+	struct flow_end *client = &f->end[SEAM_CLIENT], *server = &f->end[SEAM_SERVER];
+
 	if (f->flags & FLOW_F_NO_SPLIT)
 		return -EINVAL;
 	if (f->state == FLOW_SPLITTING) /* the timer was faster; or it is another's */
@@ -40,8 +41,9 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 	if (f->flags & FLOW_F_WAITS) {
 		/* No byte has gone straight: the merge is given up. */
 		move(f, FLOW_SPLIT, c->reason, now, ev);
-		owe_news(f, &f->end[SEAM_CLIENT], &f->end[SEAM_SERVER]);
-		owe_news(f, &f->end[SEAM_SERVER], &f->end[SEAM_CLIENT]);
+		/* What a paced end was not told its leg has said, and says no more. */
+		announce(client, news(f, client, server));
+		announce(server, news(f, server, client));
 		return 0;
 	}
 	if (f->state == FLOW_HELD ? f->flags & FLOW_F_RELEASE :
@@ -53,8 +55,7 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 	 */
 	if (f->state != FLOW_HELD && f->held_in != f->held_out)
 		return -EBUSY;
-	/* A leg can begin a stream anywhere, but not one that has ended. */
-	if ((f->end[0].flags | f->end[1].flags) & (END_F_FIN | END_F_RST)) {
+	if (has_ended(f)) {
 		c->reason = SEAM_R_FIN;
 		return -EAGAIN;
 	}
@@ -68,16 +69,14 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
  */
 static __always_inline int merge_goes_on(struct flow *f)
 {
-	struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
+	struct flow_end *client = &f->end[SEAM_CLIENT], *server = &f->end[SEAM_SERVER];
 
 	if (f->state != FLOW_MERGING)
 		return 0;
 	if (f->flags & FLOW_F_WAITS)
 		return -EINPROGRESS;
-	if (crossed(c, s) && untold(f, c, s))
-		c->flags |= END_F_ANNOUNCE;
-	if (crossed(s, c) && untold(f, s, c))
-		s->flags |= END_F_ANNOUNCE;
+	announce(client, crossed(client, server) && untold(f, client, server));
+	announce(server, crossed(server, client) && untold(f, server, client));
 	return -EINPROGRESS;
 }
 
@@ -98,7 +97,7 @@ static __always_inline int ctl_pace(struct flow *f, const struct seam_ctl *c, __
 
 	if (!(f->flags & FLOW_F_WAITS) || !(s->flags & END_F_PACED))
 		return -EINVAL;
-	s->flags |= END_F_ANNOUNCE;
+	announce(s, true);
 	s->pace = seq_after(s->pace + bytes, s->leg_ack) ? s->leg_ack : s->pace + bytes;
 	if (!bytes) {
 		s->flags &= ~END_F_PACED;
@@ -180,10 +179,8 @@ static __always_inline int ctl_edit(struct flow *f, const struct seam_ctl *c)
 	server->seq_delta = c->arg >> 32;
 	f->flags |= FLOW_F_EDITED;
 	/* What was removed takes no room: its sender may be waiting for that. */
-	if (untold(f, client, server))
-		client->flags |= END_F_ANNOUNCE;
-	if (untold(f, server, client))
-		server->flags |= END_F_ANNOUNCE;
+	announce(client, untold(f, client, server));
+	announce(server, untold(f, server, client));
 	return 0;
 }
 
@@ -245,8 +242,8 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 			return -EINVAL;
 		f->released_ns = now;
 		f->flags |= FLOW_F_LEGS;
-		f->end[SEAM_CLIENT].flags |= END_F_ANNOUNCE;
-		f->end[SEAM_SERVER].flags |= END_F_ANNOUNCE;
+		announce(&f->end[SEAM_CLIENT], true);
+		announce(&f->end[SEAM_SERVER], true);
 		split_done(f, c->reason, now, ev);
 		return 0;
 	case CTL_UNSPLIT:

@@ -24,9 +24,7 @@ static __always_inline void arm(struct flow *f, const struct seam_after *after, 
 static __always_inline bool fresh(const struct flow *f, const struct flow_end *me,
 				  const struct flow_end *peer, const struct pkt *p)
 {
-	__u32 edge = state_frozen(f->state) ? me->told_edge : seq_back(me, peer->edge);
-
-	return p->len && seq_after(p->end, me->nxt) && !seq_after(p->end, edge + TRACK_SLACK);
+	return p->len && seq_after(p->end, me->nxt) && within_window(f, me, peer, p->end);
 }
 
 /* The client begins to speak after the server has. Whether this is the turn waited for. */
@@ -62,8 +60,8 @@ static __always_inline void fall_due(struct flow *f, bool alive, __u64 now, stru
 {
 	if (!alive) {
 		fail(f, SEAM_R_DAEMON_GONE, now, ev);
-	} else if ((f->end[0].flags | f->end[1].flags) & (END_F_FIN | END_F_RST)) {
-		fail(f, SEAM_R_FIN, now, ev); /* a leg can begin a stream anywhere, but not one that has ended */
+	} else if (has_ended(f)) {
+		fail(f, SEAM_R_FIN, now, ev);
 	} else {
 		if (!(f->flags & FLOW_F_AGAIN))
 			f->flags &= ~FLOW_F_ARMED;
@@ -74,7 +72,7 @@ static __always_inline void fall_due(struct flow *f, bool alive, __u64 now, stru
 /*
  * A packet of an armed flow, its bytes counted already: if it is time, splits the flow,
  * so that this packet is the first that is the legs'. True: it is, but the flow is
- * still merging. Lock held.
+ * still merging, and can be split once it is merged. Lock held.
  */
 static __always_inline bool later(struct flow *f, __u32 end, const struct flow_end *me,
 				  const struct flow_end *peer, const struct pkt *p, bool alive,
@@ -87,7 +85,7 @@ static __always_inline bool later(struct flow *f, __u32 end, const struct flow_e
 		return false;
 	due = turn(f, end);
 	if (f->state != FLOW_MONITORED && f->state != FLOW_MERGED)
-		return due && merge_begun(f);
+		return due && merge_begun(f) && !has_ended(f);
 	if (!busy && (due || f->end[0].bytes + f->end[1].bytes - p->len >= f->due_bytes ||
 		      long_enough(f, now)))
 		fall_due(f, alive, now, ev);
@@ -104,8 +102,6 @@ static __always_inline bool turn_ends_merge(struct flow *f, struct flow_end *me,
 					    struct flow_end *peer, const struct pkt *p, __u64 now,
 					    struct verdict *v, struct seam_event *ev)
 {
-	if ((me->flags | peer->flags) & (END_F_FIN | END_F_RST))
-		return false;
 	tell_ack(f, peer, me, p, &v->told);
 	merge_if_done(f, SEAM_R_CROSSED, now, ev);
 	if (f->state != FLOW_MERGED)
@@ -125,7 +121,7 @@ static __always_inline bool turn_must_wait(struct flow *f, const struct flow_end
 					   struct flow_end *peer, const struct pkt *p,
 					   struct verdict *v)
 {
-	if (!(f->flags & FLOW_F_FAIL_BLOCK) || ((me->flags | peer->flags) & (END_F_FIN | END_F_RST)))
+	if (!(f->flags & FLOW_F_FAIL_BLOCK))
 		return false;
 	f->flags |= FLOW_F_ANSWERED;
 	v->where = TO_WIRE;

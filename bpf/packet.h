@@ -755,8 +755,8 @@ static __always_inline bool past_legs(const struct flow *f, const struct flow_en
 
 /*
  * An ICMP error about a segment of a flow, quoted in it: for a split flow it is
- * about one of the legs, unless the segment has crossed a boundary by itself; where the host's stack has not seen the flow, it is
- * forwarded past it as well.
+ * about one of the legs, unless the segment has crossed a boundary by itself; where
+ * the host's stack has not seen the flow, it is forwarded past it as well.
  */
 static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 {

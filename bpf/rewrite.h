@@ -112,10 +112,10 @@ static long csum_step(__u32 i, struct csum_walk *w)
  * Cuts the payload off after `keep` bytes, leaving a correct checksum. With none
  * kept this works for any packet; bpf_csum_diff() with only a `from` yields what
  * to add for bytes that disappear, and a GSO packet's checksum is always partial
- * and its payload not in it, so that its bytes need not be read. A GSO packet
- * is cut to nothing or within its first segment: the kernel makes one frame of it. The sum
- * sees the bytes of a tail at an odd offset swapped; TCP headers are multiples
- * of four.
+ * and its payload not in it, so that its bytes need not be read. A GSO packet is
+ * cut to nothing or within its first segment: the kernel makes one frame of it. The
+ * sum sees the bytes of a tail at an odd offset swapped; TCP headers are multiples of
+ * four.
  */
 static __noinline int cut_payload(struct __sk_buff *ctx, struct pkt *p, __u32 keep)
 {

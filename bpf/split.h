@@ -170,6 +170,16 @@ static __always_inline __u32 before_bound(const struct flow_end *me, const struc
 	return p->gso && keep > p->gso ? p->gso : keep;
 }
 
+/* The packet goes straight to the other end, saying what that may be told. Lock held. */
+static __always_inline void straight(struct flow *f, const struct flow_end *me,
+				     struct flow_end *peer, const struct pkt *p, struct verdict *v)
+{
+	v->where = TO_WIRE;
+	v->tell = true;
+	tell(f, peer, me, p, true, &v->told);
+	v->strip = other_ack(peer, p, &v->told);
+}
+
 /* Both legs stand, and maybe both boundaries are behind. Lock held. */
 static __always_inline void split_done(struct flow *f, __u8 reason, __u64 now,
 				       struct seam_event *ev)
@@ -234,10 +244,7 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 			}
 			return;
 		}
-		v->where = TO_WIRE;
-		v->tell = true;
-		tell(f, peer, me, p, true, &v->told);
-		v->strip = other_ack(peer, p, &v->told);
+		straight(f, me, peer, p, v);
 	} else if (queued) {
 		v->where = TO_HOLD;
 	} else {
@@ -289,9 +296,7 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 		v->keep = before_bound(me, p);
 		v->why = SEAM_R_STRADDLE;
 	} else if (asks && (done || seq_after(p->end, me->bound))) {
-		v->where = TO_WIRE;
-		v->tell = true;
-		tell(f, peer, me, p, true, &v->told);
+		straight(f, me, peer, p, v);
 		/*
 		 * The leg still waits for acknowledgements of its own data. What is missing
 		 * before the boundary is the leg's to repair: no SACK block may tell the other
@@ -301,12 +306,9 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 		v->leg_seq = seq_max(v->leg_seq, me->leg_ack);
 		v->where = TO_WIRE;
 		v->leg_copy = !over;
-		v->strip = !crossed(peer, me) || other_ack(peer, p, &v->told);
+		v->strip |= !crossed(peer, me);
 	} else if (!payload && crossed(peer, me)) {
-		v->where = TO_WIRE;
-		v->tell = true;
-		tell(f, peer, me, p, true, &v->told);
-		v->strip = other_ack(peer, p, &v->told);
+		straight(f, me, peer, p, v);
 	} else {
 		to_leg(f, me, peer, p, v);
 	}

@@ -89,15 +89,20 @@ static __always_inline void track_flight(struct flow_end *me, const struct flow_
 		me->flight = flight;
 }
 
+/* Whether what ends at `end` is within the window that `me` has been told of. Lock held. */
+static __always_inline bool within_window(const struct flow *f, const struct flow_end *me,
+					  const struct flow_end *peer, __u32 end)
+{
+	__u32 edge = state_frozen(f->state) ? me->told_edge : seq_back(me, peer->edge);
+
+	return !seq_after(end, edge + TRACK_SLACK);
+}
+
 /* The part that moves the end of what was let through. Lock held. */
 static __always_inline void track_data(struct flow *f, struct flow_end *me,
 				       const struct flow_end *peer, const struct pkt *p)
 {
-	__u32 edge = state_frozen(f->state) ? me->told_edge : seq_back(me, peer->edge);
-
-	if (!p->len && !(p->flags & TCP_FIN))
-		return;
-	if (seq_after(p->end, edge + TRACK_SLACK))
+	if ((!p->len && !(p->flags & TCP_FIN)) || !within_window(f, me, peer, p->end))
 		return;
 	if (seq_after(p->end, me->nxt))
 		me->nxt = p->end;

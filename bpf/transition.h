@@ -37,6 +37,12 @@ static __always_inline bool has_legs(const struct flow *f)
 	return state_split(f->state) || (f->state == FLOW_SPLITTING && (f->flags & FLOW_F_LEGS));
 }
 
+/* Whether an end has ended the stream: a leg can begin one anywhere, but not behind that. */
+static __always_inline bool has_ended(const struct flow *f)
+{
+	return (f->end[0].flags | f->end[1].flags) & (END_F_FIN | END_F_RST);
+}
+
 /* Whether its boundaries are being crossed by a merge. */
 static __always_inline bool merge_begun(const struct flow *f)
 {

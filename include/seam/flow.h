@@ -106,8 +106,8 @@ enum flow_state {
 #define END_F_RST_SENT	 (1U << 10) /* a RST was sent to this end */
 #define END_F_ASKED	 (1U << 11) /* closed: it sent something again, and waits for an ack */
 #define END_F_ANNOUNCE	 (1U << 12) /* its leg is asked for its window, and will say it by a probe */
-#define END_F_PACED	 (1U << 14) /* merging, waits: acknowledged to it no further than `pace` */
 #define END_F_URG_OUT	 (1U << 13) /* the other end itself has not acknowledged its urgent data, up to `urg` */
+#define END_F_PACED	 (1U << 14) /* merging, waits: acknowledged to it no further than `pace` */
 
 /*
  * One end of a flow as the box sees it. The first group is what the end itself
