@@ -316,6 +316,64 @@ int client_each(int map, size_t key_size, size_t value_size,
 	return err == -ENOENT ? 0 : err;
 }
 
+struct search {
+	__u64 id;
+	struct flow_key key;
+	struct embryo embryo;
+	bool found;
+};
+
+static bool is_flow(const void *key, const void *value, void *arg)
+{
+	const struct flow *f = value;
+	struct search *s = arg;
+
+	if (f->id != s->id)
+		return false;
+	memcpy(&s->key, key, sizeof(s->key));
+	return s->found = true;
+}
+
+static bool is_embryo(const void *key, const void *value, void *arg)
+{
+	const struct embryo *e = value;
+	struct search *s = arg;
+
+	if (e->id != s->id)
+		return false;
+	memcpy(&s->key, key, sizeof(s->key));
+	s->embryo = *e;
+	return s->found = true;
+}
+
+int client_find_flow(const struct kern *k, __u64 id, struct flow_key *key, struct flow *f)
+{
+	struct search s = { .id = id };
+	int err = client_each(k->maps.flows, sizeof(*key), sizeof(*f), is_flow, &s);
+
+	if (err)
+		return err;
+	/* The batch may have caught an update half way: the entry again, under its lock. */
+	if (!s.found || kern_flow(k, &s.key, f) || f->id != id)
+		return -ENOENT;
+	*key = s.key;
+	return 0;
+}
+
+int client_find_embryo(const struct kern *k, __u64 id, struct flow_key *key, struct embryo *e)
+{
+	struct search s = { .id = id };
+	int err = client_each(k->maps.embryos, sizeof(*key), sizeof(*e), is_embryo, &s);
+
+	if (err)
+		return err;
+	if (!s.found)
+		return -ENOENT;
+	*key = s.key;
+	*e = s.embryo;
+	return 0;
+}
+
 size_t client_count(int map, size_t key_size)
 {
 	unsigned char a[64], b[64];

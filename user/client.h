@@ -77,6 +77,11 @@ const char *client_rule_name(const json_t *status, unsigned int number, unsigned
 int client_each(int map, size_t key_size, size_t value_size,
 		bool (*each)(const void *key, const void *value, void *arg), void *arg);
 
+/* The flow with this id, as it is now. 0, -ENOENT, or why it could not be looked for. */
+int client_find_flow(const struct kern *k, __u64 id, struct flow_key *key, struct flow *f);
+/* The same of a connection in its handshake. */
+int client_find_embryo(const struct kern *k, __u64 id, struct flow_key *key, struct embryo *e);
+
 /* Entries of a map that may be walked by its keys only. */
 size_t client_count(int map, size_t key_size);
 

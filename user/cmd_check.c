@@ -2,6 +2,7 @@
 /*
  * seam check: is a policy valid, and what would it do with a flow?
  */
+#include "address.h"
 #include "header_edits.h"
 #include "policy.h"
 #include "policy_value.h"
@@ -166,17 +167,13 @@ static void describe_fact(enum policy_condition cond, const struct policy_facts 
 			  size_t size)
 {
 	const __u32 *addr = cond == COND_CLIENT ? f->key.client : f->key.server;
-	char text[INET6_ADDRSTRLEN] = "";
+	char text[ADDRESS_LEN];
 	const char *name = "";
 
 	switch (cond) {
 	case COND_CLIENT:
 	case COND_SERVER:
-		if (!addr[0] && !addr[1] && addr[2] == htonl(0xffff))
-			inet_ntop(AF_INET, &addr[3], text, sizeof(text));
-		else
-			inet_ntop(AF_INET6, addr, text, sizeof(text));
-		snprintf(out, size, "%s is %s", policy_condition_name(cond), text);
+		snprintf(out, size, "%s is %s", policy_condition_name(cond), address_text(addr, text));
 		return;
 	case COND_CLIENT_PORT:
 		snprintf(out, size, "client_port is %u", ntohs(f->key.client_port));

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <getopt.h>
 #include <net/if.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,41 +41,16 @@ struct found {
 	json_t *status, *record_reply;
 };
 
-static bool find_flow(const void *key, const void *value, void *arg)
-{
-	const struct flow *f = value;
-	struct found *o = arg;
-
-	if (f->id != o->id)
-		return false;
-	memcpy(&o->key, key, sizeof(o->key));
-	o->f = *f;
-	return o->flow = true;
-}
-
-static bool find_embryo(const void *key, const void *value, void *arg)
-{
-	const struct embryo *e = value;
-	struct found *o = arg;
-
-	if (e->id != o->id)
-		return false;
-	memcpy(&o->key, key, sizeof(o->key));
-	o->e = *e;
-	return o->embryo = true;
-}
-
 static int find(const char *instance, const struct kern *k, struct found *o)
 {
-	int err;
+	int err = client_find_flow(k, o->id, &o->key, &o->f);
 
-	err = client_each(k->maps.flows, sizeof(o->key), sizeof(o->f), find_flow, o);
-	/* The batch may have caught an update half way: the entry again, under its lock. */
-	if (o->flow && (kern_flow(k, &o->key, &o->f) || o->f.id != o->id))
-		o->flow = false;
-	if (!err && !o->flow)
-		err = client_each(k->maps.embryos, sizeof(o->key), sizeof(o->e), find_embryo, o);
-	if (err)
+	o->flow = !err;
+	if (err == -ENOENT) {
+		err = client_find_embryo(k, o->id, &o->key, &o->e);
+		o->embryo = !err;
+	}
+	if (err && err != -ENOENT)
 		return err;
 	o->history = !bpf_map_lookup_elem(k->maps.history, &o->id, &o->h);
 	o->status = client_status(instance);

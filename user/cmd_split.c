@@ -26,35 +26,18 @@ static const char help[] =
 	"\n"
 	"Exit status: 0 begun, 1 refused, 2 wrong usage, 3 no such instance, daemon or flow.\n";
 
-struct wanted {
-	unsigned long long id;
-	struct flow_key key;
-	bool found;
-};
-
-static bool is_wanted(const void *key, const void *value, void *arg)
+static int ask(const char *verb, const char *how, const char *instance, unsigned long long id,
+	       const struct flow_key *of, bool json)
 {
-	const struct flow *f = value;
-	struct wanted *w = arg;
-
-	if (f->id != w->id)
-		return false;
-	memcpy(&w->key, key, sizeof(w->key));
-	return w->found = true;
-}
-
-static int ask(const char *verb, const char *how, const char *instance, const struct wanted *w,
-	       bool json)
-{
-	char key[2 * sizeof(w->key) + 1];
+	char key[2 * sizeof(*of) + 1];
 	json_t *reply;
 	size_t i;
 	bool ok;
 
-	for (i = 0; i < sizeof(w->key); i++)
-		snprintf(key + 2 * i, 3, "%02x", ((const unsigned char *)&w->key)[i]);
+	for (i = 0; i < sizeof(*of); i++)
+		snprintf(key + 2 * i, 3, "%02x", ((const unsigned char *)of)[i]);
 	reply = client_request(instance, json_pack("{s:s, s:I, s:s, s:s*}", "cmd", verb, "id",
-						   (json_int_t)w->id, "key", key, "how", how));
+						   (json_int_t)id, "key", key, "how", how));
 	if (!reply) {
 		if (errno == ENOENT || errno == ECONNREFUSED) {
 			fprintf(stderr, "seam %s: no daemon runs for instance `%s`; `seam run` starts one\n",
@@ -71,39 +54,41 @@ static int ask(const char *verb, const char *how, const char *instance, const st
 		return ok ? EXIT_OK : EXIT_FAILED;
 	}
 	if (ok)
-		printf("flow %llu: %s\n", w->id, json_string_value(json_object_get(reply, "state")));
+		printf("flow %llu: %s\n", id, json_string_value(json_object_get(reply, "state")));
 	else
-		fprintf(stderr, "seam %s: flow %llu: %s\n", verb, w->id,
+		fprintf(stderr, "seam %s: flow %llu: %s\n", verb, id,
 			json_string_value(json_object_get(reply, "error")));
 	json_decref(reply);
 	return ok ? EXIT_OK : EXIT_FAILED;
 }
 
-static int transition(const char *verb, const char *how, const char *instance, const char *id,
+static int transition(const char *verb, const char *how, const char *instance, const char *text,
 		      bool json)
 {
-	struct wanted w = {};
+	unsigned long long id;
+	struct flow_key key;
 	struct kern k;
+	struct flow f;
 	int rc;
 
-	if (!client_number(id, 1, ~0ULL >> 1, &w.id)) {
-		fprintf(stderr, "seam %s: `%s` is no flow's ID; `seam flows` lists them\n", verb, id);
+	if (!client_number(text, 1, ~0ULL >> 1, &id)) {
+		fprintf(stderr, "seam %s: `%s` is no flow's ID; `seam flows` lists them\n", verb, text);
 		return EXIT_USAGE;
 	}
 	rc = client_open(verb, instance, &k);
 	if (rc)
 		return rc;
-	rc = client_each(k.maps.flows, sizeof(w.key), sizeof(struct flow), is_wanted, &w);
+	rc = client_find_flow(&k, id, &key, &f);
 	kern_close(&k);
+	if (rc == -ENOENT) {
+		fprintf(stderr, "seam %s: there is no flow %llu; `seam flows` lists them\n", verb, id);
+		return EXIT_NOT_RUNNING;
+	}
 	if (rc) {
 		fprintf(stderr, "seam %s: reading the flows: %s\n", verb, strerror(-rc));
 		return EXIT_FAILED;
 	}
-	if (!w.found) {
-		fprintf(stderr, "seam %s: there is no flow %llu; `seam flows` lists them\n", verb, w.id);
-		return EXIT_NOT_RUNNING;
-	}
-	return ask(verb, how, instance, &w, json);
+	return ask(verb, how, instance, id, &key, json);
 }
 
 int cmd_split(int argc, char **argv)

@@ -51,49 +51,27 @@ static void on_signal(int signum)
 	stop = 1;
 }
 
-struct search {
-	struct trace *t;
-	bool found;
-};
-
-static bool is_flow(const void *key, const void *value, void *arg)
-{
-	const struct flow *f = value;
-	struct search *s = arg;
-
-	if (f->id != s->t->id)
-		return false;
-	memcpy(&s->t->key, key, sizeof(s->t->key));
-	trace_from_flow(s->t, f);
-	return s->found = true;
-}
-
-static bool is_embryo(const void *key, const void *value, void *arg)
-{
-	const struct embryo *e = value;
-	struct search *s = arg;
-
-	if (e->id != s->t->id)
-		return false;
-	memcpy(&s->t->key, key, sizeof(s->t->key));
-	trace_from_embryo(s->t, e);
-	return s->found = true;
-}
-
 static int find(const char *instance, const struct kern *k, struct trace *t)
 {
-	struct search s = { .t = t };
+	struct embryo e;
+	struct flow f;
 	int err;
 
-	err = client_each(k->maps.flows, sizeof(t->key), sizeof(struct flow), is_flow, &s);
-	if (!err && !s.found)
-		err = client_each(k->maps.embryos, sizeof(t->key), sizeof(struct embryo), is_embryo, &s);
-	if (err) {
+	err = client_find_flow(k, t->id, &t->key, &f);
+	if (!err) {
+		trace_from_flow(t, &f);
+		return EXIT_OK;
+	}
+	if (err == -ENOENT)
+		err = client_find_embryo(k, t->id, &t->key, &e);
+	if (!err) {
+		trace_from_embryo(t, &e);
+		return EXIT_OK;
+	}
+	if (err != -ENOENT) {
 		fprintf(stderr, "seam trace: reading the flows: %s\n", strerror(-err));
 		return EXIT_FAILED;
 	}
-	if (s.found)
-		return EXIT_OK;
 	fprintf(stderr, "seam trace: instance `%s` has no flow %llu (any more); `seam flows` lists them\n",
 		instance, (unsigned long long)t->id);
 	return EXIT_NOT_RUNNING;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "address.h"
 #include "inspect_text.h"
 
 /* They say where a message ends, or what comes after it: changed, it would end elsewhere. */
@@ -135,11 +136,9 @@ static size_t put(char *out, const char *text)
 
 static size_t put_address(char *out, const __u32 addr[4])
 {
-	char text[INET6_ADDRSTRLEN];
-	bool v4 = !addr[0] && !addr[1] && addr[2] == htonl(0xffff);
+	char text[ADDRESS_LEN];
 
-	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &addr[3] : addr, text, sizeof(text));
-	return put(out, text);
+	return put(out, address_text(addr, text));
 }
 
 static size_t put_port(char *out, __u16 port)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "address.h"
 #include "edit.h"
 #include "inspect.h"
 
@@ -31,25 +32,18 @@ static uint8_t *put(uint8_t *out, const void *from, size_t n)
 	return out + n;
 }
 
-static bool is_v4(const __u32 addr[4])
-{
-	return !addr[0] && !addr[1] && addr[2] == htonl(0xffff);
-}
-
 static size_t header_v1(uint8_t *out, const struct flow_key *key)
 {
-	bool v4 = is_v4(key->client);
-	char client[INET6_ADDRSTRLEN], server[INET6_ADDRSTRLEN];
+	char client[ADDRESS_LEN], server[ADDRESS_LEN];
 
-	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &key->client[3] : key->client, client, sizeof(client));
-	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &key->server[3] : key->server, server, sizeof(server));
-	return snprintf((char *)out, V1_MAX, "PROXY %s %s %s %u %u\r\n", v4 ? "TCP4" : "TCP6",
-			client, server, ntohs(key->client_port), ntohs(key->server_port));
+	return snprintf((char *)out, V1_MAX, "PROXY %s %s %s %u %u\r\n",
+			address_is_v4(key->client) ? "TCP4" : "TCP6", address_text(key->client, client),
+			address_text(key->server, server), ntohs(key->client_port), ntohs(key->server_port));
 }
 
 static size_t header_v2(uint8_t *out, const struct flow_key *key)
 {
-	bool v4 = is_v4(key->client);
+	bool v4 = address_is_v4(key->client);
 	size_t width = v4 ? 4 : 16, skip = v4 ? 3 : 0;
 	uint16_t rest = htons(2 * width + 4);
 	uint8_t *p = out;

@@ -15,16 +15,23 @@ static const struct policy_rule by_hand = {
 	.number = CTL_KEEP_RULE,
 };
 
+static bool look_up(struct daemon *d, const struct flow_key *key, uint64_t id, struct flow *f,
+		    char *why, size_t len)
+{
+	if (!kern_flow(&d->kern, key, f) && f->id == id)
+		return true;
+	snprintf(why, len, "there is no flow %llu", (unsigned long long)id);
+	return false;
+}
+
 int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, char *why, size_t len)
 {
 	struct conn *c = conn_find(d, key);
 	struct flow f;
 	int err;
 
-	if (kern_flow(&d->kern, key, &f) || f.id != id) {
-		snprintf(why, len, "there is no flow %llu", (unsigned long long)id);
+	if (!look_up(d, key, id, &f, why, len))
 		return -ENOENT;
-	}
 	if (f.flags & FLOW_F_NO_SPLIT) {
 		snprintf(why, len, "it cannot be split: %s", show_reason_text(f.why_not));
 		return -EOPNOTSUPP;
@@ -67,10 +74,8 @@ int operator_merge(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 	struct conn *c = conn_find(d, key);
 	struct flow f;
 
-	if (kern_flow(&d->kern, key, &f) || f.id != id) {
-		snprintf(why, len, "there is no flow %llu", (unsigned long long)id);
+	if (!look_up(d, key, id, &f, why, len))
 		return -ENOENT;
-	}
 	if (!c || c->phase == CONN_HELD || c->phase == CONN_ABORTING) {
 		snprintf(why, len, "it is %s, not split", show_state(f.state));
 		return -EINVAL;
@@ -92,10 +97,8 @@ int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, en
 	struct flow f;
 	int err;
 
-	if (kern_flow(&d->kern, key, &f) || f.id != id) {
-		snprintf(why, len, "there is no flow %llu", (unsigned long long)id);
+	if (!look_up(d, key, id, &f, why, len))
 		return -ENOENT;
-	}
 	if (!c || (c->phase != CONN_SPLIT && !(c->relayed && how == POLICY_RELAY_USERSPACE))) {
 		snprintf(why, len, "it is %s, not split", show_state(f.state));
 		return -EINVAL;

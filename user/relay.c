@@ -309,13 +309,23 @@ static int again(struct daemon *d, struct conn *c)
 	return rule->fail_block ? -ENOMEM : 0;
 }
 
+/* Tells the inspectors, once, that no more comes of a direction; true as blocked(). */
+static bool blocked_at_end(struct daemon *d, struct conn *c, enum seam_dir dir)
+{
+	if (c->leg[dir].ended)
+		return false;
+	if (blocked(d, c, dir, d->buf, 0, true))
+		return true;
+	c->leg[dir].ended = true;
+	return false;
+}
+
 static enum step relay_end(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
 	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
 
-	if (!from->ended && blocked(d, c, dir, d->buf, 0, true))
+	if (blocked_at_end(d, c, dir))
 		return STEP_GONE;
-	from->ended = true;
 	if (make_edits(d, c, dir) == STEP_WAIT)
 		return STEP_WAIT;
 	from->eof = true;
@@ -394,10 +404,7 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 		}
 		if (from->ended || !ends_held(from))
 			return STEP_WAIT;
-		if (blocked(d, c, dir, d->buf, 0, true))
-			return STEP_GONE;
-		from->ended = true;
-		return STEP_AGAIN;
+		return blocked_at_end(d, c, dir) ? STEP_GONE : STEP_AGAIN;
 	}
 	w = give(to, d->buf, n, urgent ? MSG_OOB : 0);
 	if (!w)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "address.h"
 #include "show.h"
 
 #include <arpa/inet.h>
@@ -72,24 +73,12 @@ const char *show_xdp(unsigned int mode)
 	return mode == PORT_XDP_NATIVE ? "native" : mode == PORT_XDP_GENERIC ? "generic" : "off";
 }
 
-bool show_is_v4(const __u32 addr[4])
-{
-	return !addr[0] && !addr[1] && addr[2] == htonl(0xffff);
-}
-
-const char *show_addr(const __u32 addr[4], char buf[SHOW_ADDR_LEN])
-{
-	bool v4 = show_is_v4(addr);
-
-	return inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &addr[3] : addr, buf, SHOW_ADDR_LEN);
-}
-
 const char *show_endpoint(const __u32 addr[4], __u16 port, char buf[SHOW_ENDPOINT_LEN])
 {
-	bool v4 = show_is_v4(addr);
-	char text[SHOW_ADDR_LEN];
+	bool v4 = address_is_v4(addr);
+	char text[ADDRESS_LEN];
 
-	snprintf(buf, SHOW_ENDPOINT_LEN, v4 ? "%s:%u" : "[%s]:%u", show_addr(addr, text),
+	snprintf(buf, SHOW_ENDPOINT_LEN, v4 ? "%s:%u" : "[%s]:%u", address_text(addr, text),
 		 ntohs(port));
 	return buf;
 }
@@ -212,16 +201,16 @@ const char *show_end_flags(__u16 flags, char *buf, size_t len)
 
 void show_tuple_json(json_t *to, uint64_t id, const struct flow_key *key)
 {
-	char addr[SHOW_ADDR_LEN];
+	char addr[ADDRESS_LEN];
 
 	if (id)
 		json_object_set_new(to, "flow_id", json_integer((json_int_t)id));
-	json_object_set_new(to, "src_ip", json_string(show_addr(key->client, addr)));
+	json_object_set_new(to, "src_ip", json_string(address_text(key->client, addr)));
 	json_object_set_new(to, "src_port", json_integer(ntohs(key->client_port)));
-	json_object_set_new(to, "dest_ip", json_string(show_addr(key->server, addr)));
+	json_object_set_new(to, "dest_ip", json_string(address_text(key->server, addr)));
 	json_object_set_new(to, "dest_port", json_integer(ntohs(key->server_port)));
 	json_object_set_new(to, "proto", json_string("TCP"));
-	json_object_set_new(to, "ip_v", json_integer(show_is_v4(key->client) ? 4 : 6));
+	json_object_set_new(to, "ip_v", json_integer(address_is_v4(key->client) ? 4 : 6));
 }
 
 json_t *show_transition_json(const struct transition *t)

@@ -16,7 +16,6 @@
 #include "seam/event.h"
 #include "seam/flow.h"
 
-#define SHOW_ADDR_LEN 48	/* an address, with its NUL */
 #define SHOW_ENDPOINT_LEN 56	/* "[address]:port" */
 #define SHOW_SHORT_LEN 24	/* a duration or a number of bytes */
 #define SHOW_TIME_LEN 40	/* a time */
@@ -32,9 +31,7 @@ const char *show_reason(unsigned int reason);
 const char *show_reason_text(unsigned int reason);
 const char *show_xdp(unsigned int mode);
 
-bool show_is_v4(const __u32 addr[4]);
 /* Each returns `buf`, which must have the room named above. */
-const char *show_addr(const __u32 addr[4], char buf[SHOW_ADDR_LEN]);
 /* "10.1.2.3:80", "[2001:db8::1]:80"; the port in network order. */
 const char *show_endpoint(const __u32 addr[4], __u16 port, char buf[SHOW_ENDPOINT_LEN]);
 /* Two units at most: "870us", "12.3s", "4m05s", "2h10m", "3d04h". */

@@ -163,7 +163,7 @@ void split_merge_on(struct daemon *d, struct conn *c)
 		split_nudge(c, &f);
 }
 
-void split_vanish(struct daemon *d, struct conn *c)
+static void close_legs(struct daemon *d, struct conn *c, void (*close_leg)(int fd))
 {
 	int end;
 
@@ -171,20 +171,17 @@ void split_vanish(struct daemon *d, struct conn *c)
 		if (c->leg[end].watch.fd < 0)
 			continue;
 		daemon_unwatch(d, &c->leg[end].watch);
-		leg_vanish(c->leg[end].watch.fd);
+		close_leg(c->leg[end].watch.fd);
 		c->leg[end].watch.fd = -1;
 	}
 }
 
+void split_vanish(struct daemon *d, struct conn *c)
+{
+	close_legs(d, c, leg_vanish);
+}
+
 void split_reset(struct daemon *d, struct conn *c)
 {
-	int end;
-
-	for (end = 0; end < 2; end++) {
-		if (c->leg[end].watch.fd < 0)
-			continue;
-		daemon_unwatch(d, &c->leg[end].watch);
-		leg_reset(c->leg[end].watch.fd);
-		c->leg[end].watch.fd = -1;
-	}
+	close_legs(d, c, leg_reset);
 }

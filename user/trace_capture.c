@@ -23,7 +23,7 @@
 
 #include <bpf/bpf.h>
 
-#include "show.h"
+#include "address.h"
 #include "trace.h"
 
 #define MSEC 1000000ULL
@@ -117,7 +117,7 @@ static void direction(struct program *p, const uint32_t src[4], const uint32_t d
 
 static int set_filter(int fd, const struct flow_key *key)
 {
-	bool v4 = show_is_v4(key->client);
+	bool v4 = address_is_v4(key->client);
 	struct program p = {};
 	struct sock_fprog prog;
 
