@@ -11,10 +11,9 @@ import statistics
 import threading
 import time
 
-from byhand import ByHand, flow_to
+from byhand import POLICY, ByHand, flow_to
 from common import say, table
 from lab import SERVER4, Lab, LabError, Link, start_seam
-from moving import POLICY
 from servers import LoadServer, finish_client, start_client
 
 LIMIT = 1.05	# the 95 % interval of the ratio has to reach below it

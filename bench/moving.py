@@ -11,12 +11,6 @@ from byhand import ByHand, flow_to
 from lab import NOTICED, SERVER4, Lab, LabError, Link
 from servers import LoadServer, start_client
 
-# Every flow is split at its first payload and merged at once: from then on it is the operator's.
-POLICY = """
-client = "cli";
-server = "srv";
-rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; until = { bytes = 1; }; } );
-"""
 WAYS = ("up", "down", "both")
 # Round trip in milliseconds between the box and the client, and the box and the server.
 PATHS = {

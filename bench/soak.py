@@ -13,8 +13,9 @@ import time
 
 from common import HERE, say, table	# first: it finds the lab
 import isolate
+from byhand import POLICY
 from lab import LabError, start_seam
-from moving import PATHS, POLICY, WAYS, Moving, open_path
+from moving import PATHS, WAYS, Moving, open_path
 
 CYCLES = 100
 PAUSE = 0.005	# seconds between a transition and the next

@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 from common import say, table
+from byhand import POLICY
 from lab import start_seam
-from moving import PATHS, POLICY, WAYS, Moving, open_path, second, transitions
+from moving import PATHS, WAYS, Moving, open_path, second, transitions
 
 LEAD = 0.25	# seconds before the transition
 KINDS = ("alone", "moved")

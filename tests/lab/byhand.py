@@ -9,6 +9,12 @@ import time
 from lab import LabError, seam_json, wait_for
 
 SOCKET = "/run/seam/default.sock"
+# Every flow is split at its first payload and merged at once: from then on it is the operator's.
+POLICY = """
+client = "cli";
+server = "srv";
+rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; until = { bytes = 1; }; } );
+"""
 
 
 class _Stream:

@@ -63,6 +63,9 @@ NOTICED = (
 	"TcpExtTCPAbortOnData", "TcpExtTCPAbortOnTimeout", "TcpExtTCPBacklogDrop",
 )
 
+# Legs that a merge makes vanish the kernel counts as resets of established connections.
+NOTICED_AT_LEGS = tuple(c for c in NOTICED if c != "TcpEstabResets")
+
 NFT_STATEFUL = """
 table inet filter {
 	chain forward {

@@ -8,8 +8,9 @@ import time
 import sockets
 from byhand import flow_to
 from daemon import Daemon
-from lab import NOTICED, SERVER, SERVER4, SERVER6, Lab, Link, scenario, seam_binary, seam_json, start_seam, wait_for
-from servers import Greeter, LoadServer, Nginx, finish_client, start_client
+from lab import NOTICED, NOTICED_AT_LEGS, SERVER4, SERVER6, Lab, Link, scenario, seam_binary, seam_json, start_seam, wait_for
+from servers import Greeter, Nginx
+from transfer import Transfer, silent
 from webclient import WebClient
 
 POLICY = """
@@ -34,8 +35,6 @@ rules = (
 	  until = { bytes = 1; }; fail = "block"; }
 );
 """ % {"v4": SERVER4}
-# Legs vanish: the kernel counts that as resets of established connections.
-AT_LEGS = [c for c in NOTICED if c != "TcpEstabResets"]
 PATHS = ("/64k", "/1b", "/64k", "/1b", "/64k")
 
 
@@ -53,28 +52,18 @@ def splits(flow):
 	return [t for t in flow["history"] if t["to"] == "splitting"]
 
 
-def transfer(tap, lab, what, port, way, size, least, family=4, silent=True):
+def transfer(tap, lab, what, port, way, size, least, family=4, quiet=True):
 	"""Bulk both ways under a rule that splits it again and again."""
-	up, down = "up" in way, "down" in way
-	server = LoadServer(lab, {"up": "sink", "down": "source", "up down": "echo"}[way], port, expect=7,
-		**({"send": size, "seed": 7} if way == "down" else {}))
-	options = ({"send": size, "seed": 7} if up else {}) | ({"recv": size, "expect": 7} if down else {})
 	merges = Daemon(lab).stats()["merges"]
 	with lab.deltas("client", "server", "legs") as d:
-		proc = start_client(lab, "source" if up else "sink", SERVER[family], port, **options)
-		report, = finish_client(lab, proc)
-		seen, = server.results(1)
+		t = Transfer(lab, port, way, size, family)
+		t.arrived(tap, f"{what}: {way}")
 	merges = Daemon(lab).stats()["merges"] - merges
-	tap.ok(report["end"] == "eof" and report["mismatch_at"] == seen["mismatch_at"] == -1
-		and seen["rx_bytes"] == size * up and report["rx_bytes"] == size * down,
-		f"{what}: {way}: arrives whole, split and merged {merges} times", report, seen)
 	flow = shown(lab, port, ("closing", "merged", "split", "merging"))
-	tap.ok(merges >= least and {t["reason"] for t in splits(flow)} == {"after"}, f"{what}: {way}: by its rule, while it ran",
-		merges, flow["history"])
-	if silent:
-		for end in ("client", "server"):
-			tap.zero(d[end], NOTICED, f"{what}: {way}: the {end} noticed nothing")
-		tap.zero(d["legs"], AT_LEGS, f"{what}: {way}: nor did the legs")
+	tap.ok(merges >= least and {t["reason"] for t in splits(flow)} == {"after"},
+		f"{what}: {way}: split and merged {merges} times, by its rule, while it ran", merges, flow["history"])
+	if quiet:
+		silent(tap, d, f"{what}: {way}", NOTICED_AT_LEGS)
 
 
 def under_load(tap):
@@ -89,7 +78,7 @@ def under_load(tap):
 	lossy = {"loss": 1, "dup": 0.5, "reorder": 0.5, "delay": 2}
 	with Lab(client_link=Link(seed=3, **lossy), server_link=Link(seed=4, **lossy)) as lab:
 		start_seam(lab, POLICY)
-		transfer(tap, lab, "with loss", 7012, "up down", 4_000_000, 2, silent=False)
+		transfer(tap, lab, "with loss", 7012, "up down", 4_000_000, 2, quiet=False)
 
 
 def once(tap, lab):

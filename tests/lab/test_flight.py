@@ -7,17 +7,11 @@ It stalled the receiver: for a round trip after each split no more than that cam
 import re
 import time
 
-from byhand import ByHand, flow_to
+from byhand import POLICY, ByHand, flow_to
 from daemon import Daemon
 from lab import SERVER, Lab, Link, scenario, seam_json, start_seam
 from servers import LoadServer, finish_client, start_client
 
-POLICY = """
-client = "cli";
-server = "srv";
-congestion = "cubic";
-rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; until = { bytes = 1; }; } );
-"""
 MSS = 1448
 
 
@@ -48,7 +42,7 @@ def split(tap, lab, daemon, family, port):
 @scenario
 def main(tap):
 	with Lab(client_link=Link(delay=5), server_link=Link(delay=10), pace=200) as lab:
-		seam = start_seam(lab, POLICY)
+		seam = start_seam(lab, POLICY + 'congestion = "cubic";')
 		daemon = Daemon(lab)
 		for family in SERVER:
 			split(tap, lab, daemon, family, 7000 + family)

@@ -4,15 +4,10 @@
 import socket
 import time
 
-from byhand import ByHand, flow_to
+from byhand import POLICY, ByHand, flow_to
 from lab import NOTICED, Lab, scenario, start_seam
 from peers import HOST, Pair, data, read_all, send_until_blocked
 
-POLICY = """
-client = "cli";
-server = "srv";
-rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; until = { bytes = 1; }; } );
-"""
 BODY = data(400_000, 3)
 RCVBUF = (socket.SOL_SOCKET, socket.SO_RCVBUF, 40_000)
 

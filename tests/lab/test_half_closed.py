@@ -3,15 +3,10 @@
 """One end has sent FIN and the other goes on: merged all the same, and closed end to end."""
 import socket
 
-from byhand import ByHand, flow_to
+from byhand import POLICY, ByHand, flow_to
 from lab import NOTICED, Lab, Link, scenario, seam_json, start_seam, wait_for
 from peers import Pair, data, hearing, saying, state
 
-POLICY = """
-client = "cli";
-server = "srv";
-rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; until = { bytes = 1; }; } );
-"""
 REQUEST, ANSWER = data(30_000, 1), data(3_000_000, 2)
 
 

@@ -7,7 +7,7 @@ The same transfers, 1 byte to 1 GiB, over plain kernel forwarding and through Se
 import itertools
 
 import pcap
-from lab import NOTICED, SERVER, Lab, scenario, seam_json, start_seam, wait_for
+from lab import NOTICED, NOTICED_AT_LEGS, SERVER, Lab, scenario, seam_json, start_seam, wait_for
 from servers import Nginx
 from webclient import WebClient
 
@@ -22,9 +22,6 @@ rules = (
 );
 """
 SIZES = {"1b": 1, "64k": 64 << 10, "10m": 10_000_000, "1g": 1 << 30}
-
-# A leg that vanishes counts as reset, though nothing is sent.
-LEGS_NOTICED = tuple(name for name in NOTICED if name != "TcpEstabResets")
 
 # What is fetched, each over a connection of its own: (family, tls, name).
 SMALL = [(family, tls, name) for family, tls, name in itertools.product((4, 6), (False, True), ("1b", "64k", "10m"))]
@@ -99,7 +96,7 @@ def main(tap):
 			transfers(tap, lab, web, "inspected", lambda n: daemon_stats(lab)["merges"] == n)
 		for what, d in (("kernel forwarding", plain), ("inspected", inspected)):
 			for end, counters in d.items():
-				tap.zero(counters, LEGS_NOTICED if end == "legs" else NOTICED, f"{what}: {end}: noticed nothing")
+				tap.zero(counters, NOTICED_AT_LEGS if end == "legs" else NOTICED, f"{what}: {end}: noticed nothing")
 		stats = daemon_stats(lab)
 		tap.equal((stats["splits"], stats["merges"]), (len(ALL), len(ALL)), "each was split once, and merged once")
 		# What a leg says only to the box counts as dropped there.

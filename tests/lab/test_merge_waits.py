@@ -3,15 +3,10 @@
 """A merge that has to wait says for what, begins by itself when that is over, and can be given up until then."""
 import socket
 
-from byhand import ByHand, flow_to
+from byhand import POLICY, ByHand, flow_to
 from lab import NOTICED, Lab, Link, scenario, seam_json, start_seam, wait_for
 from peers import Pair, data, read_all, state
 
-POLICY = """
-client = "cli";
-server = "srv";
-rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; until = { bytes = 1; }; } );
-"""
 
 
 def shown(lab, hand):

@@ -1,19 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Split flows whose bytes the kernel moves: nothing is lost, repeated or out of order, whatever happens."""
-import re
 import signal
-import socket
 import time
 
 import test_endings
 import test_urgent
 from byhand import ByHand, flow_to
 from daemon import Daemon
-from lab import NOTICED, REGIMES, SERVER, Lab, Link, scenario, seam_json, start_seam, wait_for
-from peers import FAMILY, Pair, data, error_of, hearing, read_all, reasons, send_until_blocked, state, through_both
+from lab import NOTICED_AT_LEGS, REGIMES, SERVER, Lab, Link, scenario, start_seam, wait_for
+from peers import FAMILY, Pair, data, error_of, hearing, reasons, send_until_blocked, state, through_both
 from promises import Watch
 from servers import LoadServer, client, finish_client, start_client
+from transfer import WAYS, Transfer, silent
 
 # Nobody reads: it only counts, for longer than any of this takes.
 POLICY = """
@@ -24,41 +23,8 @@ rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; relay = "%
 """
 KERNEL, BY_HAND = POLICY % "kernel", POLICY % "userspace"
 BULK = {"on": 100_000_000, "box": 30_000_000, "off": 20_000_000}
-WAYS = ("up", "down", "up down")
-SERVES = {"up": "sink", "down": "source", "up down": "echo"}
-# Legs vanish in a merge: the kernel counts that as resets of established connections.
-AT_LEGS = [c for c in NOTICED if c != "TcpEstabResets"]
+ASK = 100	# bytes of the client before the server sends its own
 PAUSE = 0.005
-
-
-class Transfer:
-	"""One connection that moves `size` bytes up, down, or there and back, while something is done to it."""
-
-	def __init__(self, lab, port, way, size, family=4, **more):
-		self.lab, self.size, self.way = lab, size, way
-		self.up, self.down = "up" in way, "down" in way
-		self.server = LoadServer(lab, SERVES[way], port, expect=7,
-			**({"send": size, "seed": 7, "after_rx": 100} if way == "down" else {}))
-		send = {"send": size, "seed": 7} if self.up else {"send": 100, "seed": 7}
-		recv = {"recv": size, "expect": 7} if self.down else {}
-		self.proc = start_client(lab, "source", SERVER[family], port, **send, **recv, **more)
-
-	def runs(self):
-		return self.proc.poll() is None
-
-	def arrived(self, tap, what, *why):
-		report, = finish_client(self.lab, self.proc)
-		seen, = self.server.results(1)
-		tap.ok(report["end"] == seen["end"] == "eof" and report["mismatch_at"] == seen["mismatch_at"] == -1
-			and seen["rx_bytes"] == (self.size if self.up else 100) and report["rx_bytes"] == self.size * self.down
-			and (not self.down or report["rx_sha256"] == (report if self.up else seen)["tx_sha256"])
-			and (not self.up or report["tx_sha256"] == seen["rx_sha256"]), f"{what}: arrives whole", report, seen, *why)
-
-
-def silent(tap, deltas, what, at_legs=NOTICED):
-	for end in ("client", "server"):
-		tap.zero(deltas[end], NOTICED, f"{what}: the {end} noticed nothing")
-	tap.zero(deltas["legs"], at_legs, f"{what}: nor did the legs")
 
 
 def bulk(tap, lab, port, way, family):
@@ -67,12 +33,12 @@ def bulk(tap, lab, port, way, family):
 	before = Daemon(lab).stats()
 	with lab.deltas("client", "server", "legs") as d:
 		# With its end said before it is split it could not be: a leg that is half closed is no source.
-		t = Transfer(lab, port, way, BULK[lab.regime], family, end="wait" if way == "down" else "fin")
+		t = Transfer(lab, port, way, BULK[lab.regime], family, ASK, end="wait" if way == "down" else "fin")
 		wait_for(lambda: not t.runs(), "the transfer", 60)
 	t.arrived(tap, what)
 	after = Daemon(lab).stats()
 	moved = {k: after[k] - before[k] for k in ("bytes", "kernel_bytes")}
-	total = t.size * (t.up + t.down) + (0 if t.up else 100)
+	total = t.size * (t.up + t.down) + t.asked
 	tap.ok(sum(moved.values()) == total and moved["bytes"] < total / 50, f"{what}: the kernel moved nearly all", moved)
 	silent(tap, d, what)
 
@@ -102,7 +68,7 @@ def switch(hand, t, most):
 
 def switching(tap, lab, what, port, way, size, most=50, family=4, quiet=True, **more):
 	with lab.deltas("client", "server", "legs") as d:
-		t = Transfer(lab, port, way, size, family, **more)
+		t = Transfer(lab, port, way, size, family, ASK, **more)
 		n, refused = switch(ByHand(flow_to(lab, port, ("relayed",))), t, most)
 		wait_for(lambda: not t.runs(), "the transfer", 60)
 	t.arrived(tap, f"{what}, {way}: switched {n} times there and back", refused)
@@ -128,7 +94,7 @@ def merging(tap, lab, port, way, size, most=30):
 		wait_for(lambda: not t.runs(), "the transfer", 60)
 	t.arrived(tap, f"{way}: relayed and merged {n} times", refused)
 	tap.ok(n >= min(most, 10), f"{way}: while it ran", n, refused)
-	silent(tap, d, f"{way}: relayed and merged", AT_LEGS)
+	silent(tap, d, f"{way}: relayed and merged", NOTICED_AT_LEGS)
 
 
 def regime(tap, name):

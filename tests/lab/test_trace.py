@@ -6,11 +6,11 @@ import os
 import signal
 import time
 
-from byhand import ByHand, flow_to
+from byhand import POLICY, ByHand, flow_to
 from duplex import Pair, put
 from lab import SERVER, Lab, Link, scenario, seam_binary, seam_json, start_seam, wait_for
 from servers import LoadServer, finish_client, start_client
-from tracing import POLICY, SVG, Trace, split_and_merge, started
+from tracing import SVG, Trace, split_and_merge, started
 
 MOVES = [("merged", "splitting"), ("splitting", "split"), ("split", "merging"), ("merging", "merged")]
 DIRECTION = {"up": "to_server", "down": "to_client"}

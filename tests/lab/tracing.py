@@ -6,15 +6,10 @@ import subprocess
 import time
 import xml.etree.ElementTree as xml
 
-from byhand import ByHand, flow_to
+from byhand import POLICY, ByHand, flow_to
 from lab import SERVER, LabError, seam_binary, start_seam
 from servers import LoadServer, finish_client, start_client
 
-POLICY = """
-client = "cli";
-server = "srv";
-rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; until = { bytes = 1; }; } );
-"""
 SVG = "{http://www.w3.org/2000/svg}"
 
 

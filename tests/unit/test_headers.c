@@ -50,6 +50,8 @@ struct conversation {
 };
 
 #define SAME(dir, text) { dir, text, text }
+#define CHUNKED_POST { U, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", \
+			  "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" UP_ADD "\r\n" }
 
 static const struct conversation conversations[] = {
 	{ "a request and its response",
@@ -198,23 +200,19 @@ static const struct conversation conversations[] = {
 	  { SAME(U, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") },
 	  INSPECT_LET_GO, 0, 0, true },
 	{ "a chunk's size that ends in CR alone",
-	  { { U, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-	      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" UP_ADD "\r\n" },
+	  { CHUNKED_POST,
 	    SAME(U, "1\rXa\r\n0\r\n\r\n" GET "Cookie: a\r\n\r\n") },
 	  INSPECT_LET_GO, 0, 0, true },
 	{ "an extension of a chunk that ends in LF alone",
-	  { { U, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-	      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" UP_ADD "\r\n" },
+	  { CHUNKED_POST,
 	    SAME(U, "1;x\na\r\n0\r\n\r\n" GET "Cookie: a\r\n\r\n") },
 	  INSPECT_LET_GO, 0, 0, true },
 	{ "a trailer that looks like framing, and ends in LF alone",
-	  { { U, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-	      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" UP_ADD "\r\n" },
+	  { CHUNKED_POST,
 	    SAME(U, "0\r\nTransfer-Encoding: x\n\r\n" GET "Cookie: a\r\n\r\n") },
 	  INSPECT_LET_GO, 0, 0, true },
 	{ "chunk data longer than its size",
-	  { { U, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-	      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" UP_ADD "\r\n" },
+	  { CHUNKED_POST,
 	    SAME(U, "1\r\nabc0\r\n\r\n" GET "Cookie: a\r\n\r\n") },
 	  INSPECT_LET_GO, 0, 0, true },
 };

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""One connection that moves bytes while something is done to it, and what its ends notice of that."""
+from lab import NOTICED, SERVER
+from servers import LoadServer, finish_client, start_client
+
+WAYS = ("up", "down", "up down")
+SERVES = {"up": "sink", "down": "source", "up down": "echo"}
+
+
+class Transfer:
+	"""`size` bytes up, down, or there and back; `ask`: what the client sends before the server sends them down."""
+
+	def __init__(self, lab, port, way, size, family=4, ask=0, **more):
+		self.lab, self.size = lab, size
+		self.up, self.down = "up" in way, "down" in way
+		self.asked = 0 if self.up else ask
+		self.server = LoadServer(lab, SERVES[way], port, expect=7, **({} if self.up else {"send": size, "seed": 7}),
+			**({"after_rx": ask} if self.asked else {}))
+		send = size if self.up else ask
+		self.proc = start_client(lab, "source" if send else "sink", SERVER[family], port,
+			**({"send": send, "seed": 7} if send else {}), **({"recv": size, "expect": 7} if self.down else {}), **more)
+
+	def runs(self):
+		return self.proc.poll() is None
+
+	def arrived(self, tap, what, *why):
+		"""Waits for its end, and checks every byte."""
+		report, = finish_client(self.lab, self.proc)
+		seen, = self.server.results(1)
+		tap.ok(report["end"] == seen["end"] == "eof" and report["mismatch_at"] == seen["mismatch_at"] == -1
+			and seen["rx_bytes"] == (self.size if self.up else self.asked) and report["rx_bytes"] == self.size * self.down
+			and (not self.down or report["rx_sha256"] == (report if self.up else seen)["tx_sha256"])
+			and (not self.up or report["tx_sha256"] == seen["rx_sha256"]), f"{what}: arrives whole", report, seen, *why)
+
+
+def silent(tap, deltas, what, at_legs=NOTICED):
+	"""Of lab.deltas("client", "server", "legs")."""
+	for end in ("client", "server"):
+		tap.zero(deltas[end], NOTICED, f"{what}: the {end} noticed nothing")
+	tap.zero(deltas["legs"], at_legs, f"{what}: nor did the legs")
