@@ -27,6 +27,15 @@ static __always_inline void announce(struct flow_end *s, bool owed)
 		s->flags |= END_F_ANNOUNCE;
 }
 
+/*
+ * Whether, since a merge began, nothing of `s` has gone straight, nor may what its leg
+ * has no room for: it has been told no more of a window than the leg's own.
+ */
+static __always_inline bool untouched(const struct flow_end *s)
+{
+	return s->nxt == s->bound && !seq_after(s->told_edge, s->leg_edge);
+}
+
 static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 now,
 				     struct seam_event *ev)
 {
@@ -36,16 +45,19 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 		return -EINVAL;
 	if (f->state == FLOW_SPLITTING) /* the timer was faster; or it is another's */
 		return f->reason == SEAM_R_AFTER ? -EBUSY : 0;
-	if (c->arg == CTL_SPLIT_SAME && !(f->flags & FLOW_F_WAITS))
-		return -EBUSY;
-	if (f->flags & FLOW_F_WAITS) {
+	if (f->state == FLOW_MERGING) {
+		if (c->arg != CTL_SPLIT_SAME ||
+		    (merge_begun(f) && !(untouched(client) && untouched(server))))
+			return -EBUSY;
 		/* No byte has gone straight: the merge is given up. */
 		move(f, FLOW_SPLIT, c->reason, now, ev);
-		/* What a paced end was not told its leg has said, and says no more. */
+		/* What an end was not told its leg has said, and says no more. */
 		announce(client, news(f, client, server));
 		announce(server, news(f, server, client));
 		return 0;
 	}
+	if (c->arg == CTL_SPLIT_SAME)
+		return -EBUSY;
 	if (f->state == FLOW_HELD ? f->flags & FLOW_F_RELEASE :
 				    f->state != FLOW_MONITORED && f->state != FLOW_MERGED)
 		return -EBUSY;
@@ -55,10 +67,6 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 	 */
 	if (f->state != FLOW_HELD && f->held_in != f->held_out)
 		return -EBUSY;
-	if (has_ended(f)) {
-		c->reason = SEAM_R_FIN;
-		return -EAGAIN;
-	}
 	freeze(f, c->reason, now, ev);
 	return 0;
 }

@@ -52,16 +52,11 @@ static __always_inline bool long_enough(const struct flow *f, __u64 now)
 	return f->after.ms && (__s64)(now - since) >= (__s64)(f->after.ms * NSEC_PER_MSEC);
 }
 
-/*
- * Splits an armed flow; if nobody is there to do it, or it can be split no more, its
- * rule's fail answer. Lock held.
- */
+/* Splits an armed flow; if nobody is there to do it, its rule's fail answer. Lock held. */
 static __always_inline void fall_due(struct flow *f, bool alive, __u64 now, struct seam_event *ev)
 {
 	if (!alive) {
 		fail(f, SEAM_R_DAEMON_GONE, now, ev);
-	} else if (has_ended(f)) {
-		fail(f, SEAM_R_FIN, now, ev);
 	} else {
 		if (!(f->flags & FLOW_F_AGAIN))
 			f->flags &= ~FLOW_F_ARMED;
@@ -85,7 +80,7 @@ static __always_inline bool later(struct flow *f, __u32 end, const struct flow_e
 		return false;
 	due = turn(f, end);
 	if (f->state != FLOW_MONITORED && f->state != FLOW_MERGED)
-		return due && merge_begun(f) && !has_ended(f);
+		return due && merge_begun(f) && !(f->end[0].flags & f->end[1].flags & END_F_FIN);
 	if (!busy && (due || f->end[0].bytes + f->end[1].bytes - p->len >= f->due_bytes ||
 		      long_enough(f, now)))
 		fall_due(f, alive, now, ev);

@@ -166,7 +166,7 @@ static __always_inline bool acceptable(const struct flow *f, const struct flow_e
 static __always_inline bool goes_on(const struct flow *f, const struct flow_end *me,
 				    const struct flow_end *peer, const struct pkt *p)
 {
-	return (f->flags & FLOW_F_ARMED) && !((me->flags | peer->flags) & END_F_FIN) &&
+	return (f->flags & FLOW_F_ARMED) && !(me->flags & peer->flags & END_F_FIN) &&
 	       fresh(f, me, peer, p);
 }
 

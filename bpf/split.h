@@ -86,8 +86,7 @@ static __always_inline void tell_edge(struct flow *f, struct flow_end *to,
 	t->ack = ack_for(f, to, from);
 	to->told_ack = t->ack;
 	t->wnd = window_for(f, to, from, t->ack);
-	if ((to->flags & END_F_FIN) && seq_after(t->ack, to->fin))
-		to->flags |= END_F_FIN_ACKED;
+	note_fin_acked(to, t->ack);
 }
 
 /* What `to` is told by the packet `p` of `from`. Lock held. */

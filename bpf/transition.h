@@ -37,10 +37,11 @@ static __always_inline bool has_legs(const struct flow *f)
 	return state_split(f->state) || (f->state == FLOW_SPLITTING && (f->flags & FLOW_F_LEGS));
 }
 
-/* Whether an end has ended the stream: a leg can begin one anywhere, but not behind that. */
-static __always_inline bool has_ended(const struct flow *f)
+/* `e` has been told `ack`: perhaps that its FIN has arrived. Lock held. */
+static __always_inline void note_fin_acked(struct flow_end *e, __u32 ack)
 {
-	return (f->end[0].flags | f->end[1].flags) & (END_F_FIN | END_F_RST);
+	if ((e->flags & END_F_FIN) && seq_after(ack, e->fin))
+		e->flags |= END_F_FIN_ACKED;
 }
 
 /* Whether its boundaries are being crossed by a merge. */
@@ -206,6 +207,8 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 	s->told_nxt = seq_across(c, c->nxt);
 	s->told_ack = seq_back(s, c->ack);
 	s->told_edge = seq_back(s, c->edge);
+	note_fin_acked(c, c->told_ack);
+	note_fin_acked(s, s->told_ack);
 	/* Of a held flow less has been told than was seen. */
 	if (f->state != FLOW_HELD) {
 		c->free_tsval = c->tsval;

@@ -47,6 +47,7 @@ struct conn_leg {
 	struct watch watch;
 	struct conn *conn;
 	struct editor edit;	/* of what its end sends */
+	bool over;		/* its end had sent FIN before the split */
 	bool ended;		/* its end sent FIN, and the inspectors know */
 	bool eof;		/* ... and all before it was handed on */
 	bool shut;		/* FIN handed on to the other leg */

@@ -147,6 +147,7 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 {
 	const struct flow_end *to = &f->end[end], *as = &f->end[!end];
 	int v4 = !!(f->flags & FLOW_F_IPV4), fd, err;
+	__u32 room = leg_room(to->told_edge, to->nxt);
 	struct sockaddr_storage local, remote;
 	struct tcp_repair_window win = {};
 	socklen_t llen, rlen;
@@ -197,12 +198,12 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 		goto fail;
 	}
 	if ((err = set_options(fd, f, to, as, opt->mtu)) || (err = set_clock(fd, f, as)) ||
-	    (err = cover_window(fd, to->told_edge - to->nxt)))
+	    (err = cover_window(fd, room)))
 		goto fail;
 	win.snd_wl1 = to->nxt;
-	win.snd_wnd = to->edge - to->told_nxt + primed;
+	win.snd_wnd = leg_room(to->edge, to->told_nxt) + primed;
 	win.max_window = win.snd_wnd;
-	win.rcv_wnd = to->told_edge - to->nxt;
+	win.rcv_wnd = room;
 	win.rcv_wup = to->nxt;
 	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &win, sizeof(win))) {
 		err = -errno;

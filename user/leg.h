@@ -8,6 +8,12 @@
 
 #include "seam/flow.h"
 
+/* What is left of a window up to `edge` behind `nxt`: a probe of a shut one, or a FIN, may be beyond it. */
+static inline __u32 leg_room(__u32 edge, __u32 nxt)
+{
+	return (__s32)(edge - nxt) > 0 ? edge - nxt : 0;
+}
+
 struct leg_options {
 	const char *congestion;	/* TCP_CONGESTION, "" for the system's */
 	int mtu;		/* of the port it sends through; 0 unknown */

@@ -59,7 +59,6 @@ int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 	err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_OPERATOR, 0, &f);
 	if (err) {
 		snprintf(why, len, "it is %s%s", show_state(f.state),
-			 err == -EAGAIN ? ", and an end has sent FIN" :
 			 f.held_in != f.held_out ? ", and some of its packets are still held" :
 						   "; only monitored and merged flows can be");
 		conn_free(d, c);

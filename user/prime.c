@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "csum.h"
+#include "leg.h"
 #include "net.h"
 #include "prime.h"
 #include "seam/tsval.h"
@@ -79,7 +80,7 @@ static void segment_fill(struct segment *s, const struct flow_key *key, const st
 			 enum seam_end end, __u32 tsecr)
 {
 	const struct flow_end *from = &f->end[end];
-	__u32 wnd = (from->edge - from->told_nxt) >> from->wscale;
+	__u32 wnd = leg_room(from->edge, from->told_nxt) >> from->wscale;
 
 	memset(s, 0, sizeof(*s));
 	s->th.source = end == SEAM_CLIENT ? key->client_port : key->server_port;

@@ -284,6 +284,10 @@ static bool blocked(struct daemon *d, struct conn *c, enum seam_dir dir, const u
 		conn_block(d, c, c->rule, SEAM_R_INSPECTOR);
 		return true;
 	}
+	if (c->leg[dir].over) { /* nothing comes after a FIN */
+		editor_free(&c->leg[dir].edit);
+		editor_init(&c->leg[dir].edit);
+	}
 	tell_edits(d, c);
 	if (answer == INSPECT_LET_GO)
 		conn_let_go(c);
@@ -375,7 +379,7 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	case RELAY_KERNEL_GONE:
 		return STEP_GONE;
 	}
-	got = recv(from->watch.fd, d->buf, RELAY_CHUNK, MSG_PEEK | MSG_DONTWAIT);
+	got = from->over ? 0 : recv(from->watch.fd, d->buf, RELAY_CHUNK, MSG_PEEK | MSG_DONTWAIT);
 	if (got < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			from->dead = true;

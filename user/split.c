@@ -68,6 +68,12 @@ static void split_failed(struct daemon *d, struct conn *c, const struct flow *f,
 	conn_free(d, c);
 }
 
+/* Whether its FIN is before the boundary: it, or the other end's acknowledgement, goes straight. */
+static bool ended_before(const struct flow_end *e)
+{
+	return (e->flags & END_F_FIN) && (__s32)(e->fin - e->bound) < 0;
+}
+
 void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 {
 	struct leg_options opt = { .congestion = c->policy->congestion, .lowat = SPLIT_LOWAT };
@@ -109,6 +115,8 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		leg_speak(c->leg[end].watch.fd);
 	c->phase = CONN_SPLIT;
 	c->crossed = now.state != FLOW_SPLITTING;
+	for (end = 0; end < 2; end++)
+		c->leg[end].over = c->leg[end].shut = ended_before(&f->end[end]);
 	c->delta[SEAM_CLIENT] = now.end[SEAM_CLIENT].seq_delta;
 	c->delta[SEAM_SERVER] = now.end[SEAM_SERVER].seq_delta;
 	c->split_ns = kern_now();

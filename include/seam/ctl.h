@@ -13,7 +13,8 @@
 enum seam_ctl_op {
 	CTL_PASS = 1,	  /* held: release what is held, then passed, or monitored if armed */
 	CTL_SPLIT,	  /* monitored, held, merged: freeze the boundaries, splitting; merging
-			   * that still waits: given up, split; END_F_ANNOUNCE as of CTL_MERGE.
+			   * before any byte has gone straight: given up, split; END_F_ANNOUNCE
+			   * as of CTL_MERGE.
 			   * `arg`: CTL_SPLIT_SAME or 0 */
 	CTL_SPLIT_READY,  /* splitting: both legs stand; split as soon as the boundaries are crossed */
 	CTL_UNSPLIT,	  /* splitting: no legs after all, passed */

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import socket
+import threading
 
 from lab import NETNS, LabError
 
@@ -75,11 +76,15 @@ def read(s, length):
 
 def exchange(a, b, data=b"seam"):
 	"""Both ways once, whole; True if it arrived."""
-	a.sendall(data)
-	if read(b, len(data)) != data:
-		return False
-	b.sendall(data)
-	return read(a, len(data)) == data
+	for sender, receiver in ((a, b), (b, a)):
+		# Read meanwhile: more than fits into both queues would wait for ever.
+		thread = threading.Thread(target=sender.sendall, args=(data,))
+		thread.start()
+		got = read(receiver, len(data))
+		thread.join()
+		if got != data:
+			return False
+	return True
 
 
 def outcome(s, send=b""):

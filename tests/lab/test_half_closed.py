@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""One end has sent FIN and the other goes on: merged all the same, and closed end to end."""
+"""One end has sent FIN and the other goes on: split and merged all the same, and closed end to end."""
 import socket
 
 from byhand import POLICY, ByHand, flow_to
@@ -26,7 +26,12 @@ def half_closed(tap, lab, what, family, reverse, go):
 		a_hears, b_hears = hearing(p.a), hearing(p.b)
 		answer = saying(p.b, ANSWER)
 		p.a.sendall(REQUEST)
-		refused = go(hand, lambda: p.a.shutdown(socket.SHUT_WR))
+
+		def half_close(wait=False):
+			p.a.shutdown(socket.SHUT_WR)
+			if wait:
+				wait_for(lambda: "fin" in seam_json(lab, "flow", hand.id)["server" if reverse else "client"]["flags"], "the FIN")
+		refused = go(hand, half_close)
 		answer.result()
 		p.b.shutdown(socket.SHUT_WR)
 		got = a_hears.result(), b_hears.result()
@@ -53,7 +58,32 @@ def merged_before(hand, half_close):
 	return None if hand._until(("merged", "closing"), 20) else "?"
 
 
-CASES = { "merged after the FIN": merged_after, "merged around the FIN": merged_before }
+def split_after(hand, half_close):
+	half_close(wait=True)
+	return hand.split()
+
+
+def split_and_merged(hand, half_close):
+	half_close(wait=True)
+	for _ in range(3):
+		why = hand.split() or hand.merge()
+		if why:
+			return why
+	return None
+
+
+def split_around(hand, half_close):
+	half_close()
+	return hand.split() or hand.merge()
+
+
+CASES = {
+	"merged after the FIN": merged_after,
+	"merged around the FIN": merged_before,
+	"split after the FIN, and left so": split_after,
+	"split and merged after the FIN, again and again": split_and_merged,
+	"split around the FIN, and merged": split_around,
+}
 
 
 @scenario

@@ -206,8 +206,10 @@ static void fails(void)
 	armed(false, (struct seam_after){ .bytes = 100 }, 0);
 	STEPS({ "payload passes", CLIENT, UP(.seq = 1, .ack = 1, .len = 100), PASS },
 	      { "and the end of the client's", CLIENT, UP(.flags = "FA", .seq = 101, .ack = 1), PASS, .flow = "state=monitored +armed c+fin" },
-	      { "no leg begins a stream that has ended", SERVER, DOWN(.seq = 1, .ack = 102, .len = 10), PASS, .counts = "fin",
-		.flow = "state=passed reason=fin -armed" });
+	      { "the legs carry what the other one says", SERVER, DOWN(.seq = 1, .ack = 102, .len = 10), REDIRECT, .counts = "after",
+		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .flags = "A", .seq = 1, .ack = 102, .wnd = 508, .ttl = 63,
+				       .opts = "nop nop ts=910:108" },
+		.flow = "state=splitting c.bound=102 s.bound=1 c+fin_acked held_in=1" });
 	armed(false, (struct seam_after){ .bytes = 100 }, 0);
 	STEPS({ "payload passes", CLIENT, UP(.seq = 1, .ack = 1, .len = 100), PASS },
 	      { "the last payload and its end are both the legs'", CLIENT, UP(.flags = "FA", .seq = 101, .ack = 1, .len = 10), REDIRECT,

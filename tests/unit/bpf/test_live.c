@@ -288,7 +288,7 @@ static void paced(bool v6)
 	ctl_is("another merge", CTL_MERGE, SEAM_R_LET_GO, 1, -EINPROGRESS, "state=merging +waits c+paced");
 	STEPS({ "data", CLIENT, UP(.seq = 1001, .ack = 201, .len = 400), REDIRECT, .counts = "" },
 	      { "its acknowledgement is held back", LEG_OUT, CLEG(.seq = 201, .ack = 1401), DROP, .counts = "", .flow = "c.told_ack=1001" });
-	ctl_is("given up: the client is owed it", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=split c-paced c+announce s-announce");
+	ctl_is("given up: the client is owed it", CTL_SPLIT, SEAM_R_OPERATOR, CTL_SPLIT_SAME, 0, "state=split c-paced c+announce s-announce");
 	STEPS({ "is told", LEG_OUT, CLEG(.seq = 200, .ack = 1401), REDIRECT, .counts = "",
 		.out = WIRE_DOWN(.seq = 201, .ack = 1401, .wnd = 501, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1401 c-announce" });
 }
@@ -431,6 +431,61 @@ static void half_closed(bool v6)
 		.out = WIRE_DOWN(.seq = 601, .ack = 1002, .opts = "nop nop ts=920:108"), .flow = "state=merged c.told_ack=1002" });
 }
 
+/* What one end has ended is before the boundary; the legs carry the other direction, and its end. */
+static void split_half_closed(bool v6)
+{
+	in_flight(v6);
+	STEPS({ "FIN of the client", CLIENT, UP(.seq = 1001, .ack = 201, .flags = "FA"), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 1001, .ack = 201, .flags = "FA"), .flow = "state=merged c+fin c.nxt=1002" });
+	ctl_is("split all the same", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0,
+	       "state=splitting c.bound=1002 c.leg_ack=1002 s.bound=601 s.told_nxt=1002 c-fin_acked");
+	ctl_is("the legs stand", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=splitting +legs");
+	STEPS({ "the FIN sent again goes to the server", CLIENT, UP(.seq = 1001, .ack = 201, .flags = "FA"), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 1001, .ack = 201, .flags = "FA"), .flow = "state=splitting held_in=0" },
+	      { "which has it: the client is told, its leg knows", SERVER, DOWN(.seq = 601, .ack = 1002), REDIRECT, .counts = "window_update",
+		.out = WIRE_DOWN(.seq = 601, .ack = 1002), .flow = "state=splitting c.told_ack=1002 c+fin_acked" },
+	      { "the client has all from before the boundary: split", CLIENT, UP(.seq = 1002, .ack = 601), REDIRECT, .counts = "crossed window_update",
+		.out = WIRE_UP(.seq = 1002, .ack = 601), .flow = "state=split s.told_ack=601" },
+	      { "the server goes on, with its leg", SERVER, DOWN(.seq = 601, .ack = 1002, .len = 50), REDIRECT, .counts = "",
+		.out = &(struct spec)DOWN(.seq = 601, .ack = 1002, .len = 50), .flow = "s.nxt=651" },
+	      { "the other leg hands it on", LEG_OUT, CLEG(.seq = 601, .ack = 1002, .len = 50), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 601, .ack = 1002, .len = 50, .opts = "nop nop ts=920:110") },
+	      { "FIN of the server", SERVER, DOWN(.seq = 651, .ack = 1002, .flags = "FA"), REDIRECT, .flow = "state=split s+fin" },
+	      { "its leg acknowledges it", LEG_OUT, SLEG(.seq = 1002, .ack = 652), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 1002, .ack = 652, .wnd = 501, .opts = "nop nop ts=120:910"), .flow = "s+fin_acked state=split" },
+	      { "the other leg hands it on", LEG_OUT, CLEG(.seq = 651, .ack = 1002, .flags = "FA"), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 651, .ack = 1002, .flags = "FA", .opts = "nop nop ts=920:110") },
+	      { "the client has it: closed", CLIENT, UP(.seq = 1002, .ack = 652), REDIRECT, .counts = "fin", .flow = "state=closing" });
+
+	in_flight(v6);
+	STEPS({ "FIN of the client", CLIENT, UP(.seq = 1001, .ack = 201, .flags = "FA"), REDIRECT,
+		.out = WIRE_UP(.seq = 1001, .ack = 201, .flags = "FA"), .flow = "c+fin" });
+	ctl_is("split", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting");
+	ctl_is("the legs stand", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=splitting +legs");
+	STEPS({ "but a leg that ends by itself, in a direction that had been ended, has lost its owner", LEG_OUT,
+		SLEG(.seq = 1002, .ack = 601, .flags = "FA"), REDIRECT, .counts = "leg_died leg_silenced",
+		.out = WIRE_UP(.seq = 1002, .ack = 601, .flags = "RA", .wnd = 0, .opts = "nop nop ts=120:910"), .flow = "state=blocked" });
+}
+
+/* Given up before a byte went straight, a merge that has begun is a split as before. */
+static void given_up(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	ctl_is("merge: the server has not acknowledged all", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging -waits c.bound=1001");
+	flow_set("c.leg_edge=10001 c.told_edge=10002");
+	ctl_is("what was told of the window is more than the leg has", CTL_SPLIT, SEAM_R_OPERATOR, CTL_SPLIT_SAME, -EBUSY, "state=merging");
+	flow_set("c.leg_edge=66001 c.told_edge=65001 s.leg_edge=64457 s.told_edge=64401");
+	ctl_is("given up", CTL_SPLIT, SEAM_R_OPERATOR, CTL_SPLIT_SAME, 0, "state=split reason=operator");
+	STEPS({ "new data is the leg's", CLIENT, UP(.seq = 1001, .ack = 201, .len = 10), REDIRECT, .counts = "",
+		.out = &(struct spec)UP(.seq = 1001, .ack = 201, .len = 10), .flow = "state=split c.nxt=1011" });
+	ctl_is("merge, again", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging -waits c.bound=1011");
+	STEPS({ "a byte goes straight", CLIENT, UP(.seq = 1011, .ack = 201, .len = 1), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 1011, .ack = 201), .flow = "state=merging s.told_nxt=1012" });
+	ctl_is("now it goes on", CTL_SPLIT, SEAM_R_OPERATOR, CTL_SPLIT_SAME, -EBUSY, "state=merging");
+}
+
 /* A merge begins with the packet that ends what it waits for. */
 static void waits(bool v6)
 {
@@ -454,7 +509,7 @@ static void waits(bool v6)
 		.flow = "state=merging c.nxt=1121 s.told_nxt=1121" },
 	      { "more of it that is urgent does not hold it up", CLIENT, UP(.seq = 1121, .ack = 201, .len = 10, .flags = "AU"), REDIRECT,
 		.counts = "", .out = WIRE_UP(.seq = 1111, .ack = 201), .flow = "state=merging -waits c.urg=1131" });
-	ctl_is("it is not given up any more", CTL_SPLIT, SEAM_R_OPERATOR, 0, -EBUSY, "state=merging");
+	ctl_is("it is not given up any more", CTL_SPLIT, SEAM_R_OPERATOR, CTL_SPLIT_SAME, -EBUSY, "state=merging");
 
 	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
@@ -487,6 +542,10 @@ int main(void)
 	acked_past_leg(true);
 	half_closed(false);
 	half_closed(true);
+	split_half_closed(false);
+	split_half_closed(true);
+	given_up(false);
+	given_up(true);
 	waits(false);
 	waits(true);
 	paced(false);
