@@ -5,8 +5,11 @@ import socket
 import time
 
 from byhand import POLICY, ByHand, flow_to
-from lab import NOTICED, Lab, scenario, start_seam
-from peers import HOST, Pair, data, read_all, send_until_blocked
+from hostile import ACK, Peer
+from lab import NOTICED, SERVER, Lab, scenario, seam_json, start_seam, wait_for
+from peers import CLIENT, HOST, Pair, data, read_all, send_until_blocked, state
+from sockets import inside
+from test_hostile import links
 
 BODY = data(400_000, 3)
 RCVBUF = (socket.SOL_SOCKET, socket.SO_RCVBUF, 40_000)
@@ -49,6 +52,29 @@ def closed_window(tap, lab, what, family, reverse, go):
 		tap.zero(d[end], NOTICED, f"{name}: the {end} noticed nothing")
 
 
+def probed(tap, lab, family):
+	"""The sender fills the window and probes it with a byte, as RFC 9293 3.8.6.1 has it: beyond what it was told."""
+	name = f"probed by a byte: IPv{family}"
+	with Pair(lab, family, client_options=[RCVBUF], server_options=[RCVBUF]) as p:
+		p.prime()
+		hand = ByHand(flow_to(lab, p.server.getsockname()[1]))
+		sent = send_until_blocked(p.a, BODY, patience=0.05)
+		flow = seam_json(lab, "flow", hand.id)
+		client, server = flow["client"], flow["server"]
+		at, left = (client["nxt"] - client["isn"] - 2) % 2**32, (server["edge"] - client["nxt"]) % 2**32
+		with inside(lab, "client"):
+			end = Peer(links(lab, "box")["cli"], CLIENT[4], SERVER[4], CLIENT[6], SERVER[6])
+		end.send(end.ip(family, end.tcp(family, p.port, p.server.getsockname()[1], ACK, client["nxt"], client["ack"],
+			data=BODY[at:at + left + 1])))
+		wait_for(lambda: seam_json(lab, "flow", hand.id)["client"]["nxt"] == (client["nxt"] + left + 1) % 2**32, "the probe")
+		reply = hand.begin("split")
+		tap.ok(reply["ok"], f"{name}: the split is accepted", reply)
+		got = read_all(p.b, sent)[0]
+		wait_for(lambda: state(lab, p) == "split", "the legs to have it")
+		tap.equal(hand.merge(), None, f"{name}: and merged")
+		tap.ok(got == BODY[:sent], f"{name}: {sent} bytes arrive whole")
+
+
 def nothing(_hand):
 	return None
 
@@ -71,3 +97,5 @@ def main(tap):
 		for what, go in CASES.items():
 			for family, reverse in ((4, False), (6, True)):
 				closed_window(tap, lab, what, family, reverse, go)
+		probed(tap, lab, 4)
+		probed(tap, lab, 6)
