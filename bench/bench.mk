@@ -4,8 +4,15 @@
 ROUNDS ?= 5
 RUNS ?= 20
 
-$(O)/bench/cost: bench/cost.c $(O)/tests/bpf-harness.o tests/unit/bpf/harness.h | $(O)/bench
+$(O)/bench/cost: bench/cost.c $(O)/bench/again.skel.h $(O)/tests/bpf-harness.o tests/unit/bpf/harness.h
 	$(CC) $(TEST_CFLAGS) -Itests/unit/bpf -O2 -g -o $@ $< $(O)/tests/bpf-harness.o -lbpf
+
+$(O)/bench/%.bpf.o: bench/%.bpf.c | $(O)/bench
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(O)/bench/$*.bpf.d -c -o $@ $<
+	$(LLVM_STRIP) -g $@
+
+$(O)/bench/%.skel.h: $(O)/bench/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
 
 $(O)/bench:
 	mkdir -p $@
@@ -26,3 +33,5 @@ bench-stall bench-loss: bench-%: $(O)/seam
 # 100 splits and 100 merges during each of $(RUNS) transfers, case by case.
 soak: $(O)/seam
 	bench/soak.py --runs $(RUNS)
+
+-include $(wildcard $(O)/bench/*.d)

@@ -1,13 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Benchmarks: bench.py [--rounds N] [--full] [cost] [transitions] [rates] [stall] [loss] [relay]; all of them by default.
+"""Benchmarks: bench.py [--rounds N] [--full] [cost] [flows] [transitions] [rates] [stall] [loss] [relay]; all of them by default.
 
 Prints tables, and writes .output/bench/NAME.json. Nothing is asserted: a figure is
 what it is, on a machine that does other things too.
 """
 import argparse
 import json
-import subprocess
 import sys
 
 import common
@@ -19,11 +18,13 @@ OUTPUT = HERE.parent / ".output" / "bench"
 
 
 def cost(args):
-	out = subprocess.run([OUTPUT / "cost", str(args.rounds)], check=True, stdout=subprocess.PIPE, text=True).stdout
-	rows = [line.split("\t") for line in out.splitlines()]
-	say("Nanoseconds per packet (BPF_PROG_TEST_RUN), over a program that does nothing:")
-	common.table(("", "median", "min", "max", "over empty"), rows)
-	return {"cost": [dict(zip(("path", "median", "min", "max", "over_empty"), r)) for r in rows]}
+	import cost as part
+	return part.run(args.rounds)
+
+
+def flows(args):
+	import cost as part
+	return part.run_flows(args.rounds, args.flows)
 
 
 def transitions(args):
@@ -51,7 +52,7 @@ def relay(args):
 	return part.run(args.rounds)
 
 
-PARTS = {"cost": cost, "transitions": transitions, "rates": rates, "stall": stall, "loss": loss,
+PARTS = {"cost": cost, "flows": flows, "transitions": transitions, "rates": rates, "stall": stall, "loss": loss,
 	"relay": relay}
 
 
@@ -59,6 +60,8 @@ def main():
 	parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 	parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
 	parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
+	parser.add_argument("--flows", type=int, nargs="+", default=[1 << 10, 1 << 14, 1 << 18, 1 << 20],
+		help="flows: how many there are, powers of 2")
 	parser.add_argument("--connections", type=int, default=50, help="transitions: connections of each kind in a round")
 	parser.add_argument("--seconds", type=int, default=2, help="rates: length of one measurement")
 	parser.add_argument("--full", action="store_true", help="stall, loss: every case, which takes hours")

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * What a packet costs: cost [ROUNDS]. Each path is run over and over on one
- * packet by BPF_PROG_TEST_RUN, the paths in turn within a round, beside programs
- * that do nothing. Only paths that change nothing the next run would trip over:
- * a merged packet loses one TTL each time, so it starts with 255 and runs 200 times.
+ * What a packet costs, on one CPU, by BPF_PROG_TEST_RUN beside programs that do nothing:
+ *
+ *	cost ROUNDS		every path, one flow
+ *	cost ROUNDS FLOWS	the merged paths, each run in one of so many flows (a power of 2,
+ *				65536 or fewer for each of 16 clients), beside a lookup alone
+ *
+ * The paths take turns within a round. A line: path, what became of the packet, IP version,
+ * median, least, most of the rounds, and the median over the empty program's. A round's
+ * figure is itself the median of many runs; again.bpf.c says what a run is. With FLOWS, two
+ * more lines have the bytes of one flow: by the map's own account, and as the machine's
+ * memory became less, which is exact only for very many.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -14,66 +21,121 @@
 #include <bpf/bpf.h>
 #include <net/if.h>
 
+#include "bench/again.skel.h"
 #include "harness.h"
-#include "xdp.skel.h"
 
-#define REPEAT 200
-#define BATCHES 1000
-#define BATCHES_XDP 50 /* each waits for an RCU grace period, or two */
+#define REPEAT 2000
+#define BATCHES 41
+#define REPEAT_XDP 8000
+#define BATCHES_XDP 9 /* each waits for an RCU grace period, or two */
 #define ROUNDS_MAX 100
+#define FLOWS_MAX (1U << 20)
 
-#define ACK(...) { .flags = "A", .wnd = 502, .opts = "nop nop ts=110:905", .seq = 1, .ack = 1, .ttl = 255, __VA_ARGS__ }
-
-static struct xdp_bpf *xdp;
-static int empty_tc, empty_xdp;
+#define TS "nop nop ts=110:905"
+#define SACK "sack=10075:10175,10275:10375,10475:10575"
+#define ACK(...) { .flags = "A", .wnd = 502, .opts = TS, .seq = 201, .ack = 53, __VA_ARGS__ }
+#define FULL 1428 /* fits IPv4 and IPv6 */
 
 /* Readies the maps for a path; a flow that the packet belongs to, or none. */
-static void untracked(void)
+static void untracked(bool v6)
 {
-	fresh(NULL);
+	fresh(&(struct conn){ .v6 = v6, .cisn = 1000000, .sisn = 5000000 });
 }
 
-static void monitored(void)
+static void monitored(bool v6)
 {
-	fresh(NULL);
+	untracked(v6);
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set("-want_up -want_down"); /* or data are held */
 }
 
-static void merged(void)
+static void passed(bool v6)
 {
-	monitored();
-	flow_set("state=merged +bypass -want_up -want_down");
-	usleep(2000); /* XDP takes over only after a gap */
+	monitored(v6);
+	flow_set("state=passed -bypass");
 }
 
-static void merged_delta(void)
+/* XDP takes a flow over only after a gap. */
+static void let_go(bool v6, const char *set)
 {
-	merged();
-	flow_set("+tsdelta c.ts_delta=1000 s.ts_delta=-50");
+	monitored(v6);
+	flow_set("+bypass c.nxt=201 c.ack=53 s.nxt=20000 s.ack=201");
+	flow_set(set);
+	usleep(2000);
 }
+
+static void passed_bypass(bool v6)
+{
+	let_go(v6, "state=passed");
+}
+
+static void merged(bool v6)
+{
+	let_go(v6, "state=merged");
+}
+
+static void merged_ts(bool v6)
+{
+	let_go(v6, "state=merged +tsdelta c.ts_delta=1000 s.ts_delta=-50");
+}
+
+static void merged_seq(bool v6)
+{
+	let_go(v6, "state=merged +edited c.seq_delta=30 s.seq_delta=-5 c.seq_pos=101 s.seq_pos=51");
+}
+
+static void merged_all(bool v6)
+{
+	let_go(v6, "state=merged +edited c.seq_delta=30 s.seq_delta=-5 c.seq_pos=101 s.seq_pos=51 "
+		   "+tsdelta c.ts_delta=1000 s.ts_delta=-50");
+}
+
+enum target { SEAM, EMPTY, LOOKUP };
 
 static const struct path {
 	const char *name;
-	void (*ready)(void);
-	enum prog prog;
-	bool xdp, empty;
+	enum target target;
+	void (*ready)(bool v6);
 	struct spec in;
-	int rc;
+	bool flows, udp;
 } paths[] = {
-	{ "TC, empty", untracked, CLIENT, false, true, ACK(), PASS },
-	{ "TC, untracked ack", untracked, CLIENT, false, false, ACK(), PASS },
-	{ "TC, monitored bare ack", monitored, CLIENT, false, false, ACK(), PASS },
-	{ "TC, monitored bare ack of the server", monitored, SERVER, false, false, ACK(.dir = SEAM_DOWN), PASS },
-	{ "TC, merged bare ack, forwarded", merged, CLIENT, false, false, ACK(), REDIRECT },
-	{ "TC, merged 1448 bytes, forwarded", merged, CLIENT, false, false, ACK(.len = 1448), REDIRECT },
-	{ "TC, merged bare ack, timestamp delta", merged_delta, CLIENT, false, false, ACK(), REDIRECT },
-	{ "XDP, empty", untracked, CLIENT, true, true, ACK(), 2 },
-	{ "XDP, untracked ack", untracked, CLIENT, true, false, ACK(), 2 },
-	{ "XDP, monitored bare ack", monitored, CLIENT, true, false, ACK(), 2 },
-	{ "XDP, merged bare ack, forwarded", merged, CLIENT, true, false, ACK(), 4 },
-	{ "XDP, merged 1448 bytes, forwarded", merged, CLIENT, true, false, ACK(.len = 1448), 4 },
+	{ "empty program", EMPTY, untracked, ACK(), .flows = true },
+	{ "lookup alone", LOOKUP, merged, ACK(), .flows = true },
+	{ "not TCP", SEAM, untracked, ACK(), .udp = true },
+	{ "untracked, ack", SEAM, untracked, ACK() },
+	{ "monitored, ack", SEAM, monitored, ACK() },
+	{ "monitored, data", SEAM, monitored, ACK(.len = FULL) },
+	{ "passed, ack", SEAM, passed, ACK() },
+	{ "passed after a hold, ack", SEAM, passed_bypass, ACK() },
+	{ "merged, ack", SEAM, merged, ACK(), .flows = true },
+	{ "merged, data", SEAM, merged, ACK(.len = FULL) },
+	{ "merged, three SACK blocks", SEAM, merged, ACK(.opts = TS " nop nop " SACK) },
+	{ "merged, odd options", SEAM, merged, ACK(.opts = "nop ts=110:905 nop") },
+	{ "timestamp delta, ack", SEAM, merged_ts, ACK() },
+	{ "seq and ack delta, ack", SEAM, merged_seq, ACK() },
+	{ "all deltas, ack", SEAM, merged_all, ACK(), .flows = true },
+	{ "all deltas, data", SEAM, merged_all, ACK(.len = FULL) },
+	{ "all deltas, three SACK blocks", SEAM, merged_all, ACK(.opts = TS " nop nop " SACK) },
+	{ "all deltas, odd options", SEAM, merged_all, ACK(.opts = "nop ts=110:905 nop") },
+	{ "all deltas, three odd SACK blocks", SEAM, merged_all, ACK(.opts = "nop ts=110:905 " SACK) },
 };
 #define N_PATHS (sizeof(paths) / sizeof(paths[0]))
+
+/* A path at a hook, and its figures. */
+struct line {
+	const struct path *path;
+	bool xdp, v6;
+	struct flow flow; /* of many: each begins as this */
+	int rc;
+	__u32 ns[ROUNDS_MAX], median, most;
+};
+
+static struct line lines[4 * N_PATHS];
+static int n_lines;
+static struct again_bpf *again;
+static int flows_fd;
+static __u32 n_flows = 1;
+static long long taken; /* bytes, by many flows */
 
 static __attribute__((noreturn)) void fail(const char *what)
 {
@@ -81,28 +143,60 @@ static __attribute__((noreturn)) void fail(const char *what)
 	exit(1);
 }
 
-static int empty(enum bpf_prog_type type, int rc)
+static void load(void)
 {
-	struct bpf_insn insns[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = rc },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-	int fd = bpf_prog_load(type, "empty", "GPL", insns, 2, NULL);
+	char path[128];
 
-	if (fd < 0)
-		fail("empty program");
-	return fd;
+	snprintf(path, sizeof(path), "%s/flows", harness_pins());
+	flows_fd = bpf_obj_get(path);
+	again = again_bpf__open();
+	if (flows_fd < 0 || !again || bpf_map__reuse_fd(again->maps.flows, flows_fd) ||
+	    again_bpf__load(again))
+		fail("again.bpf.c");
 }
 
-static void xdp_ready(void)
+/* The key of the n-th of many flows. */
+static struct flow_key flow_number(__u32 n)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .pin_root_path = harness_pins());
-	__u32 port = if_nametoindex("s0");
+	struct flow_key k = flow_key();
 
-	xdp = xdp_bpf__open_opts(&opts);
-	if (!xdp || xdp_bpf__load(xdp) ||
-	    bpf_map_update_elem(bpf_map__fd(xdp->maps.xdp_ports), &port, &port, BPF_ANY))
-		fail("XDP programs");
+	((__u8 *)&k.client[3])[2] = n >> 16;
+	((__u8 *)&k.client_port)[0] = n >> 8;
+	((__u8 *)&k.client_port)[1] = n;
+	return k;
+}
+
+/* Many flows like this one: again, as the last path will have changed them. */
+static void multiply(const struct flow *f)
+{
+	struct flow_key k;
+	__u32 i;
+
+	for (i = 0; i < n_flows; i++) {
+		k = flow_number(i);
+		if (bpf_map_update_elem(flows_fd, &k, f, BPF_ANY))
+			fail("filling the map");
+	}
+}
+
+/* A number that follows a name in a file of /proc. */
+static long long number_in(const char *path, const char *format)
+{
+	long long n = 0;
+	char text[128];
+	FILE *f = fopen(path, "r");
+
+	while (f && fgets(text, sizeof(text), f))
+		sscanf(text, format, &n);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* Bytes of memory that nothing uses; what else runs on the machine changes it too. */
+static long long available(void)
+{
+	return number_in("/proc/meminfo", "MemAvailable: %lld") * 1024;
 }
 
 static int order(const void *a, const void *b)
@@ -112,22 +206,44 @@ static int order(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* One path, nanoseconds: the median of its batches. */
-static __u32 run(const struct path *path)
+static int target_fd(const struct line *l)
 {
-	struct __sk_buff ctx = { .ifindex = if_nametoindex(path->prog == SERVER ? "s0" : "c0") };
-	struct packet p, out;
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = p.data, .data_out = out.data,
-		    .repeat = REPEAT);
-	int n = path->xdp ? BATCHES_XDP : BATCHES, fd, i;
-	static __u32 took[BATCHES];
+	switch (l->path->target) {
+	case EMPTY:
+		return bpf_program__fd(l->xdp ? again->progs.empty_xdp : again->progs.empty_tc);
+	case LOOKUP:
+		return bpf_program__fd(l->xdp ? again->progs.lookup_xdp : again->progs.lookup_tc);
+	default:
+		return prog_fd(l->xdp ? XDP_CLIENT : CLIENT);
+	}
+}
 
-	path->ready();
+/* Nanoseconds of one run; the same became of every packet, or this ends. */
+static __u32 measure(struct line *l)
+{
+	int n = l->xdp ? BATCHES_XDP : BATCHES, slot = 0, fd = target_fd(l), i;
+	struct __sk_buff ctx = { .ifindex = if_nametoindex("c0") };
+	static struct packet p, out;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = p.data, .data_out = out.data);
+	static __u32 took[BATCHES];
+	const struct path *path = l->path;
+
+	if (n_flows == 1)
+		path->ready(l->v6);
+	else if (path->target != EMPTY)
+		multiply(&l->flow);
 	build(&path->in, &p);
-	if (path->xdp) {
-		fd = path->empty ? empty_xdp : bpf_program__fd(xdp->progs.seam_xdp_client);
-	} else {
-		fd = path->empty ? empty_tc : prog_fd(path->prog);
+	if (path->udp)
+		p.data[l->v6 ? 20 : 23] = 17;
+	again->bss->head_len = p.len < sizeof(again->bss->head) ? p.len : sizeof(again->bss->head);
+	memcpy(again->bss->head, p.data, again->bss->head_len);
+	again->data->spread = n_flows;
+	if (bpf_map_update_elem(bpf_map__fd(l->xdp ? again->maps.xdp_path : again->maps.tc_path),
+				&slot, &fd, BPF_ANY))
+		fail(path->name);
+	fd = bpf_program__fd(l->xdp ? again->progs.again_xdp : again->progs.again_tc);
+	opts.repeat = l->xdp ? REPEAT_XDP : REPEAT;
+	if (!l->xdp) {
 		opts.ctx_in = &ctx;
 		opts.ctx_size_in = sizeof(ctx);
 	}
@@ -136,47 +252,105 @@ static __u32 run(const struct path *path)
 		opts.data_size_out = sizeof(out.data);
 		if (bpf_prog_test_run_opts(fd, &opts))
 			fail(path->name);
-		if ((int)opts.retval != path->rc) {
-			fprintf(stderr, "%s: returned %d, not %d\n", path->name, opts.retval, path->rc);
+		if (i && (int)opts.retval != l->rc) {
+			fprintf(stderr, "%s: returned %d, and then %d\n", path->name, l->rc, opts.retval);
 			exit(1);
 		}
+		l->rc = opts.retval;
 		took[i] = opts.duration;
 	}
 	qsort(took, n, sizeof(*took), order);
 	return took[n / 2];
 }
 
+static const char *became(const struct line *l)
+{
+	if (l->xdp)
+		return l->rc == 2 ? "on to TC" : l->rc == 4 ? "forwarded" : "dropped";
+	return l->rc == PASS ? "the stack's" : l->rc == REDIRECT ? "forwarded" : "dropped";
+}
+
+static void print(void)
+{
+	__u32 empty = 0;
+	struct line *l;
+	char path[64];
+
+	for (l = lines; l < lines + n_lines; l++) {
+		if (l->path->target == EMPTY)
+			empty = l->median;
+		printf("%s, %s\t%s\t%d\t%u\t%u\t%u\t%+d\n", l->xdp ? "XDP" : "TC", l->path->name,
+		       became(l), l->v6 ? 6 : 4, l->median, l->ns[0], l->most,
+		       (int)(l->median - empty));
+	}
+	if (n_flows == 1)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", flows_fd);
+	printf("accounted\t%lld\n", number_in(path, "memlock: %lld") / n_flows);
+	printf("taken\t%lld\n", taken / n_flows);
+}
+
+/* The paths that are measured, at each hook and with each IP version. */
+static void choose(void)
+{
+	const struct path *p;
+	struct line *l;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		if (n_flows > 1 && i & 1)
+			continue;
+		for (p = paths; p < paths + N_PATHS; p++) {
+			if (n_flows > 1 ? !p->flows : p->target == LOOKUP)
+				continue;
+			l = &lines[n_lines++];
+			*l = (struct line){ .path = p, .xdp = i & 2, .v6 = i & 1 };
+			if (n_flows == 1 || p->target == EMPTY)
+				continue;
+			p->ready(false);
+			if (flow_get(&l->flow))
+				fail("the flow");
+		}
+	}
+	untracked(false); /* leaves room for all of many */
+}
+
 int main(int argc, char **argv)
 {
-	static __u32 ns[N_PATHS][ROUNDS_MAX];
-	int rounds = argc > 1 ? atoi(argv[1]) : 5, r;
-	__u32 floor[2] = {};
+	int rounds = argc > 1 ? atoi(argv[1]) : 5, r, i;
+	struct line *l;
 	cpu_set_t cpu;
-	size_t i;
 
-	if (rounds < 1 || rounds > ROUNDS_MAX) {
-		fprintf(stderr, "cost: 1 to %d rounds\n", ROUNDS_MAX);
+	if (argc > 2)
+		n_flows = strtoul(argv[2], NULL, 0);
+	if (rounds < 1 || rounds > ROUNDS_MAX || !n_flows || n_flows > FLOWS_MAX ||
+	    n_flows & (n_flows - 1)) {
+		fprintf(stderr, "cost: 1 to %d rounds; flows: a power of 2, up to %u\n", ROUNDS_MAX,
+			FLOWS_MAX);
 		return 2;
 	}
 	CPU_ZERO(&cpu);
 	CPU_SET(sched_getcpu(), &cpu);
 	sched_setaffinity(0, sizeof(cpu), &cpu);
 	harness_start("cost");
-	empty_tc = empty(BPF_PROG_TYPE_SCHED_CLS, PASS);
-	empty_xdp = empty(BPF_PROG_TYPE_XDP, 2);
-	xdp_ready();
-	for (r = 0; r < rounds; r++)
-		for (i = 0; i < N_PATHS; i++)
-			ns[i][r] = run(&paths[i]);
-	for (i = 0; i < N_PATHS; i++) {
-		__u32 *v = ns[i];
-
-		qsort(v, rounds, sizeof(*v), order);
-		if (paths[i].empty)
-			floor[paths[i].xdp] = v[rounds / 2];
-		printf("%s\t%u\t%u\t%u\t%+d\n", paths[i].name, v[rounds / 2], v[0],
-		       v[rounds - 1], (int)(v[rounds / 2] - floor[paths[i].xdp]));
+	if (n_flows > 1)
+		harness_load(&(struct sizes){ .flows = n_flows });
+	load();
+	choose();
+	if (n_flows > 1) {
+		taken = available();
+		multiply(&lines[1].flow);
+		taken -= available();
 	}
-	xdp_bpf__destroy(xdp);
+	for (r = 0; r < rounds; r++)
+		for (i = 0; i < n_lines; i++)
+			lines[(i + r) % n_lines].ns[r] = measure(&lines[(i + r) % n_lines]);
+	for (l = lines; l < lines + n_lines; l++) {
+		qsort(l->ns, rounds, sizeof(*l->ns), order);
+		l->median = l->ns[rounds / 2];
+		l->most = l->ns[rounds - 1];
+	}
+	print();
+	again_bpf__destroy(again);
 	return 0;
 }

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Runs a path again and again on the same packet. A program that forwards changes
+ * its packet, and BPF_PROG_TEST_RUN runs it on what is left; so each run begins here,
+ * where the packet is made what it was, and goes on to the path by a tail call. What
+ * that costs is in all figures alike, those of the empty programs too.
+ */
+#include "common.h"
+
+#define HEAD_MAX 128
+#define ETH_HLEN 14
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} tc_path SEC(".maps"), xdp_path SEC(".maps");
+
+/* The loader puts Seam's own map of that name in its place. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+/* The packet's headers, and a power of 2: over how many IPv4 clients' ports it is spread at random. */
+__u8 head[HEAD_MAX];
+__u32 head_len, spread = 1;
+
+/* The same order as flow_number() of cost.c. */
+static __always_inline void another_flow(void)
+{
+	__u32 n;
+
+	if (spread == 1)
+		return;
+	n = bpf_get_prandom_u32() & (spread - 1);
+	head[ETH_HLEN + 14] = n >> 16;
+	head[ETH_HLEN + 20] = n >> 8;
+	head[ETH_HLEN + 21] = n;
+}
+
+SEC("tc")
+int again_tc(struct __sk_buff *ctx)
+{
+	__u32 len = head_len;
+
+	another_flow();
+	if (len && len <= HEAD_MAX && !bpf_skb_store_bytes(ctx, 0, head, len, 0))
+		bpf_tail_call(ctx, &tc_path, 0);
+	return TC_ACT_SHOT;
+}
+
+SEC("xdp")
+int again_xdp(struct xdp_md *ctx)
+{
+	__u32 len = head_len;
+
+	another_flow();
+	if (len && len <= HEAD_MAX && !bpf_xdp_store_bytes(ctx, 0, head, len))
+		bpf_tail_call(ctx, &xdp_path, 0);
+	return XDP_ABORTED;
+}
+
+SEC("tc")
+int empty_tc(struct __sk_buff *ctx)
+{
+	return TC_ACT_UNSPEC;
+}
+
+SEC("xdp")
+int empty_xdp(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+/* The least that a program with flows can do: find the one of an IPv4 packet. */
+static __always_inline bool find(void *data, void *data_end)
+{
+	struct flow_key key = { .client[2] = bpf_htonl(0xffff), .server[2] = bpf_htonl(0xffff) };
+	struct iphdr *ih = data + ETH_HLEN;
+	struct tcphdr *th = (void *)(ih + 1);
+
+	if ((void *)(th + 1) > data_end)
+		return false;
+	key.client[3] = ih->saddr;
+	key.server[3] = ih->daddr;
+	key.client_port = th->source;
+	key.server_port = th->dest;
+	return bpf_map_lookup_elem(&flows, &key);
+}
+
+SEC("tc")
+int lookup_tc(struct __sk_buff *ctx)
+{
+	return find((void *)(long)ctx->data, (void *)(long)ctx->data_end) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
+SEC("xdp")
+int lookup_xdp(struct xdp_md *ctx)
+{
+	return find((void *)(long)ctx->data, (void *)(long)ctx->data_end) ? XDP_PASS : XDP_DROP;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
