@@ -50,6 +50,11 @@ static __always_inline __u32 seq_max(__u32 a, __u32 b)
 	return seq_after(b, a) ? b : a;
 }
 
+static __always_inline __u32 seq_min(__u32 a, __u32 b)
+{
+	return seq_after(a, b) ? b : a;
+}
+
 /*
  * Reads `len` bytes of a packet, at most `max`. 0 is an error, too: before 6.8
  * the verifier does not learn from a comparison with 0 that there is a byte.

@@ -302,9 +302,9 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 			return 0;
 		}
 		old = bpf_map_lookup_elem(&flows, &key);
-		if (old && old->state != FLOW_CLOSING && old->end[SEAM_SERVER].isn == p->seq &&
+		if (old && old->end[SEAM_SERVER].isn == p->seq &&
 		    old->end[SEAM_CLIENT].isn == e->end[SEAM_CLIENT].isn) {
-			/* Late copies of the SYN and its answer, of a flow that lives. */
+			/* Late copies of the SYN and its answer, of a flow that is there. */
 			count(SEAM_R_SYN_RETRANS);
 			bpf_map_delete_elem(&embryos, &key);
 			return 0;

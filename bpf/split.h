@@ -138,15 +138,19 @@ static __always_inline bool news(const struct flow *f, const struct flow_end *to
  * has got more. And it does not step back: a kernel discards a segment that
  * acknowledges more, and one that acknowledges much less, as held packets may,
  * together with its data (RFC 5961 5.2). And a bare ack has a number within the
- * leg's window, which while merging ends at the boundary: the ack of any other is
- * not looked at (RFC 9293 3.10.7.4). Lock held.
+ * leg's window: the ack of any other is not looked at (RFC 9293 3.10.7.4). No lower
+ * than need be, for of a window nobody is told by a number below that of the last time
+ * (3.10.7.4, SND.WL1): an ack may have come past data that was lost on its way here,
+ * and the boundary is before that. Lock held.
  */
 static __always_inline void to_leg(const struct flow *f, const struct flow_end *me,
 				   const struct flow_end *peer, const struct pkt *p,
 				   struct verdict *v)
 {
 	v->where = TO_LEG;
-	v->leg_seq = merge_begun(f) && seq_after(p->seq, me->bound) ? me->bound : p->seq;
+	v->leg_seq = p->seq;
+	if (merge_begun(f) && seq_after(p->seq, me->bound))
+		v->leg_seq = seq_max(me->bound, seq_min(p->seq, me->leg_edge));
 	v->leg_ack = seq_max(p->ack, me->ack);
 	/* Once that is behind, edits may have moved it to where the end has not got to. */
 	if (f->state == FLOW_SPLITTING)

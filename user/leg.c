@@ -83,9 +83,28 @@ static int set_options(int fd, const struct flow *f, const struct flow_end *to,
 		opts[n++] = (struct tcp_repair_opt){ TCPOPT_SACK_PERM, 0 };
 	if (f->flags & FLOW_F_TSTAMP)
 		opts[n++] = (struct tcp_repair_opt){ TCPOPT_TIMESTAMP, 0 };
-	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, opts, n * sizeof(opts[0])))
+	return setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, opts, n * sizeof(opts[0])) ? -errno : 0;
+}
+
+/*
+ * What it has been promised, and its end. To one whose window is never larger than a few
+ * segments a kernel sends smaller ones (tcp_bound_to_half_wnd()): of the largest window
+ * that `to` had, it is known what was in flight there.
+ */
+static int set_window(int fd, const struct flow_end *to, const struct flow_end *as, __u32 room,
+		      __u32 primed)
+{
+	struct tcp_repair_window win = {
+		.snd_wl1 = to->nxt,
+		.snd_wnd = leg_room(to->edge, to->told_nxt) + primed,
+		.rcv_wnd = room,
+		.rcv_wup = to->nxt,
+	};
+
+	win.max_window = win.snd_wnd > as->flight ? win.snd_wnd : as->flight;
+	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &win, sizeof(win)))
 		return -errno;
-	/* mss_cache was computed by connect(), before there was an MSS. */
+	/* mss_cache was computed by connect(), before there was an MSS, or a window. */
 	return setsockopt(fd, IPPROTO_IP, 4 /* IP_OPTIONS */, "", 0) ? -errno : 0;
 }
 
@@ -149,7 +168,6 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 	int v4 = !!(f->flags & FLOW_F_IPV4), fd, err;
 	__u32 room = leg_room(to->told_edge, to->nxt);
 	struct sockaddr_storage local, remote;
-	struct tcp_repair_window win = {};
 	socklen_t llen, rlen;
 	bool primed;
 
@@ -198,17 +216,8 @@ int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end en
 		goto fail;
 	}
 	if ((err = set_options(fd, f, to, as, opt->mtu)) || (err = set_clock(fd, f, as)) ||
-	    (err = cover_window(fd, room)))
+	    (err = cover_window(fd, room)) || (err = set_window(fd, to, as, room, primed)))
 		goto fail;
-	win.snd_wl1 = to->nxt;
-	win.snd_wnd = leg_room(to->edge, to->told_nxt) + primed;
-	win.max_window = win.snd_wnd;
-	win.rcv_wnd = room;
-	win.rcv_wup = to->nxt;
-	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &win, sizeof(win))) {
-		err = -errno;
-		goto fail;
-	}
 	/* The byte that prime_leg() acknowledges; its end has it, whatever it was. */
 	if (primed && ((err = set_int(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE)) ||
 		       (err = send(fd, "", 1, MSG_DONTWAIT) < 0 ? -errno : 0)))

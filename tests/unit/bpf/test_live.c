@@ -208,7 +208,7 @@ static void merging(bool v6)
 	      { "more is not acknowledged to the server than its leg has", SERVER, DOWN(.seq = 601, .ack = 401, .len = 50), REDIRECT,
 		.counts = "", .out = WIRE_DOWN(.seq = 601, .ack = 401), .flow = "s.nxt=651 c.told_nxt=651 c.told_ack=1001" },
 	      { "a bare ack from before the boundary: the leg's", SERVER, DOWN(.seq = 651, .ack = 701), REDIRECT, .counts = "",
-		.out = &(struct spec)DOWN(.seq = 601, .ack = 701), .flow = "s.ack=701 c.told_ack=1001 state=merging" },
+		.out = &(struct spec)DOWN(.seq = 651, .ack = 701), .flow = "s.ack=701 c.told_ack=1001 state=merging" },
 	      { "the leg goes on sending", LEG_OUT, SLEG(.seq = 401, .ack = 601, .len = 600), REDIRECT, .counts = "",
 		.out = WIRE_UP(.seq = 401, .ack = 601, .len = 600, .wnd = 498, .opts = "nop nop ts=120:910"), .flow = "s.told_nxt=1101" },
 	      { "the server has all, and more: the client is told", SERVER, DOWN(.seq = 651, .ack = 1101), REDIRECT, .counts = "",
@@ -217,7 +217,7 @@ static void merging(bool v6)
 	      { "nor the other one to the client", LEG_OUT, CLEG(.seq = 201, .ack = 1001), DROP, .counts = "" },
 	      { "what the client sends again was acknowledged by a packet that was lost: straight, the server answers", CLIENT,
 		UP(.seq = 901, .ack = 201, .len = 100), REDIRECT, .counts = "", .out = WIRE_UP(.seq = 1001, .ack = 201), .flow = "state=merging" },
-	      { "so for what only asks", CLIENT, UP(.seq = 1100, .ack = 201), REDIRECT, .counts = "", .out = WIRE_UP(.seq = 1001, .ack = 201),
+	      { "so for what only asks", CLIENT, UP(.seq = 1100, .ack = 201), REDIRECT, .counts = "", .out = WIRE_UP(.seq = 1100, .ack = 201),
 		.flow = "state=merging" },
 	      { "the answer", SERVER, DOWN(.seq = 651, .ack = 1101), REDIRECT, .counts = "",
 		.out = WIRE_DOWN(.seq = 651, .ack = 1101, .opts = "nop nop ts=920:108") },
@@ -486,6 +486,25 @@ static void given_up(bool v6)
 	ctl_is("now it goes on", CTL_SPLIT, SEAM_R_OPERATOR, CTL_SPLIT_SAME, -EBUSY, "state=merging");
 }
 
+/*
+ * A leg was not told of a window that opened: an ack had come past data that was lost in
+ * front of the box, and those of the merge were given the boundary's number, a lower one.
+ */
+static void window_past_lost_data(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	flow_set("s.leg_edge=1000");
+	STEPS({ "an ack from behind what was lost", SERVER, DOWN(.seq = 701, .ack = 401), REDIRECT, .out = &(struct spec)DOWN(.seq = 701, .ack = 401),
+		.flow = "s.nxt=601" });
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging -waits s.bound=601");
+	STEPS({ "the next one has no lower number", SERVER, DOWN(.seq = 701, .ack = 401, .wnd = 600), REDIRECT,
+		.out = WIRE_DOWN(.seq = 701, .ack = 401, .wnd = 600), .counts = "window_update" },
+	      { "nor one beyond the leg's window, which it would not look at", SERVER, DOWN(.seq = 1400, .ack = 401, .wnd = 600), REDIRECT,
+		.out = &(struct spec)DOWN(.seq = 1000, .ack = 401, .wnd = 600), .counts = "" });
+}
+
 /* A merge begins with the packet that ends what it waits for. */
 static void waits(bool v6)
 {
@@ -508,7 +527,7 @@ static void waits(bool v6)
 		.out = WIRE_UP(.seq = 1111, .ack = 201),
 		.flow = "state=merging c.nxt=1121 s.told_nxt=1121" },
 	      { "more of it that is urgent does not hold it up", CLIENT, UP(.seq = 1121, .ack = 201, .len = 10, .flags = "AU"), REDIRECT,
-		.counts = "", .out = WIRE_UP(.seq = 1111, .ack = 201), .flow = "state=merging -waits c.urg=1131" });
+		.counts = "", .out = WIRE_UP(.seq = 1121, .ack = 201), .flow = "state=merging -waits c.urg=1131" });
 	ctl_is("it is not given up any more", CTL_SPLIT, SEAM_R_OPERATOR, CTL_SPLIT_SAME, -EBUSY, "state=merging");
 
 	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
@@ -546,6 +565,8 @@ int main(void)
 	split_half_closed(true);
 	given_up(false);
 	given_up(true);
+	window_past_lost_data(false);
+	window_past_lost_data(true);
 	waits(false);
 	waits(true);
 	paced(false);
