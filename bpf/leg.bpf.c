@@ -83,6 +83,12 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		o->rst = true;
 		goto out;
 	}
+	/* Of an end that has reset its leg is gone, and what still comes for that is answered so. */
+	if (rst && (to->flags & END_F_RST)) {
+		o->drop = true;
+		o->why = SEAM_R_LEG_SILENCED;
+		goto out;
+	}
 	/* One that is allowed may get here only after the flow has been closed. */
 	if (rst && !(p->flags & TCP_SYN) && (to->flags & END_F_RST_OK) &&
 	    (has_legs(f) || !(to->flags & END_F_RST_SENT))) {

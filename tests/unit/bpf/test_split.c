@@ -350,8 +350,8 @@ static void endings(void)
 	STEPS({ "RST out of the window", CLIENT, { .flags = "R", .seq = 100 }, REDIRECT, .counts = "rst_window", .flow = "c-rst s-rst_ok" },
 	      { "RST of the client", CLIENT, { .flags = "R", .seq = 101 }, REDIRECT, .flow = "c+rst s+rst_ok c-rst_ok state=split" },
 	      { "may be told to the server", LEG_OUT, SLEG(.seq = 101, .ack = 51, .flags = "RA"), REDIRECT, .wire = true, .flow = "s+rst_sent state=split" },
-	      { "not to the client", LEG_OUT, CLEG(.seq = 51, .ack = 101, .flags = "RA"), REDIRECT, .flow = "state=blocked",
-		.out = OUT_DOWN(.seq = 51, .ack = 101, .flags = "RA", .wnd = 0) });
+	      { "not to the client: an answer to what came for its leg when that was gone", LEG_OUT,
+		CLEG(.seq = 51, .flags = "R", .opts = NULL, .wnd = 0), DROP, .counts = "leg_silenced", .flow = "state=split c-rst_sent" });
 	split(false);
 	ctl_is("abort", CTL_ABORT, SEAM_R_INSPECTOR, 3, 0, "c+rst_ok s+rst_ok state=split");
 	ctl_is("and the daemon has done with it", CTL_CLOSED, SEAM_R_RST, 0, 0, "state=closing");
