@@ -42,8 +42,6 @@
  * dense stream costs one wake-up for several frames (24 us apart at 500 Mbit/s).
  */
 #define FLUSH_GAP	(100 * 1000ULL)
-/* A displaced frame with too few followers to overtake it goes out after this. */
-#define REORDER_WAIT	(10 * 1000000ULL)
 
 /* One frame with its virtio_net_hdr in front, on its way out at `due`. */
 struct frame {
@@ -70,6 +68,7 @@ struct direction {
 	uint64_t delay_ns;
 	uint64_t loss, dup, reorder;	/* thresholds in 2^-53 */
 	uint32_t reorder_by;
+	uint64_t reorder_for_ns;
 	uint64_t rate;			/* bits per second, 0: unlimited */
 	uint64_t burst, queue;		/* bytes */
 	uint64_t prng;
@@ -228,7 +227,7 @@ static void admit(struct direction *d, const uint8_t *data, uint32_t len, uint64
 
 		d->n.reordered++;
 		f->overtake = d->reorder_by;
-		f->due = now + REORDER_WAIT;
+		f->due = now + d->reorder_for_ns;
 		queue_put(&d->displaced, f);
 	} else {
 		transmit_at(d, frame_new(data, len), now);
@@ -378,6 +377,7 @@ static void usage(FILE *out)
 	      "  --dup PCT            per-packet duplication, percent\n"
 	      "  --reorder PCT        packets that are displaced, percent\n"
 	      "  --reorder-by N       how many later packets overtake them (default 3)\n"
+	      "  --reorder-for MS     how long at most they wait for those (default 10)\n"
 	      "  --seed N             seed of the generator (default 1)\n"
 	      "  --help\n"
 	      "\n"
@@ -400,13 +400,14 @@ static double number(const char *name, const char *arg, double max)
 
 static void parse(int argc, char **argv, struct direction *dirs)
 {
-	enum { AB = 256, BA, BOTH, DELAY, RATE, BURST, QUEUE, LOSS, DUP, REORDER, BY, SEED, HELP };
+	enum { AB = 256, BA, BOTH, DELAY, RATE, BURST, QUEUE, LOSS, DUP, REORDER, BY, FOR, SEED, HELP };
 	static const struct option longopts[] = {
 		{ "ab", 0, NULL, AB }, { "ba", 0, NULL, BA }, { "both", 0, NULL, BOTH },
 		{ "delay", 1, NULL, DELAY }, { "rate", 1, NULL, RATE },
 		{ "burst", 1, NULL, BURST }, { "queue", 1, NULL, QUEUE },
 		{ "loss", 1, NULL, LOSS }, { "dup", 1, NULL, DUP },
 		{ "reorder", 1, NULL, REORDER }, { "reorder-by", 1, NULL, BY },
+		{ "reorder-for", 1, NULL, FOR },
 		{ "seed", 1, NULL, SEED }, { "help", 0, NULL, HELP }, {},
 	};
 	const double one_percent = (double)(1ULL << 53) / 100;
@@ -440,6 +441,7 @@ static void parse(int argc, char **argv, struct direction *dirs)
 			case DUP: d->dup = number(name, optarg, 100) * one_percent; break;
 			case REORDER: d->reorder = number(name, optarg, 100) * one_percent; break;
 			case BY: d->reorder_by = number(name, optarg, 1000); break;
+			case FOR: d->reorder_for_ns = number(name, optarg, 60000) * 1e6; break;
 			}
 		}
 	}
@@ -454,7 +456,8 @@ static void parse(int argc, char **argv, struct direction *dirs)
 int main(int argc, char **argv)
 {
 	struct direction dirs[2] = {
-		{ .queue = 1000000, .reorder_by = 3 }, { .queue = 1000000, .reorder_by = 3 },
+		{ .queue = 1000000, .reorder_by = 3, .reorder_for_ns = 10000000 },
+		{ .queue = 1000000, .reorder_by = 3, .reorder_for_ns = 10000000 },
 	};
 	struct epoll_event ev[4];
 	int fds[4], ep, i, n;
