@@ -32,7 +32,7 @@
 #define FLOWS_MAX (1U << 20)
 
 #define TS "nop nop ts=110:905"
-#define SACK "sack=10075:10175,10275:10375,10475:10575"
+#define SACK "sack=5010075:5010175,5010275:5010375,5010475:5010575"
 #define ACK(...) { .flags = "A", .wnd = 502, .opts = TS, .seq = 201, .ack = 53, __VA_ARGS__ }
 #define FULL 1428 /* fits IPv4 and IPv6 */
 
@@ -55,10 +55,13 @@ static void passed(bool v6)
 	flow_set("state=passed -bypass");
 }
 
+static bool at_xdp; /* the path is measured there */
+
 /* XDP takes a flow over only after a gap. */
 static void let_go(bool v6, const char *set)
 {
 	monitored(v6);
+	flow_set(at_xdp ? XDP_PORT : "");
 	flow_set("+bypass c.nxt=201 c.ack=53 s.nxt=20000 s.ack=201");
 	flow_set(set);
 	usleep(2000);
@@ -228,6 +231,7 @@ static __u32 measure(struct line *l)
 	static __u32 took[BATCHES];
 	const struct path *path = l->path;
 
+	at_xdp = l->xdp;
 	if (n_flows == 1)
 		path->ready(l->v6);
 	else if (path->target != EMPTY)
@@ -307,6 +311,7 @@ static void choose(void)
 			*l = (struct line){ .path = p, .xdp = i & 2, .v6 = i & 1 };
 			if (n_flows == 1 || p->target == EMPTY)
 				continue;
+			at_xdp = l->xdp;
 			p->ready(false);
 			if (flow_get(&l->flow))
 				fail("the flow");

@@ -7,17 +7,13 @@
 #ifndef SEAM_BPF_PACKET_H
 #define SEAM_BPF_PACKET_H
 
+#include "fast.h"
 #include "hold.h"
 #include "later.h"
 #include "steer.h"
 
 #define ENODEV 19
 
-/*
- * After the hold queue has run empty, packets go through it for this long
- * still: one that another CPU is just bringing must not overtake the last.
- */
-#define HOLD_SETTLE (50 * NSEC_PER_USEC)
 /* A queue from which nothing has come for this long has lost what is missing. */
 #define HOLD_STUCK NSEC_PER_SEC
 
@@ -326,7 +322,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		if (f->held_out != f->held_in)
 			f->held_out++;
 		f->held_bytes -= f->held_bytes < p->len ? f->held_bytes : p->len;
-		f->released_ns = now;
+		f->released_ns = f->tc_ns = now;
 	}
 	v->ifindex = me->ifindex;
 	if (!alive && source == FROM_PORT && needs_daemon(f))

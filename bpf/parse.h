@@ -83,6 +83,23 @@ static __always_inline void key_mapped(__u32 addr[4], __u32 v4)
 	addr[3] = v4;
 }
 
+/* Timestamps that stand first, without the two NOPs before them or with one. 12 bytes are there. */
+static __always_inline void find_tstamp_first(struct pkt *p, const __u8 *opt)
+{
+	__u32 at = opt[0] == TCPOPT_NOP;
+
+	if (at ? opt[1] != TCPOPT_TSTAMP || opt[2] != 10 : opt[0] != TCPOPT_TSTAMP || opt[1] != 10)
+		return;
+	if (at) {
+		p->tsval = bpf_ntohl(*(__u32 *)(opt + 3));
+		p->tsecr = bpf_ntohl(*(__u32 *)(opt + 7));
+	} else {
+		p->tsval = bpf_ntohl(*(__u32 *)(opt + 2));
+		p->tsecr = bpf_ntohl(*(__u32 *)(opt + 6));
+	}
+	p->ts = p->l4 + sizeof(struct tcphdr) + 2 + at;
+}
+
 static __always_inline enum parse_result parse_tcp(struct pkt *p, void *data, void *data_end,
 						   __u32 l4, __u32 l3_end)
 {
@@ -117,6 +134,8 @@ static __always_inline enum parse_result parse_tcp(struct pkt *p, void *data, vo
 			p->tsval = bpf_ntohl(opt[1]);
 			p->tsecr = bpf_ntohl(opt[2]);
 			p->ts = l4 + sizeof(*th) + 4;
+		} else {
+			find_tstamp_first(p, (__u8 *)opt);
 		}
 	}
 	return PARSE_TCP;

@@ -33,9 +33,47 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 	return TC_ACT_UNSPEC;
 }
 
+/* The fast path; NOT_FAST: the packet is as it was. */
+static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struct pkt *p,
+			      enum seam_end side)
+{
+	const struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
+	__u64 now, sum = 0;
+	__u32 ifindex = ctx->ifindex, out;
+	void *data, *data_end;
+	struct hop *h;
+	int err;
+
+	if (!fast_flow(f, side) || !settled(f) || !fast_packet(f, me, p))
+		return NOT_FAST;
+	h = hop_find(ctx, f, side, p, ifindex);
+	if (!h)
+		return NOT_FAST;
+	out = h->ifindex;
+	now = fast_now(me, p, h);
+	data = (void *)(long)ctx->data;
+	data_end = (void *)(long)ctx->data_end;
+	if (p->v4)
+		err = fast_forward(data, data_end, f, side, p, h, ifindex, now,
+				   ETH_HLEN + sizeof(struct iphdr), &sum);
+	else
+		err = fast_forward(data, data_end, f, side, p, h, ifindex, now,
+				   ETH_HLEN + sizeof(struct ipv6hdr), &sum);
+	if (err)
+		return err;
+	/* Of a checksum that covers only the pseudo-header the kernel leaves it as it is. */
+	if (sum && bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, 0, sum_fold(sum), 0))
+		return TC_ACT_SHOT;
+	if (!p->v4) /* CHECKSUM_COMPLETE: nothing in the header makes up for the hop limit */
+		bpf_csum_update(ctx, (__u16)~bpf_htons(1));
+	if ((__s64)(h->now - h->used_ns) < (__s64)HOP_USED)
+		return bpf_redirect(out, 0);
+	h->used_ns = h->now;
+	return bpf_redirect_neigh(out, &h->nh, sizeof(h->nh), 0);
+}
+
 static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely)
 {
-	__u64 now = bpf_ktime_get_ns();
 	__u32 ifindex = ctx->ifindex, end;
 	struct room *room = room_get();
 	enum parse_result what;
@@ -43,6 +81,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	struct flow *f;
 	struct pkt *p;
 	bool synack;
+	__u64 now;
 	int act;
 
 	if (ctx->vlan_present || !room)
@@ -52,7 +91,19 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	if (what != PARSE_TCP)
 		return not_tcp(ctx, p, what, likely);
 
-	f = flow_find(p, &key, likely, &end);
+	key_of(&key, p, likely);
+	f = bpf_map_lookup_elem(&flows, &key);
+	if (f) {
+		act = fast_tc(ctx, f, p, likely);
+		if (act != NOT_FAST)
+			return act;
+		end = likely;
+	} else {
+		key_of(&key, p, !likely);
+		f = bpf_map_lookup_elem(&flows, &key);
+		end = !likely;
+	}
+	now = bpf_ktime_get_ns();
 	synack = (p->flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
 	if (synack || (p->flags & (TCP_SYN | TCP_RST)) == TCP_SYN) {
 		/* Sent again while the flow is split: its leg has the answer. */

@@ -46,6 +46,32 @@ static __always_inline long next_hop(void *ctx, const struct pkt *p, __u32 ifind
 	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 }
 
+/* The neighbour that is the next hop. */
+static __always_inline void next_neigh(struct bpf_redir_neigh *nh, const struct bpf_fib_lookup *fib)
+{
+	nh->nh_family = fib->family;
+	if (fib->family == AF_INET)
+		nh->ipv4_nh = fib->ipv4_dst;
+	else
+		__builtin_memcpy(nh->ipv6_nh, fib->ipv6_dst, 16);
+}
+
+/* One hop less for the IP header at `ip`, which is known to be all there. */
+static __always_inline void ttl_down(void *ip, bool v4)
+{
+	struct ipv6hdr *ih6 = ip;
+	struct iphdr *ih = ip;
+	__u32 check;
+
+	if (!v4) {
+		ih6->hop_limit--;
+		return;
+	}
+	ih->ttl--;
+	check = ih->check + bpf_htons(0x0100);
+	ih->check = check + (check >= 0xffff);
+}
+
 /*
  * Makes the headers in [data, data_end) those of a forwarded packet: TTL, and
  * the link addresses of the next hop if its neighbour is known. -1 if they are
@@ -55,22 +81,16 @@ static __always_inline int to_next_hop(void *data, void *data_end, const struct 
 				       const struct bpf_fib_lookup *fib, bool known)
 {
 	struct ethhdr *eth = data;
+	void *ip = data + ETH_HLEN;
 
 	if (p->v4) {
-		struct iphdr *ih = data + ETH_HLEN;
-		__u32 check;
-
-		if ((void *)(ih + 1) > data_end)
+		if (ip + sizeof(struct iphdr) > data_end)
 			return -1;
-		ih->ttl--;
-		check = ih->check + bpf_htons(0x0100);
-		ih->check = check + (check >= 0xffff);
+		ttl_down(ip, true);
 	} else {
-		struct ipv6hdr *ih = data + ETH_HLEN;
-
-		if ((void *)(ih + 1) > data_end)
+		if (ip + sizeof(struct ipv6hdr) > data_end)
 			return -1;
-		ih->hop_limit--;
+		ttl_down(ip, false);
 	}
 	if (known) {
 		__builtin_memcpy(eth->h_dest, fib->dmac, 6);
@@ -168,11 +188,7 @@ static __noinline int to_wire(struct __sk_buff *ctx, const struct pkt *p, __u32 
 	if (rc == FIB_SUCCESS)
 		return bpf_redirect(fib.ifindex, 0);
 	if (rc == FIB_NO_NEIGH) {
-		nh.nh_family = fib.family;
-		if (fib.family == AF_INET)
-			nh.ipv4_nh = fib.ipv4_dst;
-		else
-			__builtin_memcpy(nh.ipv6_nh, fib.ipv6_dst, 16);
+		next_neigh(&nh, &fib);
 		return bpf_redirect_neigh(fib.ifindex, &nh, sizeof(nh), 0);
 	}
 	if (rc < 0)

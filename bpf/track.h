@@ -15,6 +15,25 @@
 /* seen_ns is only as fresh as this, to leave the cache line alone. */
 #define SEEN_GRAIN (NSEC_PER_SEC / 2)
 
+/* The kernel's clock of ticks; it costs next to nothing to ask. */
+static __always_inline __u32 tick(void)
+{
+	return bpf_jiffies64();
+}
+
+/* The key of the flow that the packet is of if `end` has sent it. */
+static __always_inline void key_of(struct flow_key *key, const struct pkt *p, enum seam_end end)
+{
+	if (end == SEAM_CLIENT) {
+		*key = p->key;
+		return;
+	}
+	__builtin_memcpy(key->client, p->key.server, 16);
+	__builtin_memcpy(key->server, p->key.client, 16);
+	key->client_port = p->key.server_port;
+	key->server_port = p->key.client_port;
+}
+
 /*
  * Finds the flow of a packet and which end sent it. `likely` is the end that
  * the port faces: the order that is tried first.
@@ -22,20 +41,14 @@
 static __always_inline struct flow *flow_find(const struct pkt *p, struct flow_key *key,
 					      enum seam_end likely, __u32 *end)
 {
-	struct flow_key rev;
 	struct flow *f;
 
-	__builtin_memcpy(rev.client, p->key.server, 16);
-	__builtin_memcpy(rev.server, p->key.client, 16);
-	rev.client_port = p->key.server_port;
-	rev.server_port = p->key.client_port;
-
-	*key = likely == SEAM_CLIENT ? p->key : rev;
+	key_of(key, p, likely);
 	*end = likely;
 	f = bpf_map_lookup_elem(&flows, key);
 	if (f)
 		return f;
-	*key = likely == SEAM_CLIENT ? rev : p->key;
+	key_of(key, p, !likely);
 	*end = !likely;
 	return bpf_map_lookup_elem(&flows, key);
 }

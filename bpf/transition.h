@@ -97,7 +97,7 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 		f->end[SEAM_CLIENT].flags &= ~END_F_PACED;
 		f->end[SEAM_SERVER].flags &= ~END_F_PACED;
 	}
-	f->changed_ns = now;
+	f->changed_ns = f->tc_ns = now;
 	/* Of no other flow does the daemon need to hear. */
 	if (to == FLOW_HELD || to == FLOW_SPLITTING || to == FLOW_BLOCKED)
 		f->flags |= FLOW_F_HISTORY;
@@ -414,7 +414,6 @@ static __always_inline void merge_if_done(struct flow *f, __u8 reason, __u64 now
 	if (!merged_way(f, c, s) || !merged_way(f, s, c))
 		return;
 	merge_clocks(f, now);
-	f->tc_ns = now;
 	if (f->flags & FLOW_F_ARMED)
 		f->due_bytes = f->after.bytes ? c->bytes + s->bytes + f->after.bytes : DUE_NEVER;
 	if ((c->flags & END_F_FIN) && (s->flags & END_F_FIN))

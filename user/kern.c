@@ -44,7 +44,7 @@ static const struct {
 } map_names[] = {
 #define MAP(name) { #name, offsetof(struct kern_maps, name) }
 	MAP(flows), MAP(embryos), MAP(history), MAP(records), MAP(holds), MAP(legs), MAP(ports),
-	MAP(policy), MAP(control), MAP(reasons), MAP(rule_hits), MAP(states),
+	MAP(policy), MAP(control), MAP(reasons), MAP(rule_hits), MAP(states), MAP(hops),
 	MAP(events),
 #undef MAP
 };

@@ -23,6 +23,7 @@ int xdp_open(struct xdp *x, const struct kern_maps *maps)
 	memset(x, 0, sizeof(*x));
 	x->flows = maps->flows;
 	x->reasons = maps->reasons;
+	x->hops = maps->hops;
 	/*
 	 * Not pinned: libbpf takes a pinned map only with the flags it asked for,
 	 * and the kernel adds one to a DEVMAP. A new run replaces the programs
@@ -80,6 +81,7 @@ static struct xdp_bpf *open_program(const struct xdp *x, enum seam_end end, bool
 			err = bpf_map__set_autocreate(map, false);
 	if (err || (err = share(o->maps.flows, x->flows)) ||
 	    (err = share(o->maps.reasons, x->reasons)) ||
+	    (err = share(o->maps.hops, x->hops)) ||
 	    (err = share(o->maps.xdp_ports, x->ports))) {
 		xdp_bpf__destroy(o);
 		errno = -err;

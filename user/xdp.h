@@ -11,7 +11,7 @@
 
 /* What the programs of one run share. */
 struct xdp {
-	int flows, reasons;	/* the instance's maps; not ours to close */
+	int flows, reasons, hops; /* the instance's maps; not ours to close */
 	int ports;		/* where packets may be redirected to */
 	bool probed, freplace;	/* whether the kernel can do what a dispatcher needs */
 };

@@ -16,7 +16,7 @@
 #include "rule.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
-#define SEAM_ABI 6
+#define SEAM_ABI 7
 
 /* Bytes of one direction of a split flow that its legs take charge of, if the policy says nothing. */
 #define SEAM_BACKLOG (32U << 20)
@@ -173,8 +173,8 @@ struct flow {
 	__u64 changed_ns;  /* last transition */
 	__u64 seen_ns;	   /* last packet, to a second */
 	__u64 data_ns;	   /* last packet with payload */
-	__u64 tc_ns;	   /* last packet that TC forwarded; gates XDP */
 	__u64 released_ns; /* last packet that left the hold queue */
+	__u64 tc_ns;	   /* last packet that XDP left to TC; 0: XDP has had them since */
 	__u32 held_in;	   /* packets put into the hold queue */
 	__u32 held_out;	   /* packets that came back out of it */
 	__u32 held_bytes;

@@ -152,6 +152,8 @@ void steps(const struct step *s, int n);
 
 /* SYN, SYN-ACK, ACK with these options ("" for none), unchecked. */
 void establish(const char *syn, const char *synack, const char *ack);
+/* For flow_set(): a test run of XDP has its packets come in on the loopback device. */
+#define XDP_PORT "c.ifindex=1 s.ifindex=1"
 #define LINUX_SYN "mss=1460 sackok ts=100:0 nop ws=7"
 #define LINUX_SYNACK "mss=1460 sackok ts=900:100 nop ws=7"
 #define LINUX_TS "nop nop ts=101:900"

@@ -2,6 +2,7 @@
 /* Flows whose bytes were changed: the two ends number them differently. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness.h"
 
@@ -46,6 +47,35 @@ static void merged(bool v6)
 	edited(v6);
 	STEPS({ "a RST that the receiver expects", SERVER, DOWN(.seq = 51, .flags = "R", .opts = ""), REDIRECT,
 		.out = OUT_DOWN(.seq = 46, .flags = "R", .opts = ""), .flow = "state=closing s+rst" });
+}
+
+#define XDP_PASS 2
+#define XDP_REDIRECT 4
+
+/* The same, before there is a packet buffer: with complete checksums, and the rest is left to TC. */
+static void merged_by_xdp(bool v6)
+{
+	edited(v6);
+	flow_set("+tsdelta c.ts_delta=1000 s.ts_delta=-50 c.tsval=110 s.tsval=910");
+	flow_set(XDP_PORT);
+	STEPS({ "hard upon TC: it is TC's", XDP_CLIENT, UP(.seq = 101, .ack = 46, .len = 100), XDP_PASS, .flow = "c.nxt=101" });
+	usleep(2000);
+	STEPS({ "payload up", XDP_CLIENT, UP(.seq = 101, .ack = 46, .len = 101), XDP_REDIRECT, .counts = "xdp",
+		.out = OUT_UP(.seq = 131, .ack = 51, .len = 101, .moved = 30, .opts = "nop nop ts=1110:955"), .flow = "c.nxt=202 c.ack=46" },
+	      { "its ack down, with SACK blocks", XDP_SERVER, DOWN(.seq = 51, .ack = 232, .opts = "nop nop ts=910:1108 nop nop sack=75:175,275:375"),
+		XDP_REDIRECT, .out = OUT_DOWN(.seq = 46, .ack = 202, .opts = "nop nop ts=860:108 nop nop sack=45:145,245:345") },
+	      { "one NOP before its timestamps", XDP_CLIENT, UP(.seq = 202, .ack = 46, .opts = "nop ts=111:905 nop"), XDP_REDIRECT,
+		.out = OUT_UP(.seq = 232, .ack = 51, .opts = "nop ts=1111:955 nop"), .flow = "c.tsval=111" },
+	      { "none", XDP_CLIENT, UP(.seq = 202, .ack = 46, .opts = "ts=112:905 nop nop"), XDP_REDIRECT,
+		.out = OUT_UP(.seq = 232, .ack = 51, .opts = "ts=1112:955 nop nop"), .flow = "c.tsval=112" },
+	      { "blocks of what its leg has sent", XDP_SERVER, DOWN(.seq = 51, .ack = 232, .opts = "nop nop ts=910:1108 nop nop sack=4294967141:4294967171"),
+		XDP_PASS, .counts = "" });
+	usleep(2000);
+	STEPS({ "replaced bytes", XDP_CLIENT, UP(.seq = 51, .ack = 46, .len = 50), XDP_PASS, .counts = "" });
+	usleep(2000);
+	STEPS({ "the last hop", XDP_CLIENT, UP(.seq = 202, .ack = 46, .ttl = 1), XDP_PASS, .counts = "" });
+	usleep(2000);
+	STEPS({ "a FIN", XDP_CLIENT, UP(.seq = 202, .ack = 46, .flags = "FA"), XDP_PASS, .counts = "", .flow = "c-fin" });
 }
 
 /* A byte that was replaced never gets through, not as a late duplicate either. */
@@ -289,6 +319,7 @@ int main(void)
 	harness_start("edit");
 	for (v6 = 0; v6 < 2; v6++) {
 		merged(v6);
+		merged_by_xdp(v6);
 		late_duplicate_of_edited_bytes(v6);
 		late_duplicate_after_a_reset(v6);
 		past_the_numbers(v6);

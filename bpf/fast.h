@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The fast path of flows that were let go, the same for TC and XDP: a segment that cannot
+ * change the flow's state is tracked, renumbered where edits or a leg's clock have left a
+ * delta, and sent to its next hop, with no more work than that. Everything else is for
+ * packet.h, which can do all that is done here, and more.
+ */
+#ifndef SEAM_BPF_FAST_H
+#define SEAM_BPF_FAST_H
+
+#include "steer.h"
+#include "track.h"
+
+/* What the fast path says of a packet that is not for it: nothing was done. */
+#define NOT_FAST (-4)
+
+/*
+ * After the hold queue has run empty, packets go through it for this long
+ * still: one that another CPU is just bringing must not overtake the last.
+ */
+#define HOLD_SETTLE (50 * NSEC_PER_USEC)
+
+/* Most SACK blocks of a segment, if there are no timestamps with them. */
+#define SACK_BLOCKS 4
+
+/*
+ * Next hops that were lately asked for, by flow and sender: bpf_fib_lookup() costs more
+ * than all the rest. An answer is good for one tick of the clock, so that a change of
+ * route, neighbour or link is seen as soon as a queue on the way would let it be.
+ */
+struct hop {
+	__u64 whose;	/* flow id * 2 + sender */
+	__u64 now;	/* when it was asked for: for the whole tick good enough */
+	__u64 used_ns;	/* when the kernel last heard that its neighbour is in use */
+	__u32 tick;
+	__u32 from;	/* port it came in on */
+	__u32 ifindex;
+	__u32 flow_label;
+	__u16 mtu;
+	__u8 tos;
+	__u8 reserved;
+	__u32 mac[3];	/* as in the frame */
+	struct bpf_redir_neigh nh;
+};
+
+/*
+ * Once in so long a packet goes by way of the neighbour's entry: if it is stale the kernel
+ * asks whether the neighbour is still there, which it does not for those that it does not
+ * see. Not in XDP, which would have to leave the flow to TC for it.
+ */
+#define HOP_USED NSEC_PER_SEC
+
+#define HOPS 256 /* a power of 2 */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOPS);
+	__type(key, __u32);
+	__type(value, struct hop);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} hops SEC(".maps");
+
+/*
+ * Whether the hold queue is empty, and has been for a while. Signed: another CPU may have
+ * stamped the flow after the time was read here.
+ */
+static __always_inline bool settled(const struct flow *f)
+{
+	return f->held_in == f->held_out &&
+	       (!f->held_in ||
+		(__s64)(bpf_ktime_get_coarse_ns() - f->released_ns) >= (__s64)HOLD_SETTLE);
+}
+
+/* Whether packets of the flow's end on this side need no more than the fast path does. */
+static __always_inline bool fast_flow(const struct flow *f, enum seam_end side)
+{
+	__u32 never = FLOW_F_ARMED | FLOW_F_TSCATCHUP |
+		      (side == SEAM_CLIENT ? FLOW_F_CLIENT_FAR : FLOW_F_SERVER_FAR);
+
+	return (f->state == FLOW_MERGED || f->state == FLOW_PASSED) &&
+	       (f->flags & (FLOW_F_BYPASS | never)) == FLOW_F_BYPASS;
+}
+
+/* Whether it is a packet that cannot change the flow's state, nor is the host's to answer. */
+static __always_inline bool fast_packet(const struct flow *f, const struct flow_end *me,
+					const struct pkt *p)
+{
+	if ((p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_URG | TCP_ACK)) != TCP_ACK ||
+	    p->ttl <= 1 || p->ip_opts)
+		return false;
+	/* Timestamps where parse() does not look are found by others. */
+	if (!p->ts && (f->flags & FLOW_F_TSTAMP) && p->payload - p->l4 != sizeof(struct tcphdr))
+		return false;
+	/* Bytes that were replaced do not go on. */
+	return !(f->flags & FLOW_F_EDITED) || !p->len || !seq_before(p->seq, me->seq_pos);
+}
+
+/* Asks for the next hop of what an end sends. NULL: there is none that is to be had so simply. */
+static __noinline struct hop *hop_ask(void *ctx, const struct pkt *p, __u32 ifindex, __u64 whose)
+{
+	__u32 slot = whose & (HOPS - 1);
+	struct hop *h = bpf_map_lookup_elem(&hops, &slot);
+	struct bpf_fib_lookup fib;
+
+	if (!h || next_hop(ctx, p, ifindex, &fib) != FIB_SUCCESS)
+		return NULL;
+	h->now = bpf_ktime_get_ns();
+	if (h->whose != whose)
+		h->used_ns = h->now;
+	h->whose = whose;
+	h->tick = tick();
+	h->from = ifindex;
+	h->ifindex = fib.ifindex;
+	h->flow_label = p->flow_label;
+	h->mtu = fib.mtu_result;
+	h->tos = p->tos;
+	next_neigh(&h->nh, &fib);
+	__builtin_memcpy(h->mac, fib.dmac, 6);
+	__builtin_memcpy((__u8 *)h->mac + 6, fib.smac, 6);
+	return h;
+}
+
+static __always_inline struct hop *hop_find(void *ctx, const struct flow *f, enum seam_end side,
+					    const struct pkt *p, __u32 ifindex)
+{
+	__u64 whose = f->id * 2 + side;
+	__u32 slot = whose & (HOPS - 1);
+	struct hop *h = bpf_map_lookup_elem(&hops, &slot);
+
+	if (!h)
+		return NULL;
+	if (h->whose != whose || h->tick != tick() || h->from != ifindex || h->tos != p->tos ||
+	    h->flow_label != p->flow_label)
+		return hop_ask(ctx, p, ifindex, whose);
+	/* As hop_ask() would answer. */
+	return p->payload - ETH_HLEN + (p->gso ?: p->len) <= h->mtu ? h : NULL;
+}
+
+/*
+ * Tracks the packet, and says how the other end is to be told of it. False if the flow is
+ * no longer what it was when `changed` was read. Lock not held.
+ */
+static __always_inline bool fast_track(struct flow *f, enum seam_end side, const struct pkt *p,
+				       __u32 ifindex, __u64 now, __u64 changed, struct told *t)
+{
+	struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
+	struct flow_end *peer = side == SEAM_CLIENT ? &f->end[1] : &f->end[0];
+	bool same;
+
+	bpf_spin_lock(&f->lock);
+	same = fast_flow(f, side) && f->changed_ns == changed && f->held_in == f->held_out;
+	if (same) {
+		track_sender(f, me, p, p->gso ?: p->len, ifindex, now);
+		track_ack(f, me, peer, p, now);
+		track_data(f, me, peer, p);
+		t->seq = p->seq + me->seq_delta;
+		t->ack = p->ack - peer->seq_delta;
+		t->tsval = p->tsval + me->ts_delta;
+		t->tsecr = p->tsecr ? p->tsecr - peer->ts_delta : 0;
+	}
+	bpf_spin_unlock(&f->lock);
+	return same;
+}
+
+/* Writes 32 bits in host order at `to`, and adds what that changes to a sum of 16 bit words. */
+static __always_inline void put_word(__u8 *to, __u32 from, __u32 value, bool odd, __u64 *sum)
+{
+	__u32 old = bpf_htonl(from), new = bpf_htonl(value);
+	__u64 diff = (__u64)(__u32)~old + new;
+
+	*(__u32 *)to = new;
+	/* At an odd offset the sum sees the bytes swapped (RFC 1071 2 (B)). */
+	*sum += odd ? diff << 8 : diff;
+}
+
+/* What was added up by put_word(), as bpf_csum_diff() would say it. */
+static __always_inline __u32 sum_fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (sum & 0xffffffff) + (sum >> 32);
+}
+
+/*
+ * Adds `delta` to the SACK blocks of a segment that has nothing besides but timestamps
+ * in front of them, as nearly every stack lays it out. `at` is where they begin. -1: it is
+ * not such a segment, or a block is about what the other end has not sent; then nothing
+ * was changed, if `write` is false.
+ */
+static __always_inline int fast_sack(__u8 *at, __u32 len, void *data_end, __u32 delta, __u32 min,
+				     bool write, __u64 *sum)
+{
+	__u32 i, *block = (__u32 *)(at + 4);
+
+	if ((void *)(at + 4) > data_end || *(__u32 *)at != bpf_htonl(0x01010500 | (len - 2)))
+		return -1;
+#pragma unroll
+	for (i = 0; i < SACK_BLOCKS; i++, block += 2) {
+		if (4 + i * 8 == len)
+			return 0;
+		if ((void *)(block + 2) > data_end)
+			return -1;
+		if (!write && seq_before(bpf_ntohl(block[0]), min))
+			return -1;
+		if (write) {
+			put_word((__u8 *)block, bpf_ntohl(block[0]), bpf_ntohl(block[0]) + delta, false, sum);
+			put_word((__u8 *)(block + 1), bpf_ntohl(block[1]), bpf_ntohl(block[1]) + delta, false, sum);
+		}
+	}
+	return 4 + SACK_BLOCKS * 8 == len ? 0 : -1;
+}
+
+/* When a clock of timestamps has moved on matters to the microsecond, what is seen later does not. */
+static __always_inline __u64 fast_now(const struct flow_end *me, const struct pkt *p, const struct hop *h)
+{
+	return p->ts && seq_after(p->tsval, me->tsval) ? bpf_ktime_get_ns() : h->now;
+}
+
+/*
+ * Readies the packet for its next hop, if it is for the fast path. `l4` is where its TCP
+ * header begins: a constant, as there is little that a verifier knows of `p`. Returns 0,
+ * with what is to be added to the TCP checksum in `sum`, or NOT_FAST.
+ */
+static __always_inline int fast_forward(void *data, void *data_end, struct flow *f, enum seam_end side,
+					const struct pkt *p, const struct hop *h, __u32 ifindex,
+					__u64 now, __u32 l4, __u64 *sum)
+{
+	struct flow_end *peer = side == SEAM_CLIENT ? &f->end[1] : &f->end[0];
+	__u32 delta = -peer->seq_delta, min = seq_across(peer, peer->seq_pos), sack;
+	__u32 ts = p->ts ? p->ts - l4 - sizeof(struct tcphdr) : 0;
+	__u8 *th = data + l4, *opt = th + sizeof(struct tcphdr);
+	__u64 changed = f->changed_ns;
+	__u32 *mac = data;
+	struct told t = {};
+
+	asm volatile("" : "+r"(ts)); /* or it is read once more, and the verifier does not know it again */
+	if ((void *)opt > data_end || (ts && (void *)(opt + 12) > data_end))
+		return NOT_FAST;
+	/* Blocks that an edit has moved, where nearly every stack has them; others are not moved here. */
+	sack = f->flags & FLOW_F_EDITED ? p->payload - p->l4 - sizeof(struct tcphdr) - (ts ? 12 : 0) : 0;
+	asm volatile("" : "+r"(sack));
+	if (sack && (ts == 4 ? fast_sack(opt + 12, sack, data_end, delta, min, false, sum) :
+		     ts	     ? -1 :
+			       fast_sack(opt, sack, data_end, delta, min, false, sum)))
+		return NOT_FAST;
+	if (!fast_track(f, side, p, ifindex, now, changed, &t))
+		return NOT_FAST;
+
+	mac[0] = h->mac[0];
+	mac[1] = h->mac[1];
+	mac[2] = h->mac[2];
+	ttl_down(data + ETH_HLEN, l4 == ETH_HLEN + sizeof(struct iphdr));
+	put_word(th + TCP_SEQ_OFF, p->seq, t.seq, false, sum);
+	put_word(th + TCP_ACK_OFF, p->ack, t.ack, false, sum);
+	if (ts == 4) {
+		put_word(opt + 4, p->tsval, t.tsval, false, sum);
+		put_word(opt + 8, p->tsecr, t.tsecr, false, sum);
+	} else if (ts == 3) {
+		put_word(opt + 3, p->tsval, t.tsval, true, sum);
+		put_word(opt + 7, p->tsecr, t.tsecr, true, sum);
+	} else if (ts) {
+		put_word(opt + 2, p->tsval, t.tsval, false, sum);
+		put_word(opt + 6, p->tsecr, t.tsecr, false, sum);
+	}
+	if (sack && delta) {
+		if (ts)
+			fast_sack(opt + 12, sack, data_end, delta, min, true, sum);
+		else
+			fast_sack(opt, sack, data_end, delta, min, true, sum);
+	}
+	return 0;
+}
+
+#endif
