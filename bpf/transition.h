@@ -164,7 +164,7 @@ static __always_inline void count_state(__u32 state, __s64 by)
 /*
  * Tells what was noted in `ev`, if anything. A transition: to the counters; to the
  * history of flows that have one; and all of it to the daemon, where it concerns
- * it or someone watches.
+ * it or someone watches. A flow that was never held nor split does not concern it.
  */
 static __noinline void report(struct seam_event *ev, const struct flow_key *key,
 				   __u32 flow_flags)
@@ -183,7 +183,7 @@ static __noinline void report(struct seam_event *ev, const struct flow_key *key,
 			remember(ev);
 	}
 	ctl = control_get();
-	if ((flow_flags & FLOW_F_HISTORY) || (ctl && ctl->verbose)) {
+	if ((flow_flags & FLOW_F_BYPASS) || (ctl && ctl->verbose)) {
 		ev->key = *key;
 		if (bpf_ringbuf_output(&events, ev, sizeof(*ev), 0))
 			count(SEAM_R_EVENT_LOST);
