@@ -10,6 +10,7 @@
 #include "seam/ctl.h"
 #include "seam/event.h"
 #include "seam/flow.h"
+#include "seam/name.h"
 #include "seam/record.h"
 #include "seam/rule.h"
 

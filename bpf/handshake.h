@@ -122,6 +122,7 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 	e->policy = walk.policy;
 	e->action = walk.action;
 	e->rule_flags = walk.flags;
+	e->by_name = walk.by_name;
 	e->after = room->after;
 	if (walk.flags & RULE_F_FAIL_BLOCK)
 		e->flags |= FLOW_F_FAIL_BLOCK;
@@ -240,6 +241,8 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 			arm(f, &e->after, e->rule_flags & RULE_F_AT_ONCE, e->rule_flags & RULE_F_AGAIN);
 		} else {
 			f->flags |= FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_HISTORY;
+			if (e->by_name)
+				f->flags |= FLOW_F_BY_NAME;
 		}
 		move(f, FLOW_MONITORED, SEAM_R_ESTABLISHED, now, ev);
 	}

@@ -29,7 +29,7 @@ struct rule_walk {
 	struct flow_key key;
 	__u16 rule, policy;
 	__u8 action, flags;
-	bool found;
+	bool found, by_name;
 };
 
 static long rule_step(__u32 i, struct rule_walk *w)
@@ -51,6 +51,7 @@ static long rule_step(__u32 i, struct rule_walk *w)
 	w->policy = r->policy;
 	w->action = r->action;
 	w->flags = r->flags;
+	w->by_name = r->action == RULE_ASK && (r->by[PROTO_TLS] || r->by[PROTO_HTTP]);
 	room = room_get();
 	if (room)
 		room->after = r->after;
@@ -65,7 +66,7 @@ static __always_inline void rule_decide(struct rule_walk *w)
 	w->policy = 0;
 	w->action = RULE_PASS;
 	w->flags = 0;
-	w->found = false;
+	w->found = w->by_name = false;
 	bpf_loop(SEAM_RULES_MAX, rule_step, w, 0);
 	if (w->action != RULE_ASK)
 		count_rule(w->rule);

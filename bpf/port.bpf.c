@@ -4,7 +4,26 @@
  * holds first payload, steers split flows to their legs, forwards merged ones.
  */
 #include "handshake.h"
-#include "packet.h"
+#include "names.h"
+
+int seam_client(struct __sk_buff *ctx);
+int seam_server(struct __sk_buff *ctx);
+int seam_names(struct __sk_buff *ctx);
+
+/* Pinned, as the kernel empties it with its last user in userspace. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, JUMP_MAX);
+	__uint(key_size, sizeof(__u32));
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__array(values, int(struct __sk_buff *));
+} jumps SEC(".maps") = {
+	.values = {
+		[JUMP_CLIENT] = &seam_client,
+		[JUMP_SERVER] = &seam_server,
+		[JUMP_NAMES] = &seam_names,
+	},
+};
 
 /* Untracked packets and what a port sees that is not TCP. */
 static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum parse_result what,
@@ -131,6 +150,8 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 		return waits(f) || state_frozen(f->state) || (f->flags & FLOW_F_EDITED) ?
 			       TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
+	if (may_settle(f, end, p))
+		bpf_tail_call(ctx, &jumps, JUMP_NAMES);
 	return handle_packet(ctx, f, &key, end, p, FROM_PORT, now);
 }
 
@@ -144,6 +165,45 @@ SEC("tc")
 int seam_server(struct __sk_buff *ctx)
 {
 	return from_port(ctx, SEAM_SERVER);
+}
+
+/*
+ * From there, and back: a client's first payload, where the policy may settle it by a name.
+ * A program of its own, with a stack of its own.
+ */
+SEC("tc")
+int seam_names(struct __sk_buff *ctx)
+{
+	struct settle_walk w = { .action = RULE_ASK };
+	__u64 now = bpf_ktime_get_ns();
+	struct room *room = room_get();
+	__u32 zero = 0, flags;
+	struct first f = {};
+	struct flow *flow;
+	bool settled;
+
+	f.room = bpf_map_lookup_elem(&first_rooms, &zero);
+	if (!room || !f.room || parse_skb(ctx, &room->pkt) != PARSE_TCP)
+		return TC_ACT_SHOT;
+	w.key = room->pkt.key;
+	flow = bpf_map_lookup_elem(&flows, &w.key);
+	if (!flow)
+		return TC_ACT_SHOT;
+	settle_decide(ctx, &room->pkt, &f, &w);
+
+	room->event.type = 0;
+	bpf_spin_lock(&flow->lock);
+	settled = settle(flow, &room->pkt, &w, now, &room->event);
+	flags = flow->flags;
+	bpf_spin_unlock(&flow->lock);
+	if (settled) {
+		settle_record(ctx, &room->pkt, &f, room->event.id);
+		report(&room->event, &w.key, flags);
+		count_rule(w.rule);
+		count(SEAM_R_SETTLED);
+	}
+	bpf_tail_call(ctx, &jumps, flags & FLOW_F_CLIENT_FAR ? JUMP_SERVER : JUMP_CLIENT);
+	return TC_ACT_SHOT;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

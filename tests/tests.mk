@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # What `make check` runs; included by the Makefile.
 
+POLICY_SRCS := $(wildcard user/policy*.c)
+INSPECT_SRCS := $(wildcard user/inspect*.c user/http_*.c) user/editor.c user/header_edits.c user/tls_hello.c
+UNIT_LIBS := -lconfig -ljansson -lhs -lhttp_parser -lcrypto
+
 include tests/unit/unit.mk
 include tests/kernels/kernels.mk
 include tests/fuzz/fuzz.mk
@@ -8,10 +12,7 @@ include tests/sanitize/sanitize.mk
 include tests/model/model.mk
 include tests/random/random.mk
 
-POLICY_SRCS := $(wildcard user/policy*.c)
-INSPECT_SRCS := $(wildcard user/inspect*.c user/http_*.c) user/editor.c user/header_edits.c user/tls_hello.c
 UNIT_CFLAGS := $(SEAM_CFLAGS) -Itests/unit -O1 -g -fsanitize=address,undefined
-UNIT_LIBS := -lconfig -ljansson -lhs -lhttp_parser -lcrypto
 UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_replace test_proxy test_headers test_policy test_show test_frame test_trace)
 
 $(addprefix $(O)/tests/,test_tls test_http test_pattern test_replace test_proxy test_headers): $(O)/tests/%: tests/unit/%.c \
@@ -47,7 +48,7 @@ check: deps-test
 	$(MAKE) --no-print-directory check-run
 
 .PHONY: check-run
-check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf $(RANDOM_PEERS)
+check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf $(O)/tests/fuzz_names $(RANDOM_PEERS)
 	SEAM=$(O)/seam prove --merge --exec '' tests/unit/test_licence.sh $(UNIT_TESTS) $(BPF_TESTS) \
 		tests/fuzz/test_fuzz.py tests/model/test_model.sh $(LAB_TESTS) \
 		tests/random/test_random.py

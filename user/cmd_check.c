@@ -338,7 +338,7 @@ static json_t *explain(const struct policy *p, const struct policy_facts *f, boo
 	char after[160];
 	const char *when;
 	json_t *edits;
-	bool need_more;
+	bool need_more, in_kernel = policy_kernel_decides(p, f);
 
 	r = policy_decide(p, f, &need_more);
 	if (r)
@@ -369,15 +369,19 @@ static json_t *explain(const struct policy *p, const struct policy_facts *f, boo
 	} else if (policy_rule_asks(at_syn)) {
 		when = "first_payload";
 		if (!json)
-			printf("decided: the first payload is needed, for rule %u \"%s\"\n",
-			       at_syn->number, at_syn->name);
+			printf("decided: the first payload is needed, for rule %u \"%s\"%s\n",
+			       at_syn->number, at_syn->name,
+			       in_kernel ? "; in the kernel, if it comes in one packet" : "");
 	} else {
 		when = "syn";
 		if (!json)
 			puts("decided: in the kernel, at the SYN");
 	}
-	return json_pack("{s:o, s:o, s:s}", "walk", walk, "decision",
-			 decision ? decision : json_null(), "decided_at", when);
+	return json_pack("{s:o, s:o, s:s, s:s}", "walk", walk, "decision",
+			 decision ? decision : json_null(), "decided_at", when, "decided_by",
+			 unknown ? "unknown" :
+			 in_kernel || !policy_rule_asks(at_syn) ? "kernel" :
+								  "daemon");
 }
 
 /* ---- the verb ---- */

@@ -69,14 +69,19 @@ static int take_lock(struct daemon *d, const char *instance)
 int daemon_policy(struct daemon *d, struct policy *p)
 {
 	static struct seam_rule lines[SEAM_RULES_MAX];
-	int n = policy_compile(p, lines, SEAM_RULES_MAX, d->generation + 1);
+	int n = policy_compile(p, lines, SEAM_RULES_MAX, d->generation + 1), n_names, err;
+	struct policy_name *names;
 
 	if (n < 0)
 		return n;
-	n = kern_policy(&d->kern, lines, n, d->generation + 1);
-	if (!n)
+	n_names = policy_names(p, &names);
+	if (n_names < 0)
+		return n_names;
+	err = kern_policy(&d->kern, lines, n, names, n_names, d->generation + 1);
+	if (!err)
 		d->generation++;
-	return n;
+	free(names);
+	return err;
 }
 
 static int on_event(void *ctx, void *data, size_t len)

@@ -44,7 +44,7 @@ static const struct {
 } map_names[] = {
 #define MAP(name) { #name, offsetof(struct kern_maps, name) }
 	MAP(flows), MAP(embryos), MAP(history), MAP(records), MAP(holds), MAP(legs), MAP(ports),
-	MAP(policy), MAP(control), MAP(reasons), MAP(rule_hits), MAP(states), MAP(hops),
+	MAP(names), MAP(policy), MAP(control), MAP(reasons), MAP(rule_hits), MAP(states), MAP(hops),
 	MAP(events),
 #undef MAP
 };
@@ -507,22 +507,47 @@ int kern_open(struct kern *k, const char *instance)
 	return 0;
 }
 
-int kern_policy(struct kern *k, const struct seam_rule *lines, int n, uint32_t generation)
+/* A map like `model`, which one of maps takes only with its types (before Linux 6.2). */
+static int inner_create(struct kern *k, const struct bpf_map *model, __u32 max_entries)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts);
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .btf_fd = bpf_object__btf_fd(k->objects->port->obj));
 	struct bpf_map_info info = {};
-	__u32 i, zero = 0, len = sizeof(info);
-	int fd, err = 0;
+	__u32 len = sizeof(info);
 
-	if (bpf_obj_get_info_by_fd(bpf_map__fd(k->objects->port->maps.rules), &info, &len))
+	if (bpf_obj_get_info_by_fd(bpf_map__fd(model), &info, &len))
 		return -errno;
-	opts.btf_fd = bpf_object__btf_fd(k->objects->port->obj);
 	opts.btf_key_type_id = info.btf_key_type_id;
 	opts.btf_value_type_id = info.btf_value_type_id;
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "rules", sizeof(__u32), sizeof(*lines),
-			    SEAM_RULES_MAX, &opts);
+	return bpf_map_create(info.type, bpf_map__name(model), info.key_size, info.value_size,
+			      max_entries, &opts);
+}
+
+/* What packets look up that meet the policy of that generation. */
+static int kern_names(struct kern *k, const struct policy_name *names, int n, uint32_t generation)
+{
+	int fd = inner_create(k, k->objects->port->maps.name_rules, n ? n : 1), i, err = 0;
+	__u32 slot = generation & 1;
+
 	if (fd < 0)
 		return fd;
+	for (i = 0; i < n && !err; i++)
+		err = bpf_map_update_elem(fd, &names[i].name, &names[i].rules, BPF_NOEXIST);
+	if (!err)
+		err = bpf_map_update_elem(k->maps.names, &slot, &fd, BPF_ANY);
+	close(fd);
+	return err;
+}
+
+int kern_policy(struct kern *k, const struct seam_rule *lines, int n,
+		const struct policy_name *names, int n_names, uint32_t generation)
+{
+	int fd = inner_create(k, k->objects->port->maps.rules, SEAM_RULES_MAX), err;
+	__u32 i, zero = 0;
+
+	if (fd < 0)
+		return fd;
+	/* First: the policy says in which slot they are. */
+	err = kern_names(k, names, n_names, generation);
 	for (i = 0; i < (__u32)n && !err; i++)
 		err = bpf_map_update_elem(fd, &i, &lines[i], BPF_ANY);
 	if (!err)

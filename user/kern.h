@@ -31,7 +31,7 @@ struct kern_port {
 
 /* Maps of an instance, opened by their pins. A descriptor is -1 if not there. */
 struct kern_maps {
-	int flows, embryos, history, records, holds, legs, ports, policy, control;
+	int flows, embryos, history, records, holds, legs, ports, names, policy, control;
 	int reasons, rule_hits, states, events, hops;
 };
 
@@ -82,8 +82,9 @@ void kern_close(struct kern *k);
 /* Opens the maps of a running or lingering instance, read-only use. -ENOENT. */
 int kern_open(struct kern *k, const char *instance);
 
-/* Puts a compiled policy in force, whole. */
-int kern_policy(struct kern *k, const struct seam_rule *lines, int n, uint32_t generation);
+/* Puts a compiled policy and its names in force, whole. */
+int kern_policy(struct kern *k, const struct seam_rule *lines, int n,
+		const struct policy_name *names, int n_names, uint32_t generation);
 
 /*
  * Asks for a transition: runs seam_ctl on `c`. Returns c->result, or the error

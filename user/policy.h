@@ -13,6 +13,7 @@
 
 #include "inspect.h"
 #include "seam/flow.h"
+#include "seam/name.h"
 #include "seam/rule.h"
 
 #define POLICY_INSPECTORS_MAX 8
@@ -111,6 +112,7 @@ struct policy {
 	char congestion[16];		 /* TCP_CONGESTION of legs; "": system default */
 	enum policy_xdp xdp;
 	enum policy_relay relay;	 /* of rules that do not say, and of flows split by hand */
+	bool decide_daemon;		 /* whatever the first payload decides the daemon does */
 	int log;			 /* highest priority number logged, syslog(3) */
 	bool fail_block;
 	struct {
@@ -224,6 +226,12 @@ const char *policy_condition_name(enum policy_condition cond);
 /* "pass", "inspect", "block" or "ask". */
 const char *policy_action_name(enum rule_action action);
 
+/*
+ * Whether the kernel decides such a flow by itself, given that its first payload is plain
+ * and comes in one packet. Not where something that it has to know is missing.
+ */
+bool policy_kernel_decides(const struct policy *p, const struct policy_facts *facts);
+
 /* Lines of the kernel's table that a rule needs, capped far above any limit. */
 size_t policy_rule_lines(const struct policy_rule *rule);
 
@@ -235,5 +243,18 @@ size_t policy_rule_lines(const struct policy_rule *rule);
  */
 int policy_compile(const struct policy *p, struct seam_rule *lines, size_t max,
 		   __u16 generation);
+
+/* A name that rules list, and which. */
+struct policy_name {
+	struct seam_name name;
+	struct seam_name_rules rules;
+};
+
+/*
+ * The names of a policy as the kernel looks them up, each once, but for those that it does
+ * not: too long, or addresses. Returns how many are in *out, which is malloc'ed, or
+ * -ENOMEM. None of a policy that has the daemon decide.
+ */
+int policy_names(const struct policy *p, struct policy_name **out);
 
 #endif

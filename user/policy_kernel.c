@@ -29,10 +29,53 @@ size_t policy_rule_lines(const struct policy_rule *rule)
 	return lines;
 }
 
+/* Whether a rule matches flows of that protocol, by what it asks of their first payload. */
+static __u8 by_payload(const struct policy_rule *rule, enum rule_proto proto)
+{
+	const struct policy_strings *own = proto == PROTO_TLS ? &rule->sni : &rule->host;
+	const struct policy_strings *other = proto == PROTO_TLS ? &rule->host : &rule->sni;
+
+	/* Where there is one, the client has spoken first. */
+	if (rule->server_first == WANT_TRUE || rule->unrecognised == WANT_TRUE || other->n ||
+	    (proto == PROTO_HTTP && rule->alpn.n))
+		return BY_NONE;
+	return own->n ? BY_NAME : BY_ALL;
+}
+
+/* What the kernel may do by itself where a rule matches; of ALPN it knows nothing. */
+static __u8 by_itself(const struct policy_rule *rule)
+{
+	if (rule->alpn.n || rule->action == RULE_INSPECT)
+		return 0;
+	return rule->action == RULE_BLOCK ? RULE_F_BLOCKS : RULE_F_PASSES;
+}
+
+bool policy_kernel_decides(const struct policy *p, const struct policy_facts *facts)
+{
+	enum rule_proto proto = facts->http == CLASSIFY_YES ? PROTO_HTTP : PROTO_TLS;
+	const struct policy_strings none = { 0 };
+
+	if (p->decide_daemon || !facts->tls_known || !facts->http_known ||
+	    (facts->tls != CLASSIFY_YES && facts->http != CLASSIFY_YES))
+		return false;
+	for (size_t i = 0; i < p->n_rules; i++) {
+		struct policy_rule rule = p->rules[i];
+		enum policy_match m;
+
+		rule.alpn = none;
+		m = policy_rule_match(&rule, facts, NULL);
+		if (m == MATCH_UNKNOWN)
+			return false;
+		if (m == MATCH_YES && by_payload(&p->rules[i], proto) != BY_NONE)
+			return by_itself(&p->rules[i]);
+	}
+	return by_itself(&p->default_rule);
+}
+
 static void set_line(struct seam_rule *line, const struct policy_rule *rule,
 		     const struct policy_prefix *client, const struct policy_prefix *server,
 		     const struct policy_ports *client_port,
-		     const struct policy_ports *server_port, __u16 generation)
+		     const struct policy_ports *server_port, bool by_name, __u16 generation)
 {
 	memset(line, 0, sizeof(*line));
 	memcpy(line->client, client->addr, sizeof(line->client));
@@ -50,6 +93,11 @@ static void set_line(struct seam_rule *line, const struct policy_rule *rule,
 		line->flags |= RULE_F_BLOCK_RST;
 	if (rule->fail_block)
 		line->flags |= RULE_F_FAIL_BLOCK;
+	if (line->action == RULE_ASK && by_name) {
+		line->flags |= by_itself(rule);
+		line->by[PROTO_TLS] = by_payload(rule, PROTO_TLS);
+		line->by[PROTO_HTTP] = by_payload(rule, PROTO_HTTP);
+	}
 	if (!policy_rule_later(rule))
 		return;
 	line->flags |= RULE_F_AFTER;
@@ -65,7 +113,8 @@ static size_t at_least_one(size_t n)
 	return n ? n : 1;
 }
 
-static size_t compile_rule(const struct policy_rule *r, struct seam_rule *lines, __u16 generation)
+static size_t compile_rule(const struct policy_rule *r, struct seam_rule *lines, bool by_name,
+			   __u16 generation)
 {
 	size_t n = 0;
 
@@ -78,7 +127,7 @@ static size_t compile_rule(const struct policy_rule *r, struct seam_rule *lines,
 						 r->server.n ? &r->server.v[s] : &any_prefix,
 						 r->client_port.n ? &r->client_port.v[cp] : &any_ports,
 						 r->server_port.n ? &r->server_port.v[sp] : &any_ports,
-						 generation);
+						 by_name, generation);
 	return n;
 }
 
@@ -89,12 +138,12 @@ int policy_compile(const struct policy *p, struct seam_rule *lines, size_t max, 
 	for (size_t i = 0; i < p->n_rules; i++) {
 		if (policy_rule_lines(&p->rules[i]) > max - n)
 			return -E2BIG;
-		n += compile_rule(&p->rules[i], lines + n, generation);
+		n += compile_rule(&p->rules[i], lines + n, !p->decide_daemon, generation);
 	}
 	if (n == max)
 		return -E2BIG;
 	set_line(&lines[n], &p->default_rule, &any_prefix, &any_prefix, &any_ports, &any_ports,
-		 generation);
+		 false, generation);
 	lines[n].flags |= RULE_F_LAST;
 	return n + 1;
 }

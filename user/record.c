@@ -66,7 +66,9 @@ void record_json(const struct seam_record *rec, bool blocked, json_t *to)
 	const char *host = *rec->http_host ? rec->http_host : NULL;
 	char version[16];
 
-	if (rec->flags & RECORD_F_TLS)
+	if ((rec->flags & (RECORD_F_TLS | RECORD_F_KERNEL)) == (RECORD_F_TLS | RECORD_F_KERNEL))
+		json_object_set_new(to, "tls", json_pack("{s:s*}", "sni", sni));
+	else if (rec->flags & RECORD_F_TLS)
 		json_object_set_new(to, "tls",
 			json_pack("{s:s*, s:s, s:s, s:o, s:b}", "sni", sni, "version",
 				  record_tls_version(rec->tls_version, version, sizeof(version)),

@@ -91,6 +91,7 @@ enum flow_state {
 #define FLOW_F_AGAIN	 (1U << 25) /* and again after the merge */
 #define FLOW_F_ANSWERED	 (1U << 26) /* armed: the client's next payload begins a turn */
 #define FLOW_F_SOCKMAP	 (1U << 27) /* the kernel relay may move bytes between its legs */
+#define FLOW_F_BY_NAME	 (1U << 28) /* a name in the first payload may settle it in the kernel */
 
 /* flow_end.flags */
 #define END_F_FIN	 (1U << 0)  /* sent FIN, at `fin` */
@@ -226,7 +227,8 @@ struct embryo {
 	__u8 action;	  /* enum rule_action decided at the SYN */
 	__u8 why_not;	  /* enum seam_reason */
 	__u8 rule_flags;  /* RULE_F_* of that rule */
-	__u8 reserved[5];
+	__u8 by_name;	  /* the flow will start with FLOW_F_BY_NAME */
+	__u8 reserved[4];
 	struct embryo_end end[2];
 	struct seam_after after; /* RULE_F_AFTER */
 };

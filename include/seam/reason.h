@@ -84,7 +84,8 @@
 	X(WRONG_SIDE, 87, "wrong_side", "packet of an end from the side where it is not")        \
 	X(REPLACED, 92, "replaced", "payload that an edit has replaced, sent again; cut off")      \
 	X(RELAY_LOST, 90, "relay_lost", "the kernel relay lost bytes; both ends are reset")      \
-	X(RELAY_OVER, 91, "relay_over", "nothing is left to do for the kernel relay")
+	X(RELAY_OVER, 91, "relay_over", "nothing is left to do for the kernel relay")           \
+	X(SETTLED, 93, "settled", "first payload whose name was enough for the kernel to decide")
 
 enum seam_reason {
 #define X(sym, num, name, text) SEAM_R_##sym = num,

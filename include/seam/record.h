@@ -15,6 +15,7 @@
 #define RECORD_F_ECH	   (1U << 1) /* with encrypted_client_hello */
 #define RECORD_F_HTTP	   (1U << 2) /* a request line and its headers */
 #define RECORD_F_MALFORMED (1U << 3) /* not HTTP/1, or a head over 64 KiB */
+#define RECORD_F_KERNEL	   (1U << 4) /* the kernel decided: of TLS there is the SNI alone */
 
 /* Strings are printable ASCII, cut to fit, NUL-terminated. */
 struct seam_record {

@@ -24,6 +24,22 @@ enum rule_action {
 #define RULE_F_AFTER	  (1U << 3) /* inspect: not at the first payload, but as `after` says */
 #define RULE_F_AT_ONCE	  (1U << 4) /* as soon as the handshake is complete */
 #define RULE_F_AGAIN	  (1U << 5) /* and again after the merge */
+#define RULE_F_PASSES	  (1U << 6) /* RULE_ASK: the kernel may pass what matches, ... */
+#define RULE_F_BLOCKS	  (1U << 7) /* ... or block it; with neither the daemon is asked */
+
+/* What a first payload can be, for the rules that the kernel can judge by it. */
+enum rule_proto {
+	PROTO_TLS = 0,	  /* a ClientHello, with the SNI as name, or none */
+	PROTO_HTTP = 1,	  /* an HTTP/1 request head, with its host */
+};
+
+/* RULE_ASK: whether the rule matches such a flow, if addresses and ports do. */
+enum rule_by {
+	BY_DAEMON = 0,	  /* for the daemon to say */
+	BY_NONE,	  /* never */
+	BY_NAME,	  /* if it lists the name */
+	BY_ALL,		  /* always */
+};
 
 /* When a flow is split that is not split at its first payload, whichever comes first; 0: not by that. */
 struct seam_after {
@@ -48,7 +64,7 @@ struct seam_rule {
 	__u16 policy;	  /* generation */
 	__u8 action;	  /* enum rule_action */
 	__u8 flags;	  /* RULE_F_* */
-	__u8 reserved[2];
+	__u8 by[2];	  /* enum rule_by, by enum rule_proto */
 	struct seam_after after; /* RULE_F_AFTER */
 };
 

@@ -31,7 +31,7 @@ $(O)/fuzz/user:
 	mkdir -p $@
 
 .PHONY: fuzz
-fuzz: $(FUZZ_BINS) $(O)/tests/fuzz_bpf
-	tests/fuzz/test_fuzz.py --seconds $(FUZZ_SECONDS) --keep $(FUZZERS) bpf
+fuzz: $(FUZZ_BINS) $(O)/tests/fuzz_bpf $(O)/tests/fuzz_names
+	tests/fuzz/test_fuzz.py --seconds $(FUZZ_SECONDS) --keep $(FUZZERS) bpf names
 
 -include $(wildcard $(O)/fuzz/user/*.d)

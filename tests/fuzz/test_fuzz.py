@@ -51,13 +51,16 @@ def libfuzzer(tap, name, args):
 		f"{name}: {units[1] if units else 'no'} inputs, {cover[-1] if cover else 'no'} edges", tail(run.stderr))
 
 
-def programs(tap, args):
-	"""The BPF programs: a fuzzer of its own kind, see fuzz_bpf.c."""
+# The BPF programs: fuzzers of their own kind.
+PROGRAMS = ("bpf", "names")
+
+
+def programs(tap, name, args):
 	seed = int(time.time()) if args.keep and args.seed == 1 else args.seed
-	run = subprocess.run([ROOT / ".output" / "tests" / "fuzz_bpf", str(args.seconds), str(seed)], cwd=ROOT,
+	run = subprocess.run([ROOT / ".output" / "tests" / f"fuzz_{name}", str(args.seconds), str(seed)], cwd=ROOT,
 		capture_output=True, text=True, timeout=args.seconds + 120)
 	said = [line[2:] for line in run.stdout.splitlines() if line.startswith("# seed")]
-	tap.ok(run.returncode == 0, f"bpf: {' '.join(said)}", tail(run.stdout + run.stderr))
+	tap.ok(run.returncode == 0, f"{name}: {' '.join(said)}", tail(run.stdout + run.stderr))
 
 
 def main():
@@ -67,11 +70,11 @@ def main():
 	parser.add_argument("--keep", action="store_true")
 	parser.add_argument("names", nargs="*")
 	args = parser.parse_args()
-	names = args.names or [p.name.removeprefix("fuzz_") for p in sorted(FUZZ.glob("fuzz_*")) if p.is_file()] + ["bpf"]
+	names = args.names or [p.name.removeprefix("fuzz_") for p in sorted(FUZZ.glob("fuzz_*")) if p.is_file()] + list(PROGRAMS)
 	tap = Tap()
 	for name in names:
-		if name == "bpf":
-			programs(tap, args)
+		if name in PROGRAMS:
+			programs(tap, name, args)
 		else:
 			libfuzzer(tap, name, args)
 	return tap.finish()

@@ -61,6 +61,8 @@ for d in "$out" "${@:3}"; do
 	cp "$d"/*.bpf.o "$root/t/bpf/$(basename "$d")/"
 done
 install -D "$here/../unit/bpf/verified.txt" "$root/tests/unit/bpf/verified.txt"
+mkdir -p "$root/tests/fixtures/tls"
+cp "$here"/../fixtures/tls/*.bin "$root/tests/fixtures/tls/"
 # libxdp looks for its dispatcher here.
 mkdir -p "$root/usr/lib/x86_64-linux-gnu/bpf"
 cp /usr/lib/x86_64-linux-gnu/bpf/xdp-dispatcher.o "$root/usr/lib/x86_64-linux-gnu/bpf/"

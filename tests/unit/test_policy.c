@@ -133,7 +133,7 @@ static void test_defaults(void)
 	ok(p->client.n == 1 && !strcmp(p->client.v[0], "eth0") && p->server.n == 1 &&
 		   !strcmp(p->server.v[0], "eth1"), "interfaces");
 	ok(!strcmp(p->instance, "default") && !*p->congestion && p->xdp == POLICY_XDP_AUTO &&
-		   p->log == LOG_INFO && !p->fail_block, "defaults of names and choices");
+		   p->log == LOG_INFO && !p->fail_block && !p->decide_daemon, "defaults of names and choices");
 	ok(p->backlog == 32 << 20 && p->max_flows == 262144 && p->max_embryos == 65536 && p->grace_ns == 5000000000ULL &&
 		   p->hold.time_ns == 5000000000ULL && p->hold.bytes == 65536 && !p->hold.block,
 	   "defaults of limits");
@@ -151,7 +151,7 @@ static void test_settings(void)
 		"client = [ \"a\", \"b\" ]; server = ( \"c\" ); instance = \"two\"; xdp = \"off\";\n"
 		"hold = { time = \"200ms\"; bytes = 1000; answer = \"block\"; };\n"
 		"backlog = \"2M\"; max_flows = 10; max_embryos = 20; timeouts = { split = \"2h\"; passed = \"1m\"; };\n"
-		"grace = \"0s\"; congestion = \"bbr\"; log = \"debug\"; default = \"inspect\";\n"
+		"grace = \"0s\"; decide = \"daemon\"; congestion = \"bbr\"; log = \"debug\"; default = \"inspect\";\n"
 		"rules = ( { name = \"r\"; action = \"inspect\"; inspectors = [ \"http\", \"count\" ];\n"
 		"  until = { bytes = \"1M\"; time = \"3s\"; message = 7; verdict = false; }; },\n"
 		"  { name = \"s\"; action = \"block\"; with = \"drop\"; fail = \"pass\"; } );\n"
@@ -161,7 +161,7 @@ static void test_settings(void)
 	if (!ok(p != NULL, "a policy with every setting"))
 		return;
 	ok(p->client.n == 2 && p->server.n == 1 && !strcmp(p->instance, "two") &&
-		   !strcmp(p->congestion, "bbr") && p->xdp == POLICY_XDP_OFF && p->log == LOG_DEBUG,
+		   !strcmp(p->congestion, "bbr") && p->xdp == POLICY_XDP_OFF && p->log == LOG_DEBUG && p->decide_daemon,
 	   "names and choices");
 	ok(p->hold.time_ns == 200000000 && p->hold.bytes == 1000 && p->hold.block &&
 		   p->backlog == 2 << 20 && p->max_flows == 10 && p->max_embryos == 20 &&
@@ -502,15 +502,98 @@ static void test_compile(void)
 	   "prefixes and ports of a line");
 	ok(lines[0].action == RULE_BLOCK && !lines[0].flags && lines[0].policy == 77,
 	   "with = drop, fail = pass, generation");
-	ok(lines[4].action == RULE_ASK && lines[4].flags == (RULE_F_FAIL_BLOCK | RULE_F_BLOCK_RST),
+	ok(lines[4].action == RULE_ASK && lines[4].flags == (RULE_F_FAIL_BLOCK | RULE_F_BLOCK_RST | RULE_F_PASSES),
 	   "a condition that the SYN does not decide asks");
 	ok(lines[5].action == RULE_INSPECT && lines[6].action == RULE_BLOCK &&
 		   lines[6].flags == (RULE_F_LAST | RULE_F_FAIL_BLOCK | RULE_F_BLOCK_RST),
 	   "the last line is the default");
-	ok(!lines[6].reserved[0] && !lines[6].reserved[1], "reserved bytes are zero");
+	ok(lines[4].by[PROTO_TLS] == BY_NAME && lines[4].by[PROTO_HTTP] == BY_NONE && !lines[5].by[0] &&
+		   !lines[6].by[0] && !lines[6].by[1], "what asks says what by name");
 	ok(policy_compile(p, lines, 7, 0) == 7 && policy_compile(p, lines, 6, 0) == -E2BIG &&
 		   policy_compile(p, lines, 3, 0) == -E2BIG && policy_compile(p, lines, 0, 0) == -E2BIG,
 	   "a table that is too small");
+	policy_put(p);
+}
+
+/* What the kernel makes of conditions on the first payload. */
+static void test_by_payload(void)
+{
+	static const char rules[] =
+		"rules = (\n"
+		"{ name = \"a\"; sni = \"x\"; alpn = \"h2\"; action = \"pass\"; },\n"
+		"{ name = \"b\"; alpn = \"h2\"; action = \"block\"; },\n"
+		"{ name = \"c\"; sni = \"x\"; host = \"x\"; action = \"block\"; },\n"
+		"{ name = \"d\"; host = \"x\"; action = \"inspect\"; inspectors = \"http\"; },\n"
+		"{ name = \"e\"; unrecognised = true; action = \"block\"; },\n"
+		"{ name = \"f\"; unrecognised = false; action = \"block\"; },\n"
+		"{ name = \"g\"; server_first = true; action = \"block\"; },\n"
+		"{ name = \"h\"; server_first = false; action = \"pass\"; } );\n";
+	static const struct {
+		__u8 tls, http, flags;
+	} want[] = {
+		{ BY_NAME, BY_NONE, 0 }, { BY_ALL, BY_NONE, 0 }, { BY_NONE, BY_NONE, RULE_F_BLOCKS },
+		{ BY_NONE, BY_NAME, 0 }, { BY_NONE, BY_NONE, RULE_F_BLOCKS }, { BY_ALL, BY_ALL, RULE_F_BLOCKS },
+		{ BY_NONE, BY_NONE, RULE_F_BLOCKS }, { BY_ALL, BY_ALL, RULE_F_PASSES },
+	};
+	struct seam_rule lines[16];
+	char text[1024];
+	struct policy *p;
+
+	snprintf(text, sizeof(text), PORTS_LINE "%s", rules);
+	p = load(text);
+	if (!ok(p && policy_compile(p, lines, 16, 1) == 9, "rules that ask"))
+		return;
+	for (size_t i = 0; i < 8; i++)
+		ok(lines[i].by[PROTO_TLS] == want[i].tls && lines[i].by[PROTO_HTTP] == want[i].http &&
+			   (lines[i].flags & (RULE_F_PASSES | RULE_F_BLOCKS)) == want[i].flags, "rule %zu", i + 1);
+	policy_put(p);
+	snprintf(text, sizeof(text), PORTS_LINE "decide = \"daemon\"; %s", rules);
+	p = load(text);
+	if (!ok(p && policy_compile(p, lines, 16, 1) == 9, "the daemon is to decide"))
+		return;
+	for (size_t i = 0; i < 8; i++)
+		if (lines[i].by[0] || lines[i].by[1] || (lines[i].flags & (RULE_F_PASSES | RULE_F_BLOCKS)))
+			ok(false, "rule %zu leaves it to the daemon", i + 1);
+	policy_put(p);
+}
+
+static const struct policy_name *named(const struct policy_name *all, int n, enum rule_proto proto, const char *backwards)
+{
+	for (int i = 0; i < n; i++) {
+		if (all[i].name.proto == proto && !strcmp(all[i].name.text, backwards))
+			return &all[i];
+	}
+	return NULL;
+}
+
+static void test_names(void)
+{
+	struct policy *p = load(
+		PORTS_LINE
+		"rules = (\n"
+		"{ name = \"a\"; sni = [ \"b.x\", \"*.x\" ]; action = \"pass\"; },\n"
+		"{ name = \"b\"; host = [ \"b.x\", \"[2001:db8::1]\" ]; action = \"pass\"; },\n"
+		"{ name = \"c\"; sni = [ \"*.b.x\", \"b.x\" ]; action = \"block\"; },\n"
+		"{ name = \"d\"; sni = \"bb.x\"; action = \"block\"; } );\n");
+	const struct policy_name *e;
+	struct policy_name *all;
+	int n;
+
+	if (!ok(p != NULL, "a policy with names"))
+		return;
+	n = policy_names(p, &all);
+	ok(n == 5, "each name once, and no address: %d", n);
+	e = named(all, n, PROTO_TLS, "x.");
+	ok(e && e->rules.bits[0] == 1 << 1, "an ending");
+	e = named(all, n, PROTO_TLS, "x.b");
+	ok(e && e->rules.bits[0] == (1 << 1 | 1 << 3), "a name that two rules list");
+	e = named(all, n, PROTO_TLS, "x.b.");
+	ok(e && e->rules.bits[0] == (1 << 1 | 1 << 3), "an ending of an ending");
+	e = named(all, n, PROTO_TLS, "x.bb");
+	ok(e && e->rules.bits[0] == (1 << 1 | 1 << 4), "a name with an ending that is listed");
+	e = named(all, n, PROTO_HTTP, "x.b");
+	ok(e && e->rules.bits[0] == 1 << 2, "hosts are others");
+	free(all);
 	policy_put(p);
 }
 
@@ -714,11 +797,11 @@ static void test_check(const char *fixtures, const char *example)
 	ok(RUN(example) == 0 && !strcmp(out, expected), "seam check of the example");
 	snprintf(expected, sizeof(expected),
 		 "%s: ok, 9 rules, 13 kernel lines\n"
-		 "rule 1 \"backup\" (%s:37): not matched because server_port is 443\n"
-		 "rule 2 \"telnet\" (%s:45): not matched because server_port is 443\n"
-		 "rule 3 \"private\" (%s:51): matched\n"
+		 "rule 1 \"backup\" (%s:39): not matched because server_port is 443\n"
+		 "rule 2 \"telnet\" (%s:47): not matched because server_port is 443\n"
+		 "rule 3 \"private\" (%s:53): matched\n"
 		 "decision: pass, by rule 3 \"private\"\n"
-		 "decided: the first payload is needed, for rule 3 \"private\"\n",
+		 "decided: the first payload is needed, for rule 3 \"private\"; in the kernel, if it comes in one packet\n",
 		 example, example, example, example);
 	if (!ok(RUN("--explain", "sni=www.bank.example port=443", example) == 0 &&
 			!strcmp(out, expected), "--explain with sni"))
@@ -741,7 +824,8 @@ static void test_check(const char *fixtures, const char *example)
 		   strstr(out, "\"name\": \"X-Forwarded-For\"") && strstr(out, "\"value\": \"$client\""),
 	   "--json headers");
 	ok(RUN("-j", "-e", "port=25 server_first=yes", example) == 0 &&
-		   strstr(out, "\"decided_at\": \"first_payload\"") && strstr(out, "\"ok\": true") &&
+		   strstr(out, "\"decided_at\": \"first_payload\"") && strstr(out, "\"decided_by\": \"daemon\"") &&
+		   strstr(out, "\"ok\": true") &&
 		   strstr(out, "\"action\": \"pass\"") && strstr(out, "\"rule\": 0"), "--json");
 	snprintf(bad, sizeof(bad), "%s/wrong-type.conf", fixtures);
 	ok(RUN(bad) == 1 && strstr(out, "wrong-type.conf:2: "), "exit code 1 for errors");
@@ -784,6 +868,8 @@ int main(int argc, char **argv)
 	test_flow_cases();
 	test_addresses();
 	test_compile();
+	test_by_payload();
+	test_names();
 	test_agreement();
 	test_check(fixtures, example);
 	return tap_end();

@@ -25,6 +25,7 @@
 #include "xdp.skel.h"
 
 #include "harness.h"
+#include "policy.h"
 #include "../tap.h"
 
 #define OUTPUT ".output/tests"
@@ -249,6 +250,11 @@ int prog_fd(enum prog prog)
 	return fds[prog];
 }
 
+int names_fd(void)
+{
+	return bpf_program__fd(port->progs.seam_names);
+}
+
 int ctl_fd(void)
 {
 	return bpf_program__fd(ctl_obj->progs.seam_ctl);
@@ -314,23 +320,42 @@ void fresh(const struct conn *c)
 	counters_mark();
 }
 
-void policy(const struct seam_rule *lines, int n)
+/* A map like `model`, for one of maps; before Linux 6.2 one without BTF does not equal one with it. */
+static int inner(const struct bpf_map *model, __u32 max_entries)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts);
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .btf_fd = bpf_object__btf_fd(port->obj));
 	struct bpf_map_info info = {};
-	__u32 slot = 0, len = sizeof(info), i;
+	__u32 len = sizeof(info);
 	int fd;
 
-	if (bpf_obj_get_info_by_fd(bpf_map__fd(port->maps.rules), &info, &len))
-		die("rules");
-	/* Before Linux 6.2 an inner map without BTF does not equal one with it. */
-	opts.btf_fd = bpf_object__btf_fd(port->obj);
+	if (bpf_obj_get_info_by_fd(bpf_map__fd(model), &info, &len))
+		die("%s", bpf_map__name(model));
 	opts.btf_key_type_id = info.btf_key_type_id;
 	opts.btf_value_type_id = info.btf_value_type_id;
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "rules", sizeof(__u32), sizeof(*lines),
-			    SEAM_RULES_MAX, &opts);
+	fd = bpf_map_create(info.type, info.name, info.key_size, info.value_size, max_entries, &opts);
 	if (fd < 0)
-		die("rules");
+		die("%s", bpf_map__name(model));
+	return fd;
+}
+
+void policy_listed(const struct policy_name *listed, int n, __u32 generation)
+{
+	int fd = inner(port->maps.name_rules, n ? n : 1), i;
+	__u32 slot = generation & 1;
+
+	for (i = 0; i < n; i++)
+		if (bpf_map_update_elem(fd, &listed[i].name, &listed[i].rules, BPF_NOEXIST))
+			die("a name");
+	if (bpf_map_update_elem(bpf_map__fd(port->maps.names), &slot, &fd, BPF_ANY))
+		die("names");
+	close(fd);
+}
+
+void policy(const struct seam_rule *lines, int n)
+{
+	int fd = inner(port->maps.rules, SEAM_RULES_MAX);
+	__u32 slot = 0, i;
+
 	for (i = 0; i < (__u32)n; i++)
 		bpf_map_update_elem(fd, &i, &lines[i], BPF_ANY);
 	if (bpf_map_update_elem(bpf_map__fd(port->maps.policy), &slot, &fd, BPF_ANY))
@@ -457,9 +482,10 @@ void build(const struct spec *s, struct packet *p)
 	__u8 *ip = p->data + 14, *th, flags = 0, extra = 0, pseudo[40];
 	__u32 seq = s->seq + (s->dir == SEAM_UP ? conn.cisn : conn.sisn);
 	__u32 ack = s->ack + (s->dir == SEAM_UP ? conn.sisn : conn.cisn);
-	__u32 l4_len, head;
+	__u32 l4_len, head, len = s->data && !s->len ? strlen(s->data) : s->len;
 	const char *c;
-	int opt, i;
+	__u32 i;
+	int opt;
 
 	memset(p, 0, sizeof(*p));
 	macs(s, p->data);
@@ -467,7 +493,7 @@ void build(const struct spec *s, struct packet *p)
 	head = conn.v6 ? 40 + 8 * s->ip_opts : 20 + 4 * s->ip_opts;
 	th = ip + head;
 	opt = options(s->opts, th + 20);
-	l4_len = 20 + opt + s->len;
+	l4_len = 20 + opt + len;
 	for (c = s->flags; *c; c++) {
 		if (strchr(letters, *c))
 			flags |= 1 << (strchr(letters, *c) - letters);
@@ -482,7 +508,9 @@ void build(const struct spec *s, struct packet *p)
 	th[13] = flags;
 	put16(th + 14, s->wnd);
 	put16(th + 18, s->urg);
-	for (i = 0; i < s->len; i++)
+	for (i = 0; s->data && i < len; i++)
+		th[20 + opt + i] = ((const __u8 *)s->data)[i];
+	for (i = 0; !s->data && i < len; i++)
 		th[20 + opt + i] = (seq - s->moved + i) * 7 >> 1;
 
 	memset(pseudo, 0, sizeof(pseudo));
@@ -659,7 +687,7 @@ static const struct {
 	{ "closed", FLOW_F_CLOSED }, { "legs", FLOW_F_LEGS }, { "edited", FLOW_F_EDITED },
 	{ "waits", FLOW_F_WAITS },
 	{ "armed", FLOW_F_ARMED }, { "again", FLOW_F_AGAIN }, { "answered", FLOW_F_ANSWERED },
-	{ "sockmap", FLOW_F_SOCKMAP }, {},
+	{ "sockmap", FLOW_F_SOCKMAP }, { "by_name", FLOW_F_BY_NAME }, {},
 }, end_flags[] = {
 	{ "fin", END_F_FIN }, { "fin_acked", END_F_FIN_ACKED }, { "rst", END_F_RST },
 	{ "rst_ok", END_F_RST_OK }, { "keepalive", END_F_KEEPALIVE }, { "ce", END_F_CE },
@@ -837,6 +865,11 @@ int flow_get(struct flow *f)
 	struct flow_key k = flow_key();
 
 	return bpf_map_lookup_elem(bpf_map__fd(port->maps.flows), &k, f);
+}
+
+int record_get(__u64 id, struct seam_record *rec)
+{
+	return bpf_map_lookup_elem(bpf_map__fd(port->maps.records), &id, rec);
 }
 
 int embryo_get(struct embryo *e)

@@ -20,6 +20,7 @@
 #include "seam/ctl.h"
 #include "seam/event.h"
 #include "seam/flow.h"
+#include "seam/record.h"
 #include "seam/rule.h"
 
 #define PASS (-1) /* TC_ACT_UNSPEC: the normal way on */
@@ -53,6 +54,7 @@ struct spec {
 	__u32 seq, ack;
 	__u16 wnd;
 	__u16 len;	   /* payload: bytes that depend on the sequence number */
+	const void *data;  /* or these; without `len` a string */
 	const char *opts;  /* "mss=1460 sackok ts=1:2 nop ws=7 sack=1:2 raw=1e0301 eol"; ends padded with EOL */
 	__u8 ttl;	   /* 0: 64 */
 	__u8 tos;
@@ -119,6 +121,9 @@ struct control *control(void);
 void daemon_beat(void);
 void daemon_gone(void);
 void policy(const struct seam_rule *lines, int n);
+/* What the lines of this generation look up, before they are put in force. */
+struct policy_name;
+void policy_listed(const struct policy_name *names, int n, __u32 generation);
 /* A table of one line for everything. */
 void policy_all(enum rule_action action, __u8 flags);
 
@@ -126,6 +131,7 @@ void build(const struct spec *s, struct packet *p);
 struct flow_key flow_key(void);
 int flow_get(struct flow *f);
 int embryo_get(struct embryo *e);
+int record_get(__u64 id, struct seam_record *rec);
 void flow_set(const char *set);
 void flow_put(const struct flow *f); /* the entry, whole */
 bool flow_is(const char *expected);
@@ -140,6 +146,7 @@ bool counters_are(const char *expected);
 int run_packet(enum prog prog, const struct packet *in, struct packet *out, __u32 gso);
 int prog_fd(enum prog prog);
 int ctl_fd(void);
+int names_fd(void);
 bool packet_is(const char *what, const struct packet *in, const struct packet *expected,
 	       const struct packet *found);
 void packet_save(const char *what, const struct packet *const *packets, int n);

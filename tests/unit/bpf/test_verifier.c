@@ -62,5 +62,6 @@ int main(int argc, char **argv)
 	for (i = 0; i < N_PROGS; i++)
 		measure(names[i], prog_fd(i), record);
 	measure("seam_ctl", ctl_fd(), record);
+	measure("seam_names", names_fd(), record);
 	return record ? 0 : harness_end();
 }
