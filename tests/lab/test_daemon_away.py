@@ -12,6 +12,7 @@ from scripted import Counter, run_clients
 POLICY = """
 client = "cli";
 server = "srv";
+decide = "daemon";
 rules = (
 	{ name = "open"; server_port = 7001; sni = "blocked.com"; action = "block"; fail = "pass"; },
 	{ name = "closed"; server_port = 7002; sni = "blocked.com"; action = "block"; fail = "block"; },

@@ -13,6 +13,7 @@ from scripted import Counter, run_clients
 POLICY = """
 client = "cli";
 server = "srv";
+decide = "daemon";
 rules = (
 	{ name = "sni-pass"; server_port = 7001; sni = "passing.com"; action = "pass"; },
 	{ name = "sni-inspect"; server_port = 7001; sni = "inspect.com"; action = "inspect"; inspectors = "tls"; },

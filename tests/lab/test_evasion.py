@@ -10,6 +10,7 @@ from test_hostile import neighbours, peer
 POLICY = """
 client = "cli";
 server = "srv";
+decide = "%s";
 rules = ({ name = "block"; server_port = 7003; host = "blocked.com"; action = "block"; fail = "block"; });
 """
 PORT = 7003
@@ -17,17 +18,22 @@ TRICKS = {41000: "nothing but the request", 41001: "a wrong checksum", 41002: "n
 	41004: "a TSval of long ago", 41005: "the end of the request first, and another in its place"}
 
 
-@scenario
-def main(tap):
+def evade(tap, decider):
 	with Lab() as lab:
 		neighbours(lab)
 		server = Counter(lab, {PORT: None})
-		seam = start_seam(lab, POLICY)
+		seam = start_seam(lab, POLICY % decider)
 		peer(lab, "evade", PORT)
 		for port, trick in TRICKS.items():
 			def state():
 				return next((f["flow"]["state"] for f in seam_json(lab, "flows") if f["src_port"] == port), None)
 			wait_for(lambda: state() == "blocked", f"{trick}: blocked", timeout=10)
 			seen = server.seen(port)
-			tap.ok(seen and seen["bytes"] == 0, f"{trick}: the server gets nothing of the request", seen)
+			tap.ok(seen and seen["bytes"] == 0, f"the {decider} decides; {trick}: the server gets nothing of the request", seen)
 		tap.equal(seam.stop(), 0, "seam ends with 0 on SIGTERM")
+
+
+@scenario
+def main(tap):
+	for decider in ("kernel", "daemon"):
+		evade(tap, decider)

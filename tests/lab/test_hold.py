@@ -9,6 +9,7 @@ from scripted import Counter, run_clients
 HEAD = """
 client = "cli";
 server = "srv";
+decide = "daemon";
 """
 RST_SEEN = ("ECONNRESET", "EPIPE")
 REST = [["count"], ["sleep", 0.1], ["send", b"the rest".hex()], ["count"], ["fin"]]

@@ -16,6 +16,7 @@ from servers import LoadServer, finish_client, start_client
 POLICY = """
 client = "cli";
 server = "srv";
+decide = "daemon";
 rules = (
 	{ name = "passed"; server_port = "7000-7009"; action = "pass"; },
 	{ name = "split"; server_port = "7020-7029"; action = "inspect"; inspectors = ["count"];

@@ -14,6 +14,7 @@ from webclient import WebClient
 POLICY = """
 client = "cli";
 server = "srv";
+decide = "daemon";
 rules = (
 	{ name = "web"; host = "inspect.test"; action = "inspect"; inspectors = ["http"]; },
 	{ name = "tls"; sni = "*.inspect.test"; action = "inspect"; inspectors = ["tls"]; },

@@ -11,6 +11,7 @@ from servers import Nginx
 POLICY = """
 client = "cli";
 server = "srv";
+decide = "daemon";
 rules = (
 	{ name = "web"; server_port = 80; action = "inspect"; inspectors = "http"; },
 	{ name = "tls"; server_port = [ 443, 7000 ]; action = "inspect"; inspectors = "tls"; },

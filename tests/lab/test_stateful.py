@@ -11,6 +11,7 @@ from lab import SERVER, SERVER4, Lab, scenario, seam_binary, seam_json, start_se
 POLICY = """
 client = "cli";
 server = "srv";
+decide = "daemon";
 grace = "1s";
 rules = (
 	{ name = "passed"; server_port = 7001; action = "pass"; },

@@ -15,6 +15,7 @@ from lab import NOTICED, SERVER, Lab, LabError, scenario, seam_json, start_seam,
 POLICY = """
 client = "cli";
 server = "srv";
+decide = "daemon";
 rules = (
 	{ name = "merged"; host = "merge.test"; action = "inspect"; inspectors = ["http"]; },
 	{ name = "split"; host = "split.test"; action = "inspect"; inspectors = ["count"]; until = { bytes = "1T"; }; },
