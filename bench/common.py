@@ -15,6 +15,7 @@ PASS, INSPECT = "www.pass.test", "www.inspect.test"
 POLICY = f"""
 client = "cli";
 server = "srv";
+decide = "daemon";
 rules = (
 	{{ name = "pass-tls"; sni = "{PASS}"; action = "pass"; }},
 	{{ name = "inspect-tls"; sni = "{INSPECT}"; action = "inspect"; inspectors = ["tls"]; }},

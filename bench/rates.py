@@ -67,7 +67,7 @@ class Forwarding:
 		self.lab = lab
 
 	def verdicts(self):
-		"""How many flows were held for the daemon, so far."""
+		"""How many flows were decided by their first payload, so far."""
 		return 0
 
 	def stop(self):
@@ -101,6 +101,14 @@ class Seam(Forwarding):
 			raise LabError(f"seam: {self.seam.log}")
 
 
+class SeamName(Seam):
+	name, policy = "Seam, the kernel by name", POLICY.replace('decide = "daemon"', 'decide = "kernel"')
+
+	def verdicts(self):
+		"""Here those that were not held, but settled."""
+		return sum(r["count"] for r in seam_json(self.lab, "stats")["reasons"] if r["reason"] == "settled")
+
+
 class SeamSyn(Seam):
 	name, policy = "Seam, the SYN decides", POLICY_SYN
 
@@ -126,7 +134,7 @@ class Haproxy(Forwarding):
 		self.lab.run("box", ["ip", "route", "flush", "table", "100"])
 
 
-MODES = (Forwarding, Conntrack, SeamSyn, Seam, Haproxy)
+MODES = (Forwarding, Conntrack, SeamSyn, SeamName, Seam, Haproxy)
 
 
 def machine_busy():
@@ -149,9 +157,9 @@ def processes_busy(pids=None):
 
 
 def load(lab, mode, scheme, seconds):
-	"""One measurement: {"rate", "cpu_us", "box_us", "held", "strangers"}."""
+	"""One measurement: {"rate", "cpu_us", "box_us", "decided", "strangers"}."""
 	argv = ["wrk", "-t1", "-c32", f"-d{seconds}s", "-H", "Connection: close", f"{scheme}://{PASS}/"]
-	held = mode.verdicts()
+	decided = mode.verdicts()
 	before = machine_busy(), processes_busy(), processes_busy(mode.pids)
 	proc = lab.popen("client", argv, stdout=-1, stderr=-1, text=True)
 	out = proc.stdout.read()
@@ -170,7 +178,7 @@ def load(lab, mode, scheme, seconds):
 		say(f"# {mode.name}, {scheme}: {bad[1]}")
 	n = int(counted[1])
 	return {"rate": float(rate[1]), "cpu_us": busy / n * 1e6, "box_us": box / n * 1e6,
-		"held": (mode.verdicts() - held) / n, "strangers": max(0, busy - ours) / busy}
+		"decided": (mode.verdicts() - decided) / n, "strangers": max(0, busy - ours) / busy}
 
 
 def run(rounds, seconds):
@@ -207,9 +215,9 @@ def report(schemes, seen):
 			result.append({"protocol": proto, "mode": kind.name, "ratio": ratio, "extra_cpu_us": extra, **s})
 			rows.append((kind.name, f"{s['rate']['median']:.0f}", f"{s['rate']['min']:.0f}-{s['rate']['max']:.0f}",
 				f"{ratio:.2f}", f"{s['cpu_us']['median']:.0f}", f"{s['cpu_us']['min']:.0f}-{s['cpu_us']['max']:.0f}",
-				f"{extra:+.0f}", f"{s['box_us']['median']:.0f}", f"{s['held']['median']:.0%}",
+				f"{extra:+.0f}", f"{s['box_us']['median']:.0f}", f"{s['decided']['median']:.0%}",
 				f"{s['strangers']['median']:.0%}"))
-		table(("", "conn/s", "spread", "ratio", "CPU us/conn", "spread", "over fwd", "box process", "held", "strangers"), rows)
+		table(("", "conn/s", "spread", "ratio", "CPU us/conn", "spread", "over fwd", "box process", "decided", "strangers"), rows)
 	say("CPU: of client, box, server and softirqs together. \"strangers\": the part of it that no process of\n"
 		"the lab accounts for: softirqs that met an idle CPU, and whatever else ran on the machine.\n")
 	return {"rates": result}
