@@ -34,13 +34,12 @@ struct hop {
 	__u64 used_ns;	/* when the kernel last heard that its neighbour is in use */
 	__u32 tick;
 	__u32 from;	/* port it came in on */
-	__u32 ifindex;
 	__u32 flow_label;
-	__u16 mtu;
 	__u8 tos;
-	__u8 reserved;
+	__u8 reserved[3];
 	__u32 mac[3];	/* as in the frame */
 	struct bpf_redir_neigh nh;
+	struct bpf_fib_lookup fib; /* the answer; here, because the stack is short */
 };
 
 /*
@@ -71,22 +70,25 @@ static __always_inline bool settled(const struct flow *f)
 		(__s64)(bpf_ktime_get_coarse_ns() - f->released_ns) >= (__s64)HOLD_SETTLE);
 }
 
-/* Whether packets of the flow's end on this side need no more than the fast path does. */
-static __always_inline bool fast_flow(const struct flow *f, enum seam_end side)
+/*
+ * Whether packets of the flow's end on this side need no more than the fast path does.
+ * `wire`: they cross a wire, where there is no host's stack to have seen them.
+ */
+static __always_inline bool fast_flow(const struct flow *f, enum seam_end side, bool wire)
 {
 	__u32 never = FLOW_F_ARMED | FLOW_F_TSCATCHUP |
 		      (side == SEAM_CLIENT ? FLOW_F_CLIENT_FAR : FLOW_F_SERVER_FAR);
 
-	return (f->state == FLOW_MERGED || f->state == FLOW_PASSED) &&
-	       (f->flags & (FLOW_F_BYPASS | never)) == FLOW_F_BYPASS;
+	return (f->state == FLOW_MERGED || f->state == FLOW_PASSED) && !(f->flags & never) &&
+	       (wire || (f->flags & FLOW_F_BYPASS));
 }
 
 /* Whether it is a packet that cannot change the flow's state, nor is the host's to answer. */
 static __always_inline bool fast_packet(const struct flow *f, const struct flow_end *me,
-					const struct pkt *p)
+					const struct pkt *p, bool wire)
 {
 	if ((p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_URG | TCP_ACK)) != TCP_ACK ||
-	    p->ttl <= 1 || p->ip_opts)
+	    (!wire && p->ttl <= 1) || p->ip_opts)
 		return false;
 	/* Timestamps where parse() does not look are found by others. */
 	if (!p->ts && (f->flags & FLOW_F_TSTAMP) && p->payload - p->l4 != sizeof(struct tcphdr))
@@ -100,23 +102,24 @@ static __noinline struct hop *hop_ask(void *ctx, const struct pkt *p, __u32 ifin
 {
 	__u32 slot = whose & (HOPS - 1);
 	struct hop *h = bpf_map_lookup_elem(&hops, &slot);
-	struct bpf_fib_lookup fib;
 
-	if (!h || next_hop(ctx, p, ifindex, &fib) != FIB_SUCCESS)
+	if (!h)
 		return NULL;
+	if (next_hop(ctx, p, ifindex, &h->fib) != FIB_SUCCESS) {
+		h->tick = 0;
+		return NULL;
+	}
 	h->now = bpf_ktime_get_ns();
 	if (h->whose != whose)
 		h->used_ns = h->now;
 	h->whose = whose;
 	h->tick = tick();
 	h->from = ifindex;
-	h->ifindex = fib.ifindex;
 	h->flow_label = p->flow_label;
-	h->mtu = fib.mtu_result;
 	h->tos = p->tos;
-	next_neigh(&h->nh, &fib);
-	__builtin_memcpy(h->mac, fib.dmac, 6);
-	__builtin_memcpy((__u8 *)h->mac + 6, fib.smac, 6);
+	next_neigh(&h->nh, &h->fib);
+	__builtin_memcpy(h->mac, h->fib.dmac, 6);
+	__builtin_memcpy((__u8 *)h->mac + 6, h->fib.smac, 6);
 	return h;
 }
 
@@ -133,7 +136,7 @@ static __always_inline struct hop *hop_find(void *ctx, const struct flow *f, enu
 	    h->flow_label != p->flow_label)
 		return hop_ask(ctx, p, ifindex, whose);
 	/* As hop_ask() would answer. */
-	return p->payload - ETH_HLEN + (p->gso ?: p->len) <= h->mtu ? h : NULL;
+	return p->payload - ETH_HLEN + (p->gso ?: p->len) <= h->fib.mtu_result ? h : NULL;
 }
 
 /*
@@ -141,14 +144,15 @@ static __always_inline struct hop *hop_find(void *ctx, const struct flow *f, enu
  * no longer what it was when `changed` was read. Lock not held.
  */
 static __always_inline bool fast_track(struct flow *f, enum seam_end side, const struct pkt *p,
-				       __u32 ifindex, __u64 now, __u64 changed, struct told *t)
+				       __u32 ifindex, bool wire, __u64 now, __u64 changed,
+				       struct told *t)
 {
 	struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	struct flow_end *peer = side == SEAM_CLIENT ? &f->end[1] : &f->end[0];
 	bool same;
 
 	bpf_spin_lock(&f->lock);
-	same = fast_flow(f, side) && f->changed_ns == changed && f->held_in == f->held_out;
+	same = fast_flow(f, side, wire) && f->changed_ns == changed && f->held_in == f->held_out;
 	if (same) {
 		track_sender(f, me, p, p->gso ?: p->len, ifindex, now);
 		track_ack(f, me, peer, p, now);
@@ -212,11 +216,14 @@ static __always_inline int fast_sack(__u8 *at, __u32 len, void *data_end, __u32 
 /* When a clock of timestamps has moved on matters to the microsecond, what is seen later does not. */
 static __always_inline __u64 fast_now(const struct flow_end *me, const struct pkt *p, const struct hop *h)
 {
-	return p->ts && seq_after(p->tsval, me->tsval) ? bpf_ktime_get_ns() : h->now;
+	if (p->ts && seq_after(p->tsval, me->tsval))
+		return bpf_ktime_get_ns();
+	return h ? h->now : bpf_ktime_get_coarse_ns();
 }
 
 /*
- * Readies the packet for its next hop, if it is for the fast path. `l4` is where its TCP
+ * Readies the packet for its next hop, or with none for the other end of a wire, if it is
+ * for the fast path. `l4` is where its TCP
  * header begins: a constant, as there is little that a verifier knows of `p`. Returns 0,
  * with what is to be added to the TCP checksum in `sum`, or NOT_FAST.
  */
@@ -242,13 +249,15 @@ static __always_inline int fast_forward(void *data, void *data_end, struct flow 
 		     ts	     ? -1 :
 			       fast_sack(opt, sack, data_end, delta, min, false, sum)))
 		return NOT_FAST;
-	if (!fast_track(f, side, p, ifindex, now, changed, &t))
+	if (!fast_track(f, side, p, ifindex, !h, now, changed, &t))
 		return NOT_FAST;
 
-	mac[0] = h->mac[0];
-	mac[1] = h->mac[1];
-	mac[2] = h->mac[2];
-	ttl_down(data + ETH_HLEN, l4 == ETH_HLEN + sizeof(struct iphdr));
+	if (h) {
+		mac[0] = h->mac[0];
+		mac[1] = h->mac[1];
+		mac[2] = h->mac[2];
+		ttl_down(data + ETH_HLEN, l4 == ETH_HLEN + sizeof(struct iphdr));
+	}
 	put_word(th + TCP_SEQ_OFF, p->seq, t.seq, false, sum);
 	put_word(th + TCP_ACK_OFF, p->ack, t.ack, false, sum);
 	if (ts == 4) {

@@ -21,8 +21,10 @@ static __always_inline __u64 id_next(void)
 }
 
 static __always_inline void note_end(struct embryo_end *e, const struct pkt *p,
-				     const struct options *o, __u32 ifindex, __u64 now)
+				     const struct room *room, __u32 ifindex, __u64 now)
 {
+	const struct options *o = &room->options;
+
 	e->isn = p->seq;
 	e->nxt = p->end;
 	e->ack = p->ack;
@@ -38,6 +40,8 @@ static __always_inline void note_end(struct embryo_end *e, const struct pkt *p,
 	e->tcp_flags = p->flags;
 	e->ae = p->ae;
 	e->seen_ns = e->tsval_ns = now;
+	if (wire_mode)
+		e->link = room->link;
 }
 
 /* The time of a SYN that is sent again; unless it is a copy that comes late. */
@@ -136,7 +140,7 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 		e->why_not = SEAM_R_IP_OPTIONS;
 	else if (p->len)
 		e->why_not = SEAM_R_SYN_DATA;
-	note_end(&e->end[SEAM_CLIENT], p, o, ifindex, now);
+	note_end(&e->end[SEAM_CLIENT], p, room, ifindex, now);
 	if (bpf_map_update_elem(&embryos, &p->key, e, BPF_ANY))
 		count(SEAM_R_TABLE_FULL);
 	else
@@ -164,6 +168,10 @@ static __always_inline __u8 cannot_split(const struct embryo *e)
 	if (c->ae && (c->tcp_flags & ecn) == ecn &&
 	    (s->ae || (s->tcp_flags & TCP_CWR)))
 		return SEAM_R_ACCECN;
+	if (wire_mode && partner_of(c->ifindex) != s->ifindex)
+		return SEAM_R_ASYMMETRIC;
+	if (wire_mode && !same_vlan(&c->link, &s->link))
+		return SEAM_R_VLAN;
 	return SEAM_R_NONE;
 }
 
@@ -182,6 +190,7 @@ static __always_inline void flow_end_init(struct flow_end *e, const struct embry
 	e->ttl = me->ttl;
 	e->tos = me->tos;
 	e->packets = 1;
+	e->link = me->link;
 }
 
 /* Makes a flow of an embryo whose handshake is complete. */
@@ -285,6 +294,11 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		count(SEAM_R_UNTRACKED);
 		return 0;
 	}
+	if (wire_mode && from_client && !same_vlan(&room->link, &e->end[SEAM_CLIENT].link)) {
+		/* Of another connection with the same addresses, or the same on another way. */
+		count(SEAM_R_VLAN);
+		return 0;
+	}
 	if (p->flags & TCP_RST) {
 		/* Refused, or given up; whichever end it is that says so. */
 		count(SEAM_R_RST);
@@ -317,7 +331,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 			e->why_not = SEAM_R_IP_OPTIONS;
 		if (likely != SEAM_SERVER)
 			e->flags |= FLOW_F_SERVER_FAR;
-		note_end(&e->end[SEAM_SERVER], p, &room->options, ifindex, now);
+		note_end(&e->end[SEAM_SERVER], p, room, ifindex, now);
 		/* The server has taken it up: what was there before is over. */
 		if (old) {
 			count_state(old->state, -1);

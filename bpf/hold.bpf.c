@@ -22,6 +22,9 @@ int seam_hold(struct __sk_buff *ctx)
 		count(SEAM_R_HOLD_LOST);
 		return TC_ACT_SHOT;
 	}
+	/* One of two tags it comes back without. */
+	if (wire_mode)
+		room->link = f->end[end & 1].link;
 	return handle_packet(ctx, f, &key, end, p, FROM_HOLD, now);
 }
 

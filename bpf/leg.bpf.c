@@ -76,6 +76,8 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 	o->flow_label = from->flow_label;
 	o->tos = from->tos | (p->tos & 3);
 	o->ifindex = from->ifindex;
+	if (wire_mode)
+		o->link = from->link;
 
 	if (f->state == FLOW_BLOCKED && (f->flags & FLOW_F_ABORTED) && (fin || rst) &&
 	    !(to->flags & END_F_RST_SENT)) {
@@ -205,6 +207,8 @@ int seam_leg_out(struct __sk_buff *ctx)
 	if ((o->tos != p->tos || (!p->v4 && o->flow_label != p->flow_label)) &&
 	    put_class(ctx, p, o->tos, o->flow_label))
 		return TC_ACT_SHOT;
+	if (wire_mode)
+		room->link = o->link;
 	return to_wire(ctx, p, o->ifindex, FROM_LEG);
 }
 

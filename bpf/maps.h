@@ -165,6 +165,8 @@ struct room {
 	struct seam_event event;
 	struct embryo embryo;
 	struct seam_after after; /* of the rule that the SYN came to */
+	struct seam_link link;	 /* on a wire: of the packet in hand, or of the one it becomes */
+	__u32 partner;		 /* on a wire: the port it leaves by */
 	__u64 flow[(sizeof(struct flow) + 7) / 8]; /* a lock may not be in here */
 };
 

@@ -593,7 +593,7 @@ static __noinline int rest_to_leg(struct __sk_buff *ctx, struct pkt *p, const st
 		return to_wire(ctx, p, v->ifindex, FROM_PORT);
 	if (cut_to(ctx, p, 0) || put_told(ctx, p, was) || clamp_for_leg(ctx, p, v))
 		return TC_ACT_SHOT;
-	return bpf_redirect_peer(veth, 0);
+	return to_inner(ctx, veth);
 }
 
 /* Finds timestamps that are not where nearly every stack puts them. */
@@ -682,7 +682,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 			tell_by_copy(ctx, p, v);
 		if (!ctl || ((v->clamp || v->cut) && clamp_for_leg(ctx, p, v)))
 			return TC_ACT_SHOT;
-		return bpf_redirect_peer(ctl->veth_ifindex, 0);
+		return to_inner(ctx, ctl->veth_ifindex);
 	case TO_RST:
 		return v->rst_fwd ? rst_both(ctx, p, v->rst_seq, v->ifindex) : rst_back(ctx, p, v->ifindex);
 	case TO_DROP:
@@ -798,7 +798,7 @@ static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 		return TC_ACT_UNSPEC;
 	if (has_legs(f) && !past_legs(f, &f->end[end & 1], bpf_ntohl(seq))) {
 		count(SEAM_R_ICMP_LEG);
-		return bpf_redirect_peer(ctl->veth_ifindex, 0);
+		return to_inner(ctx, ctl->veth_ifindex);
 	}
 	if (!(f->flags & FLOW_F_BYPASS))
 		return TC_ACT_UNSPEC;

@@ -275,17 +275,17 @@ static __always_inline enum parse_result parse(struct pkt *p, void *data, void *
 	return PARSE_OTHER;
 }
 
-/* What walk_options() finds. */
+/* What walk_options() finds. It is on the stack there: 64 bytes are two of the units that 6.1 counts. */
 struct options {
 	__u8 buf[40];	     /* the option bytes, zero-padded */
-	__u32 len;
-	__u32 pos;
 	__u32 tsval, tsecr;
-	__u32 ts_pos;	     /* position of TSval in buf, 0: none */
-	__u32 sack_pos, sack_len; /* of the SACK option in buf, 0: none */
 	__u16 mss;
 	__u8 wscale;
 	__u8 opts;	     /* EMBRYO_O_* */
+	__u8 len;
+	__u8 pos;
+	__u8 ts_pos;	     /* position of TSval in buf, 0: none */
+	__u8 sack_pos, sack_len; /* of the SACK option in buf, 0: none */
 };
 
 static __always_inline __u32 opt_u32(const __u8 *b)

@@ -52,23 +52,33 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 	return TC_ACT_UNSPEC;
 }
 
+/* Whether a frame has come by the way, and in the link header, that its end's last one had: no news for note_way(). */
+static __always_inline bool same_way(const struct flow *f, enum seam_end side, __u32 ifindex)
+{
+	const struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
+	const struct flow_end *peer = side == SEAM_CLIENT ? &f->end[1] : &f->end[0];
+	const struct room *room = room_get();
+
+	return room && f->why_not != SEAM_R_ASYMMETRIC && me->ifindex == ifindex && room->partner == peer->ifindex &&
+	       same_link(&me->link, &room->link);
+}
+
 /* The fast path; NOT_FAST: the packet is as it was. */
 static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struct pkt *p,
 			      enum seam_end side)
 {
 	const struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	__u64 now, sum = 0;
-	__u32 ifindex = ctx->ifindex, out;
+	__u32 ifindex = ctx->ifindex;
 	void *data, *data_end;
-	struct hop *h;
+	struct hop *h = NULL;
 	int err;
 
-	if (!fast_flow(f, side) || !settled(f) || !fast_packet(f, me, p))
+	if (!fast_flow(f, side, wire_mode) || !settled(f) || !fast_packet(f, me, p, wire_mode) ||
+	    (wire_mode && !same_way(f, side, ifindex)))
 		return NOT_FAST;
-	h = hop_find(ctx, f, side, p, ifindex);
-	if (!h)
+	if (!wire_mode && !(h = hop_find(ctx, f, side, p, ifindex)))
 		return NOT_FAST;
-	out = h->ifindex;
 	now = fast_now(me, p, h);
 	data = (void *)(long)ctx->data;
 	data_end = (void *)(long)ctx->data_end;
@@ -83,12 +93,62 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
 	/* Of a checksum that covers only the pseudo-header the kernel leaves it as it is. */
 	if (sum && bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, 0, sum_fold(sum), 0))
 		return TC_ACT_SHOT;
+	if (!h)
+		return wire_end(ctx);
 	if (!p->v4) /* CHECKSUM_COMPLETE: nothing in the header makes up for the hop limit */
 		bpf_csum_update(ctx, (__u16)~bpf_htons(1));
 	if ((__s64)(h->now - h->used_ns) < (__s64)HOP_USED)
-		return bpf_redirect(out, 0);
+		return bpf_redirect(h->fib.ifindex, 0);
 	h->used_ns = h->now;
-	return bpf_redirect_neigh(out, &h->nh, sizeof(h->nh), 0);
+	return bpf_redirect_neigh(h->fib.ifindex, &h->nh, sizeof(h->nh), 0);
+}
+
+/*
+ * The way that the frames of an end take. A flow is split only as long as both
+ * directions take the same wire; while it is already held or split it goes on, for
+ * each direction stands by itself. Where a rule waits for it: the rule's fail answer.
+ */
+static __noinline void note_way(struct flow *f, const struct flow_key *key, __u32 end,
+				__u32 ifindex, __u64 now)
+{
+	struct flow_end *me = end == SEAM_CLIENT ? &f->end[0] : &f->end[1];
+	struct flow_end *peer = end == SEAM_CLIENT ? &f->end[1] : &f->end[0];
+	struct room *room = room_get();
+	bool astray;
+	__u32 flags;
+
+	if (!room)
+		return;
+	astray = room->partner != peer->ifindex;
+	if (me->ifindex == ifindex && same_link(&me->link, &room->link) &&
+	    astray == (f->why_not == SEAM_R_ASYMMETRIC))
+		return;
+	room->event.type = 0;
+	bpf_spin_lock(&f->lock);
+	me->link = room->link;
+	if (astray && !(f->flags & FLOW_F_NO_SPLIT) && !needs_daemon(f)) {
+		f->why_not = SEAM_R_ASYMMETRIC;
+		f->flags |= FLOW_F_NO_SPLIT;
+		if (waits(f))
+			fail(f, SEAM_R_ASYMMETRIC, now, &room->event);
+	} else if (!astray && f->why_not == SEAM_R_ASYMMETRIC) {
+		f->why_not = SEAM_R_NONE;
+		f->flags &= ~FLOW_F_NO_SPLIT;
+	}
+	flags = f->flags;
+	bpf_spin_unlock(&f->lock);
+	report(&room->event, key, flags);
+}
+
+/*
+ * Whether a packet that is not believed to be of the flow must not get to the other
+ * end, which would take it for one all the same: where that is not shown yet what a
+ * rule waits for, or was shown other bytes, or none.
+ */
+static __always_inline bool keep_out(const struct flow *f)
+{
+	return waits(f) || state_frozen(f->state) || (f->flags & FLOW_F_EDITED) ||
+	       (wire_mode && f->state == FLOW_BLOCKED);
 }
 
 static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely)
@@ -103,7 +163,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	__u64 now;
 	int act;
 
-	if (ctx->vlan_present || !room)
+	if (!room || (wire_mode ? link_read(ctx, &room->link) : ctx->vlan_present))
 		return TC_ACT_UNSPEC;
 	p = &room->pkt;
 	what = parse_skb(ctx, p);
@@ -123,6 +183,15 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 		end = !likely;
 	}
 	now = bpf_ktime_get_ns();
+	if (wire_mode && f && !same_vlan(&room->link, &f->end[end & 1].link)) {
+		/* Of another connection, or by another way: the two are not told apart by their key. */
+		count(SEAM_R_VLAN);
+		if (keep_out(f))
+			return TC_ACT_SHOT;
+		if (!(p->flags & TCP_SYN))
+			return TC_ACT_UNSPEC;
+		f = NULL;
+	}
 	synack = (p->flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
 	if (synack || (p->flags & (TCP_SYN | TCP_RST)) == TCP_SYN) {
 		/* Sent again while the flow is split: its leg has the answer. */
@@ -142,29 +211,39 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 			return TC_ACT_UNSPEC;
 	}
 	if (!right_side(f, end, likely)) {
-		/*
-		 * Not believed. Where it would be forwarded as it is, the host judges it; but
-		 * where bytes were changed the other end would take it for others.
-		 */
+		/* Not believed. Where it would be forwarded as it is, the host judges it. */
 		count(SEAM_R_WRONG_SIDE);
-		return waits(f) || state_frozen(f->state) || (f->flags & FLOW_F_EDITED) ?
-			       TC_ACT_SHOT : TC_ACT_UNSPEC;
+		return keep_out(f) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
-	if (may_settle(f, end, p))
+	if (wire_mode)
+		note_way(f, &key, end, ifindex, now);
+	/* One of two tags is off by now, and would be forgotten. */
+	if (may_settle(f, end, p) && !(wire_mode && room->link.tag[1]))
 		bpf_tail_call(ctx, &jumps, JUMP_NAMES);
 	return handle_packet(ctx, f, &key, end, p, FROM_PORT, now);
+}
+
+/* On a wire the normal way on is the other port: nothing is the host's. */
+static __always_inline int on_port(struct __sk_buff *ctx, enum seam_end side)
+{
+	int act;
+
+	if (wire_mode)
+		wire_begin(ctx);
+	act = from_port(ctx, side);
+	return wire_mode && act == TC_ACT_UNSPEC ? wire_end(ctx) : act;
 }
 
 SEC("tc")
 int seam_client(struct __sk_buff *ctx)
 {
-	return from_port(ctx, SEAM_CLIENT);
+	return on_port(ctx, SEAM_CLIENT);
 }
 
 SEC("tc")
 int seam_server(struct __sk_buff *ctx)
 {
-	return from_port(ctx, SEAM_SERVER);
+	return on_port(ctx, SEAM_SERVER);
 }
 
 /*

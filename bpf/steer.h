@@ -5,6 +5,7 @@
 
 #include "maps.h"
 #include "rewrite.h"
+#include "wire.h"
 
 /* Answers of bpf_fib_lookup(), which BTF does not carry. */
 #define FIB_SUCCESS 0
@@ -168,12 +169,37 @@ static __noinline int too_big(struct __sk_buff *ctx, const struct pkt *p, __u16 
 }
 
 /*
+ * Forwards a packet of a flow on a wire. Nobody here may answer for what is too long
+ * for the other port; but a leg sends it again in pieces.
+ */
+static __noinline int to_partner(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex,
+				 enum source source)
+{
+	struct room *room = room_get();
+	__u32 mtu = 0, out;
+
+	if (!room)
+		return TC_ACT_SHOT;
+	out = source == FROM_PORT ? room->partner : partner_of(ifindex);
+	if (source == FROM_LEG) {
+		bpf_check_mtu(ctx, out, &mtu, 0, 0);
+		if (mtu && p->payload - ETH_HLEN + (p->gso ?: p->len) > mtu) {
+			count(SEAM_R_MTU);
+			return too_big(ctx, p, mtu);
+		}
+		if (link_write(ctx, &room->link))
+			return TC_ACT_SHOT;
+	}
+	return cross(ctx, out);
+}
+
+/*
  * Forwards a packet past the host's stack. What a host must answer itself (TTL,
  * MTU, no route) is left to the stack if it came from a port, else dropped; a
  * leg is told of an MTU, as it does not ask the host's routes.
  */
-static __noinline int to_wire(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex,
-				   enum source source)
+static __noinline int to_router(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex,
+				enum source source)
 {
 	int otherwise = source == FROM_PORT ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 	struct bpf_redir_neigh nh = {};
@@ -201,15 +227,29 @@ static __noinline int to_wire(struct __sk_buff *ctx, const struct pkt *p, __u32 
 	return otherwise;
 }
 
+/* Forwards a packet of a flow; `ifindex` is the port that packets of its sender come in on. */
+static __always_inline int to_wire(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex,
+				   enum source source)
+{
+	return wire_mode ? to_partner(ctx, p, ifindex, source) : to_router(ctx, p, ifindex, source);
+}
+
 /*
- * Sends a copy of the packet on, and leaves the packet as it is but for its
- * link addresses and TTL. A next hop whose address is not known gets none.
+ * Sends a copy of the packet on, and leaves the packet as it is, but for its
+ * link addresses and TTL where it is routed. A next hop whose address is not known gets none.
  * Whether one was sent; if not, nothing was changed.
  */
 static __noinline bool wire_clone(struct __sk_buff *ctx, struct pkt *p, __u32 ifindex)
 {
 	struct bpf_fib_lookup fib;
+	__u32 out;
 
+	if (wire_mode) {
+		out = partner_of(ifindex);
+		if (out)
+			copy_out_of(ctx, out);
+		return out;
+	}
 	if (p->ttl <= 1 || route(ctx, p, ifindex, &fib) != FIB_SUCCESS)
 		return false;
 	p->ttl--;
@@ -227,7 +267,7 @@ static __noinline int rst_back(struct __sk_buff *ctx, struct pkt *p, __u32 ifind
 	if (make_rst(ctx, p, p->flags & TCP_ACK ? p->ack : 0, true))
 		return TC_ACT_SHOT;
 	count(SEAM_R_BLOCK_RST);
-	return bpf_redirect(ifindex, 0);
+	return out_of(ctx, ifindex);
 }
 
 /* Sends a RST with sequence number `seq` on to the receiver, and one back. */
@@ -251,7 +291,7 @@ static __noinline int rst_both(struct __sk_buff *ctx, struct pkt *p, __u32 seq,
 		      put32(ctx, p, p->ts + 4, p->tsecr, p->tsval)))
 		return TC_ACT_SHOT;
 	count(SEAM_R_BLOCK_RST);
-	return bpf_redirect(ifindex, 0);
+	return out_of(ctx, ifindex);
 }
 
 #endif

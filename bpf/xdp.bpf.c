@@ -63,16 +63,16 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 		return XDP_PASS;
 	key_of(&key, &p, side);
 	f = bpf_map_lookup_elem(&flows, &key);
-	if (!f || !fast_flow(f, side))
+	if (!f || !fast_flow(f, side, false))
 		return XDP_PASS;
 	me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	/* In pieces: no kernel of 6.1 tells which devices can send those. */
-	if (len != data_end - data || me->ifindex != ifindex || !fast_packet(f, me, &p) || !settled(f) ||
+	if (len != data_end - data || me->ifindex != ifindex || !fast_packet(f, me, &p, false) || !settled(f) ||
 	    !quiet_in_tc(f))
 		goto to_tc;
 	/* The way before the lock: TC must not track it again. */
 	h = hop_find(ctx, f, side, &p, ifindex);
-	if (!h || bpf_redirect_map(&xdp_ports, h->ifindex, XDP_PASS) != XDP_REDIRECT)
+	if (!h || bpf_redirect_map(&xdp_ports, h->fib.ifindex, XDP_PASS) != XDP_REDIRECT)
 		goto to_tc;
 	now = fast_now(me, &p, h);
 	if (p.v4)

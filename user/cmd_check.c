@@ -415,6 +415,7 @@ static int check(const char *file, const struct scenario *sc, bool json)
 	struct policy *p;
 	json_t *explained = NULL;
 	int ret, n;
+	size_t i;
 
 	if (!err) {
 		fprintf(stderr, "seam check: out of memory\n");
@@ -432,12 +433,16 @@ static int check(const char *file, const struct scenario *sc, bool json)
 	free(messages);
 
 	n = policy_compile(p, lines, SEAM_RULES_MAX, 0);
+	if (!json && p->mode == MODE_WIRE)
+		for (i = 0; i < p->client.n; i++)
+			printf("wire: %s to %s\n", p->client.v[i], p->server.v[i]);
 	if (!json)
 		printf("%s: ok, %zu rules, %d kernel lines\n", p->path, p->n_rules, n);
 	if (sc)
 		explained = explain(p, &sc->facts, json);
 	if (json)
-		print_json(json_pack("{s:s, s:b, s:i, s:i, s:o*}", "file", p->path, "ok", 1, "rules",
+		print_json(json_pack("{s:s, s:b, s:s, s:i, s:i, s:o*}", "file", p->path, "ok", 1, "mode",
+				     policy_mode_name(p->mode), "rules",
 				     (int)p->n_rules, "kernel_lines", n, "explain", explained));
 	else
 		json_decref(explained);

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -30,8 +31,9 @@ static const char help[] =
 	"Stops the daemon if it runs, takes the programs off all interfaces and removes the\n"
 	"pinned maps and files. Flows go on through the host as if Seam had never been there;\n"
 	"those that need something of it (a delta of time or sequence, or to bypass the host's\n"
-	"connection tracking) are cut loose, and may break. Call it in the network namespace\n"
-	"of the daemon.\n"
+	"connection tracking) are cut loose, and may break. In mode \"wire\" the wires are cut:\n"
+	"no frame passes until they are bridged, or Seam runs again. Call it in the network\n"
+	"namespace of the daemon.\n"
 	"\n"
 	"  -i, --instance NAME  the instance (default: default)\n"
 	"  -f, --force          also if it is in another network namespace, which is gone\n"
@@ -202,6 +204,33 @@ static void tally_flows(const char *instance, struct tally *t)
 	close(map);
 }
 
+/* What will be cut, and what joins it again: text to be printed once it is. Free it. */
+static char *list_wires(const char *instance)
+{
+	char client[IF_NAMESIZE], server[IF_NAMESIZE], *text = NULL;
+	int map = open_pin(instance, "ports");
+	__u32 key, *prev = NULL;
+	struct port port = {};
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	while (f && map >= 0 && !bpf_map_get_next_key(map, prev, &key)) {
+		prev = &key;
+		if (bpf_map_lookup_elem(map, &key, &port) || !port.partner ||
+		    port.end != SEAM_CLIENT || !if_indextoname(key, client) ||
+		    !if_indextoname(port.partner, server))
+			continue;
+		fprintf(f, "the wire from %s to %s is cut: no frame passes any more; to join them without "
+			   "Seam: ip link add NAME up type bridge, ip link set %s up master NAME, ip link set "
+			   "%s up master NAME\n", client, server, client, server);
+	}
+	if (f)
+		fclose(f);
+	if (map >= 0)
+		close(map);
+	return text;
+}
+
 static bool remove_file(const char *instance, const char *suffix)
 {
 	char path[128];
@@ -226,13 +255,15 @@ static void tell_flows(const struct tally *t)
 static int remove_pins(const char *instance)
 {
 	struct tally tally = {};
-	char dir[256], ports[1024];
+	char dir[256], ports[1024], *wires;
 
 	kern_dir(instance, dir, sizeof(dir));
 	tally_flows(instance, &tally);
 	list_ports(instance, ports, sizeof(ports));
+	wires = list_wires(instance);
 	kern_detach(instance);
 	if (!access(dir, F_OK)) {
+		free(wires);
 		fprintf(stderr, "seam detach: %s could not be removed; look what else is in there\n",
 			dir);
 		return EXIT_FAILED;
@@ -240,6 +271,9 @@ static int remove_pins(const char *instance)
 	if (*ports)
 		printf("took the programs off %s\n", ports);
 	printf("removed %s\n", dir);
+	if (wires)
+		fputs(wires, stdout);
+	free(wires);
 	tell_flows(&tally);
 	return EXIT_OK;
 }

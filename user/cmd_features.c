@@ -126,6 +126,7 @@ HELPER(probe_redirect_peer, SCHED_CLS, redirect_peer)
 HELPER(probe_redirect_neigh, SCHED_CLS, redirect_neigh)
 HELPER(probe_fib_lookup, SCHED_CLS, fib_lookup)
 HELPER(probe_sk_assign, SCHED_CLS, sk_assign)
+HELPER(probe_vlan, SCHED_CLS, skb_vlan_push)
 HELPER(probe_xdp_fib, XDP, fib_lookup)
 HELPER(probe_xdp_redirect, XDP, redirect_map)
 
@@ -428,6 +429,8 @@ static const struct feature {
 	  "the daemon does not start; CONFIG_VETH, CONFIG_IP_MULTIPLE_TABLES" },
 	{ "tcp_repair", true, probe_repair, "making the legs of a split",
 	  "nothing can be split; CONFIG_CHECKPOINT_RESTORE" },
+	{ "vlan", false, probe_vlan, "mode = \"wire\": the tags of what legs send",
+	  "the programs do not load in that mode; Linux 4.3" },
 	{ "ipv6", false, probe_ipv6, "IPv6 flows", "they are passed on untouched" },
 	{ "jit", false, probe_jit, "speed", "every packet costs several times as much" },
 	{ "xdp_native", false, probe_xdp_native, "the fast path in drivers that have XDP",

@@ -19,6 +19,9 @@ static const char help[] =
 	"  -c, --config FILE    policy file, see seam.conf(5)\n"
 	"      --client IF      interface towards clients (may be repeated)\n"
 	"      --server IF      interface towards servers (may be repeated)\n"
+	"      --mode MODE      route, or wire: the first --client and the first --server are\n"
+	"                       the ports of a wire, the second ones, and so on; no addresses\n"
+	"      --mirror-link    wire: a port is down while its partner has no link\n"
 	"      --inspect        without a file: split every flow's first exchange and\n"
 	"                       look for TLS and HTTP; else flows are only watched\n"
 	"      --xdp MODE       auto, native, generic or off\n"
@@ -47,9 +50,15 @@ static void put_list(FILE *f, const char *key, const struct names *names)
 	fputs(");\n", f);
 }
 
+/* What can be said without a file. */
+struct settings {
+	struct names client, server;
+	const char *mode, *xdp, *instance;
+	bool mirror_link, inspect;
+};
+
 /* A policy for a first try, from the command line alone. */
-static int from_options(const struct names *client, const struct names *server, const char *xdp,
-			const char *instance, bool inspect, struct policy **out)
+static int from_options(const struct settings *s, struct policy **out)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -58,13 +67,17 @@ static int from_options(const struct names *client, const struct names *server, 
 
 	if (!f)
 		return -ENOMEM;
-	put_list(f, "client", client);
-	put_list(f, "server", server);
-	if (xdp)
-		fprintf(f, "xdp = \"%s\";\n", xdp);
-	if (instance)
-		fprintf(f, "instance = \"%s\";\n", instance);
-	fprintf(f, "default = \"%s\";\n", inspect ? "inspect" : "pass");
+	put_list(f, "client", &s->client);
+	put_list(f, "server", &s->server);
+	if (s->mode)
+		fprintf(f, "mode = \"%s\";\n", s->mode);
+	if (s->mirror_link)
+		fputs("mirror_link = true;\n", f);
+	if (s->xdp)
+		fprintf(f, "xdp = \"%s\";\n", s->xdp);
+	if (s->instance)
+		fprintf(f, "instance = \"%s\";\n", s->instance);
+	fprintf(f, "default = \"%s\";\n", s->inspect ? "inspect" : "pass");
 	fclose(f);
 	err = policy_load_text("(command line)", text, len, out, stderr);
 	free(text);
@@ -77,6 +90,8 @@ int cmd_run(int argc, char **argv)
 		{ "config", required_argument, NULL, 'c' },
 		{ "client", required_argument, NULL, 'C' },
 		{ "server", required_argument, NULL, 'S' },
+		{ "mode", required_argument, NULL, 'm' },
+		{ "mirror-link", no_argument, NULL, 'M' },
 		{ "inspect", no_argument, NULL, 'I' },
 		{ "xdp", required_argument, NULL, 'x' },
 		{ "instance", required_argument, NULL, 'i' },
@@ -84,10 +99,10 @@ int cmd_run(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{},
 	};
-	const char *config = NULL, *xdp = NULL, *instance = NULL;
-	struct names client = {}, server = {}, *names;
+	const char *config = NULL;
+	struct settings s = {};
+	struct names *names;
 	int opt, err, verbose = 0;
-	bool inspect = false;
 	struct policy *p;
 
 	while ((opt = getopt_long(argc, argv, "c:i:vh", options, NULL)) != -1) {
@@ -97,7 +112,7 @@ int cmd_run(int argc, char **argv)
 			break;
 		case 'C':
 		case 'S':
-			names = opt == 'C' ? &client : &server;
+			names = opt == 'C' ? &s.client : &s.server;
 			if (names->n == NAMES_MAX) {
 				fprintf(stderr, "seam run: more than %d interfaces on a side\n",
 					NAMES_MAX);
@@ -106,13 +121,19 @@ int cmd_run(int argc, char **argv)
 			names->v[names->n++] = optarg;
 			break;
 		case 'I':
-			inspect = true;
+			s.inspect = true;
+			break;
+		case 'm':
+			s.mode = optarg;
+			break;
+		case 'M':
+			s.mirror_link = true;
 			break;
 		case 'x':
-			xdp = optarg;
+			s.xdp = optarg;
 			break;
 		case 'i':
-			instance = optarg;
+			s.instance = optarg;
 			break;
 		case 'v':
 			verbose++;
@@ -124,13 +145,14 @@ int cmd_run(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	if (optind < argc || !config == !(client.n && server.n)) {
+	if (optind < argc || !config == !(s.client.n && s.server.n)) {
 		fputs("seam run: needs either -c FILE, or --client IF and --server IF; see --help\n",
 		      stderr);
 		return EXIT_USAGE;
 	}
-	if (config && (instance || xdp || inspect)) {
-		fputs("seam run: with -c, `instance`, `xdp` and the rules are set in the file\n",
+	if (config && (s.instance || s.xdp || s.inspect || s.mode || s.mirror_link)) {
+		fputs("seam run: with -c, `instance`, `mode`, `mirror_link`, `xdp` and the rules are set "
+		      "in the file\n",
 		      stderr);
 		return EXIT_USAGE;
 	}
@@ -140,7 +162,7 @@ int cmd_run(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	err = config ? policy_load(config, &p, stderr) :
-		       from_options(&client, &server, xdp, instance, inspect, &p);
+		       from_options(&s, &p);
 	if (err) {
 		if (err != -EINVAL)
 			log_err("%s: %s", config ? config : "command line", strerror(-err));

@@ -59,29 +59,36 @@ static const json_t *port_of(const json_t *status, __u32 ifindex)
 	return NULL;
 }
 
+/* The name of a port: the daemon may be in another namespace than we are. */
+static const char *port_name(const json_t *status, __u32 ifindex, char name[IF_NAMESIZE])
+{
+	const char *told = json_string_value(json_object_get(port_of(status, ifindex), "name"));
+
+	return told ?: if_indextoname(ifindex, name);
+}
+
 static json_t *ports_from_pins(const struct kern *k, const json_t *status)
 {
 	json_t *list = json_array();
 	__u32 key, *prev = NULL;
 	struct port port;
-	char name[IF_NAMESIZE];
+	char name[IF_NAMESIZE], other[IF_NAMESIZE];
 
 	while (!bpf_map_get_next_key(k->maps.ports, prev, &key)) {
 		const json_t *known = port_of(status, key);
 		const char *why = json_string_value(json_object_get(known, "xdp_why"));
-		const char *told = json_string_value(json_object_get(known, "name"));
 
 		prev = &key;
 		if (bpf_map_lookup_elem(k->maps.ports, &key, &port))
 			continue;
-		/* The daemon may be in another namespace than we are. */
-		if (!told && if_indextoname(key, name))
-			told = name;
-		json_array_append_new(list, json_pack("{s:s?, s:i, s:s, s:s, s:s*}", "name", told,
-						      "ifindex", (int)key, "side",
-						      port.end == SEAM_CLIENT ? "client" : "server",
-						      "xdp", show_xdp(port.xdp), "xdp_why",
-						      why && *why ? why : NULL));
+		json_array_append_new(
+			list,
+			json_pack("{s:s?, s:i, s:s, s:s, s:s*, s:s*, s:s*}", "name",
+				  port_name(status, key, name), "ifindex", (int)key, "side",
+				  port.end == SEAM_CLIENT ? "client" : "server", "xdp",
+				  show_xdp(port.xdp), "xdp_why", why && *why ? why : NULL, "partner",
+				  port.partner ? port_name(status, port.partner, other) : NULL, "link",
+				  json_string_value(json_object_get(known, "link"))));
 	}
 	return list;
 }
@@ -105,13 +112,18 @@ static void print_ports(const json_t *ports)
 	json_array_foreach(ports, i, port) {
 		const char *name = json_string_value(json_object_get(port, "name"));
 		const char *why = json_string_value(json_object_get(port, "xdp_why"));
+		const char *partner = json_string_value(json_object_get(port, "partner"));
+		const char *link = json_string_value(json_object_get(port, "link"));
 
-		printf("interface: %s (index %lld), %s side, TC, XDP %s%s%s%s\n",
-		       name ? name : "(not in this namespace)",
+		printf("interface: %s (index %lld), %s side, ", name ? name : "(not in this namespace)",
 		       (long long)json_integer_value(json_object_get(port, "ifindex")),
-		       json_string_value(json_object_get(port, "side")),
-		       json_string_value(json_object_get(port, "xdp")), why ? " (" : "",
-		       why ? why : "", why ? ")" : "");
+		       json_string_value(json_object_get(port, "side")));
+		if (partner)
+			printf("wire to %s, ", partner);
+		if (link)
+			printf("link %s, ", link);
+		printf("TC, XDP %s%s%s%s\n", json_string_value(json_object_get(port, "xdp")),
+		       why ? " (" : "", why ? why : "", why ? ")" : "");
 	}
 }
 
@@ -198,8 +210,8 @@ static int status_of(const char *instance, bool json)
 	now = kern_now();
 	fresh = beat && (now < beat || now - beat < k.control->patience_ms * 1000000ULL);
 	if (json) {
-		json_t *out = json_pack("{s:s, s:s, s:o?, s:b, s:i, s:o, s:o, s:I}", "instance", instance,
-					"pins", k.dir, "daemon", status, "heartbeat", fresh,
+		json_t *out = json_pack("{s:s, s:s, s:s, s:o?, s:b, s:i, s:o, s:o, s:I}", "instance", instance,
+					"mode", policy_mode_name(k.control->mode), "pins", k.dir, "daemon", status, "heartbeat", fresh,
 					"generation", (int)k.control->policy, "ports", ports, "flows",
 					flows_json(&tally), "backlog_max",
 					(json_int_t)tally.backlog_max);
@@ -208,7 +220,8 @@ static int status_of(const char *instance, bool json)
 		kern_close(&k);
 		return EXIT_OK;
 	}
-	printf("instance: %s, pinned in %s\n", instance, k.dir);
+	printf("instance: %s, mode %s, pinned in %s\n", instance,
+	       policy_mode_name(k.control->mode), k.dir);
 	if (status)
 		print_daemon(status);
 	else if (err != ENOENT && err != ECONNREFUSED) /* nobody listens: whatever the heartbeat says */

@@ -147,6 +147,7 @@ static void timer_ready(struct daemon *d, struct watch *w, uint32_t events)
 	if (read(w->fd, &n, sizeof(n)) < 0)
 		return;
 	conn_tick(d, kern_now());
+	mirror_tick(d, kern_now());
 	sweep_run(d);
 }
 
@@ -226,6 +227,15 @@ static int start(struct daemon *d)
 		kern_close(&d->kern); /* not ours to undo */
 		return -EXDEV;
 	}
+	if (d->kern.recovered && c->mode != d->policy->mode) {
+		log_err("instance `%s` was left in mode \"%s\", and what it let go is still forwarded so; "
+			"`seam detach -i %s` removes that, and then it can start in mode \"%s\"",
+			d->started->instance, policy_mode_name(c->mode), d->started->instance,
+			policy_mode_name(d->policy->mode));
+		kern_close(&d->kern);
+		return -EEXIST;
+	}
+	c->mode = d->policy->mode;
 	c->netns = net_cookie();
 	links_clean(d);
 	c->draining = 0;
@@ -292,20 +302,25 @@ static void warn_unless_router(void)
 static int attach_all(struct daemon *d)
 {
 	const struct policy *p = d->policy;
+	bool wire = p->mode == MODE_WIRE;
 	size_t i;
 	int err;
 
 	for (i = 0; i < p->client.n; i++) {
-		err = kern_attach(&d->kern, p->client.v[i], SEAM_CLIENT, p->xdp);
+		err = kern_attach(&d->kern, p->client.v[i], wire ? p->server.v[i] : NULL,
+				  SEAM_CLIENT, p->xdp);
 		if (err)
 			return err;
 	}
 	for (i = 0; i < p->server.n; i++) {
-		err = kern_attach(&d->kern, p->server.v[i], SEAM_SERVER, p->xdp);
+		err = kern_attach(&d->kern, p->server.v[i], wire ? p->client.v[i] : NULL,
+				  SEAM_SERVER, p->xdp);
 		if (err)
 			return err;
 	}
 	kern_detach_dropped(&d->kern);
+	if (wire)
+		return mirror_open(d);
 	warn_unless_router();
 	return 0;
 }
@@ -368,12 +383,18 @@ static void finish(struct daemon *d)
 	/* What was released a moment ago may still be on its way through the device. */
 	hold_ready(d, &d->hold, EPOLLIN);
 	setns(d->host_ns, CLONE_NEWNET);
+	mirror_close(d);
 	stateful = host_is_stateful();
 	sweep_census(d, &census);
 	d->kern.control->heartbeat_ns = 0;
 	d->kern.control->tap_ifindex = 0;
 	d->kern.control->veth_ifindex = 0;
 	net_link_delete(d->veth_ifindex, "seam");
+	if (d->started->mode == MODE_WIRE) {
+		log_info("the wires are left in place, and every frame crosses them; `seam detach -i %s` "
+			 "cuts them, `seam run` takes them over", d->started->instance);
+		return;
+	}
 	if (census.deltas || (stateful && census.bypass)) {
 		log_info("left in place to forward %u flows: %u need a delta, %u are "
 			 "unknown to the connection tracking of this host; `seam detach` removes "
@@ -453,6 +474,7 @@ undo:
 			kern_detach(d->started->instance);
 	}
 close:
+	mirror_close(d);
 	conn_bury(d);
 	reload_close(d);
 	control_close(d);

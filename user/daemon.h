@@ -110,6 +110,7 @@ struct conn {
 	uint64_t checked_ns;	/* its flow was last found to be as it should */
 };
 
+struct mnl_socket;
 struct monitor;
 struct retired;
 
@@ -123,7 +124,8 @@ struct daemon {
 	int host_ns, inner_ns;
 	int hold_ifindex, veth_ifindex, inner_ifindex;
 	struct primer primer;
-	struct watch hold, events, signals, timer, pacer, look, listener;
+	struct watch hold, events, signals, timer, pacer, look, listener, links_watch;
+	struct mnl_socket *links; /* wires: where the kernel reports links, NULL: not asked */
 	struct pace *paced;	/* of conns whose merge waits for a round trip to grow */
 	struct sockmap sockmap;
 	struct conn *arriving;	/* bytes on their way in the kernel are waited for */
@@ -301,6 +303,13 @@ struct sweep_census {
 	unsigned int deltas, bypass, split, total;
 };
 void sweep_census(struct daemon *d, struct sweep_census *out);
+
+/* mirror.c: the links of the ports of wires */
+/* In the host's namespace. Negative errno. */
+int mirror_open(struct daemon *d);
+void mirror_tick(struct daemon *d, uint64_t now);
+/* Sets those up again that it has set down. */
+void mirror_close(struct daemon *d);
 
 /* control.c: the control socket */
 int control_open(struct daemon *d);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_ether.h>
 #include <linux/virtio_net.h>
 #include <net/ethernet.h>
 #include <netinet/in.h>
@@ -13,6 +14,7 @@
 #include "frame.h"
 
 #define VNET_HDR sizeof(struct virtio_net_hdr)
+#define VLAN_HLEN 4
 
 static void map4(__u32 addr[4], uint32_t v4)
 {
@@ -96,6 +98,14 @@ int frame_parse(const uint8_t *buf, size_t len, struct frame *out)
 		return -EINVAL;
 	len -= VNET_HDR + ETHER_HDR_LEN;
 	memcpy(&proto, p - 2, 2);
+	/* On a wire there may be a VLAN tag; of two the kernel side keeps the outer one. */
+	if (proto == htons(ETHERTYPE_VLAN) || proto == htons(ETH_P_8021AD)) {
+		if (len < VLAN_HLEN)
+			return -EINVAL;
+		p += VLAN_HLEN;
+		len -= VLAN_HLEN;
+		memcpy(&proto, p - 2, 2);
+	}
 	return frame_parse_ip(p, len, len, proto, out);
 }
 

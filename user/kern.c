@@ -23,6 +23,7 @@
 #include "log.h"
 #include "net.h"
 #include "port.skel.h"
+#include "wire.h"
 #include "xdp.h"
 
 /* Where our filters are in a clsact qdisc. */
@@ -230,9 +231,12 @@ int kern_load(struct kern *k, const struct policy *p, const char *instance)
 	o->hold = hold_bpf__open_opts(&opts);
 	o->leg = leg_bpf__open_opts(&opts);
 	o->ctl = ctl_bpf__open_opts(&opts);
-	if (o->port && o->hold && o->leg && o->ctl)
+	if (o->port && o->hold && o->leg && o->ctl) {
 		o->port->rodata->backlog_limit = o->hold->rodata->backlog_limit =
 			o->leg->rodata->backlog_limit = o->ctl->rodata->backlog_limit = p->backlog;
+		o->port->rodata->wire_mode = o->hold->rodata->wire_mode =
+			o->leg->rodata->wire_mode = o->ctl->rodata->wire_mode = p->mode == MODE_WIRE;
+	}
 	if ((err = load_one(k, p, "port", o->port ? o->port->obj : NULL)) ||
 	    (err = load_one(k, p, "hold", o->hold ? o->hold->obj : NULL)) ||
 	    (err = load_one(k, p, "leg", o->leg ? o->leg->obj : NULL)) ||
@@ -310,20 +314,55 @@ static void port_detach(const char *dir, int ifindex, const struct port *port)
 	int err;
 
 	xdp_detach(dir, ifindex);
+	wire_undo(ifindex, port->undo);
 	err = tc_detach(ifindex, port->our_qdisc);
 	if (err && err != -ENOENT && err != -ENODEV && err != -EINVAL)
 		log_warn("detaching from interface %d: %s", ifindex, strerror(-err));
 }
 
-int kern_attach(struct kern *k, const char *ifname, enum seam_end end, enum policy_xdp xdp)
+/* Both ports of a wire take the same frames, or what one lets in the other could not let out. */
+static int wire_join(struct kern_port *port, const char *partner)
+{
+	unsigned char mac[6];
+	int err, mtu = 0;
+
+	err = wire_check(port->name, port->ifindex);
+	if (err)
+		return err;
+	port->partner = if_nametoindex(partner);
+	err = port->partner ? net_port(partner, mac, &mtu) : -ENODEV;
+	if (err) {
+		log_err("%s, the other port of the wire of %s: %s", partner, port->name,
+			err == -EINVAL ? "not an Ethernet interface" : strerror(-err));
+		return err;
+	}
+	if (mtu != port->mtu) {
+		log_err("%s has an MTU of %d, %s one of %d; a wire wants the same at both: "
+			"ip link set dev %s mtu %d", port->name, port->mtu, partner, mtu,
+			mtu < port->mtu ? port->name : partner, mtu < port->mtu ? mtu : port->mtu);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* What there is to undo by two runs: a port that mirroring had set down had been up. */
+static __u32 undo_of(__u32 before, __u32 now)
+{
+	if (before & PORT_UNDO_MIRROR)
+		now &= ~PORT_UNDO_UP;
+	return (before & ~PORT_UNDO_MIRROR) | now;
+}
+
+int kern_attach(struct kern *k, const char *ifname, const char *partner, enum seam_end end,
+		enum policy_xdp xdp)
 {
 	struct bpf_program *prog = end == SEAM_CLIENT ? k->objects->port->progs.seam_client :
 							k->objects->port->progs.seam_server;
 	struct kern_port *port = &k->ports[k->n_ports];
-	struct port entry = {}, old;
+	struct port entry = {}, old = {};
+	int err, wire = 0;
 	bool new_qdisc;
 	__u32 key;
-	int err;
 
 	if (k->n_ports == KERN_PORTS_MAX) {
 		log_err("more than %d interfaces", KERN_PORTS_MAX);
@@ -344,6 +383,9 @@ int kern_attach(struct kern *k, const char *ifname, enum seam_end end, enum poli
 	}
 	port->end = end;
 	key = port->ifindex;
+	err = partner ? wire_join(port, partner) : 0;
+	if (err)
+		return err;
 	if (tc_taken(k, port->ifindex)) {
 		log_err("%s: another instance of Seam is attached there; `seam detach -i NAME` removes it, "
 			"or what is left of one: tc filter del dev %s ingress pref %d",
@@ -355,22 +397,29 @@ int kern_attach(struct kern *k, const char *ifname, enum seam_end end, enum poli
 		log_err("attaching to TC ingress of %s: %s", ifname, strerror(-err));
 		return err;
 	}
+	bpf_map_lookup_elem(k->maps.ports, &key, &old);
 	entry.end = end;
 	memcpy(entry.mac, port->mac, 6);
-	entry.our_qdisc = new_qdisc ||
-			  (!bpf_map_lookup_elem(k->maps.ports, &key, &old) && old.our_qdisc);
+	entry.our_qdisc = new_qdisc || old.our_qdisc;
+	entry.partner = port->partner;
+	entry.undo = old.undo;
 	/* Written down before XDP is attached, so that kern_detach() looks there. */
 	err = bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_ANY) ? -errno : 0;
 	if (!err) {
 		xdp_attach(&k->objects->xdp, k->dir, port, xdp);
 		entry.xdp = port->xdp;
+		if (partner)
+			wire = wire_prepare(ifname, &entry.undo);
+		entry.undo = undo_of(old.undo, entry.undo);
 		err = bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_ANY) ? -errno : 0;
 	}
-	if (err) {
-		log_err("%s: noting it in the map `ports`: %s", ifname, strerror(-err));
+	if (err || wire) {
+		if (err)
+			log_err("%s: noting it in the map `ports`: %s", ifname, strerror(-err));
 		xdp_detach(k->dir, port->ifindex);
+		wire_undo(port->ifindex, entry.undo & ~old.undo);
 		tc_detach(port->ifindex, new_qdisc);
-		return err;
+		return err ?: wire;
 	}
 	k->n_ports++;
 	return 0;
@@ -389,7 +438,7 @@ static bool port_is_ours(const struct kern *k, int ifindex)
 void kern_detach_dropped(struct kern *k)
 {
 	char name[IF_NAMESIZE];
-	struct port port;
+	struct port port = {};
 	__u32 key, next;
 	int err;
 
@@ -439,7 +488,7 @@ int kern_detach(const char *instance)
 	struct kern k = {};
 	__u32 key, *prev = NULL;
 	struct control c;
-	struct port port;
+	struct port port = {}; /* of another version it may have less */
 	__u32 zero = 0;
 	bool known, here;
 

@@ -24,6 +24,10 @@ struct kern_port {
 	int ifindex;
 	int mtu;
 	unsigned char mac[6];
+	int partner;		/* ifindex of the other port of its wire, 0: none */
+	bool link;		/* wire: it has its link, as far as is known */
+	bool held_down;		/* ... it is down, as its partner has none */
+	uint64_t settle_ns;	/* ... until then it may still be getting it, 0: no more */
 	enum seam_end end;
 	enum port_xdp xdp;
 	char xdp_why[80];	/* why it has the XDP mode it has */
@@ -58,8 +62,12 @@ uint64_t kern_now(void);
  */
 int kern_load(struct kern *k, const struct policy *p, const char *instance);
 
-/* Attaches to one port; the entry in `ports` says what was done. */
-int kern_attach(struct kern *k, const char *ifname, enum seam_end end, enum policy_xdp xdp);
+/*
+ * Attaches to one port, of a wire whose other port is `partner` (NULL: none); the entry
+ * in `ports` says what was done.
+ */
+int kern_attach(struct kern *k, const char *ifname, const char *partner, enum seam_end end,
+		enum policy_xdp xdp);
 
 /* Whether the ports of an instance are in the current network namespace, or that is not known. */
 bool kern_is_here(const struct control *c);

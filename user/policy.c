@@ -74,6 +74,8 @@ size_t policy_fixed(const struct policy *a, const struct policy *b,
 	} fixed[POLICY_FIXED_MAX] = {
 		{ "client", same_strings(&a->client, &b->client) },
 		{ "server", same_strings(&a->server, &b->server) },
+		{ "mode", a->mode == b->mode },
+		{ "mirror_link", a->mirror_link == b->mirror_link },
 		{ "instance", !strcmp(a->instance, b->instance) },
 		{ "xdp", a->xdp == b->xdp },
 		{ "backlog", a->backlog == b->backlog },
@@ -106,6 +108,11 @@ const char *policy_condition_name(enum policy_condition cond)
 	};
 
 	return names[cond];
+}
+
+const char *policy_mode_name(enum seam_mode mode)
+{
+	return mode == MODE_WIRE ? "wire" : "route";
 }
 
 const char *policy_action_name(enum rule_action action)

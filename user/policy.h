@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "inspect.h"
+#include "seam/event.h"
 #include "seam/flow.h"
 #include "seam/name.h"
 #include "seam/rule.h"
@@ -107,7 +108,9 @@ enum policy_xdp {
 struct policy {
 	unsigned int refs;
 	char *path;
-	struct policy_strings client, server; /* interface names */
+	struct policy_strings client, server; /* interface names; on wires in pairs */
+	enum seam_mode mode;
+	bool mirror_link;		 /* wires: a port whose partner has no link is down */
 	char instance[POLICY_NAME_MAX];
 	char congestion[16];		 /* TCP_CONGESTION of legs; "": system default */
 	enum policy_xdp xdp;
@@ -184,7 +187,7 @@ struct policy *policy_get(struct policy *p);
 /* Drops a reference; the last one frees. NULL is allowed. */
 void policy_put(struct policy *p);
 
-#define POLICY_FIXED_MAX 8
+#define POLICY_FIXED_MAX 10
 /*
  * The settings by which two policies differ and that a daemon takes from the one it
  * starts with: fills in up to POLICY_FIXED_MAX names, static, and returns how many.
@@ -222,6 +225,9 @@ struct seam_after policy_rule_after(const struct policy_rule *rule);
 
 /* The setting that a condition is, as in seam.conf(5). */
 const char *policy_condition_name(enum policy_condition cond);
+
+/* "route" or "wire". */
+const char *policy_mode_name(enum seam_mode mode);
 
 /* "pass", "inspect", "block" or "ask". */
 const char *policy_action_name(enum rule_action action);

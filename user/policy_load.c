@@ -12,6 +12,9 @@
 
 #define FILE_MAX (1U << 20)
 
+static const struct choice modes[] = {
+	{ "route", MODE_ROUTE }, { "wire", MODE_WIRE }, { NULL, 0 }
+};
 static const struct choice xdp_modes[] = {
 	{ "auto", POLICY_XDP_AUTO }, { "native", POLICY_XDP_NATIVE },
 	{ "generic", POLICY_XDP_GENERIC }, { "off", POLICY_XDP_OFF }, { NULL, 0 }
@@ -61,6 +64,8 @@ static void defer_rules(struct load *l, const config_setting_t *s, void *field,
 static const struct key top_keys[] = {
 	KEY("client", read_interfaces, client, 0, 0, NULL),
 	KEY("server", read_interfaces, server, 0, 0, NULL),
+	KEY("mode", read_choice, mode, 0, 0, modes),
+	KEY("mirror_link", read_bool, mirror_link, 0, 0, NULL),
 	KEY("instance", read_name, instance, 0, POLICY_NAME_MAX, NULL),
 	KEY("xdp", read_choice, xdp, 0, 0, xdp_modes),
 	KEY("fail", read_either, fail_block, 0, 0, policy_answers),
@@ -100,6 +105,27 @@ static void set_defaults(struct policy *p)
 	p->default_rule.after.bytes = AFTER_NEVER;
 }
 
+/* Wires are pairs of ports, and some settings are for them alone, or not for them. */
+static void check_wires(struct load *l, const config_setting_t *root)
+{
+	const config_setting_t *server = config_setting_get_member(root, "server");
+	const struct policy *p = l->p;
+
+	if (p->mode != MODE_WIRE) {
+		if (p->mirror_link)
+			bad(l, config_setting_get_member(root, "mirror_link"),
+			    "\"mirror_link\" is for wires; expected mode = \"wire\" with it");
+		return;
+	}
+	if (server && p->client.n && p->server.n && p->client.n != p->server.n)
+		bad(l, server, "server: %zu interfaces, and %zu in \"client\"; expected as many, for "
+		    "the first of each is a wire, the second of each, and so on",
+		    p->server.n, p->client.n);
+	if (p->xdp == POLICY_XDP_NATIVE || p->xdp == POLICY_XDP_GENERIC)
+		bad(l, config_setting_get_member(root, "xdp"),
+		    "xdp: there is none on wires, where TC forwards; expected \"auto\" or \"off\"");
+}
+
 /* What follows from several settings together. */
 static void finish(struct load *l, const config_setting_t *root)
 {
@@ -119,6 +145,7 @@ static void finish(struct load *l, const config_setting_t *root)
 				    "interface", p->server.v[j]);
 		}
 	}
+	check_wires(l, root);
 	p->timeout_ns[FLOW_HELD] = p->timeout_ns[FLOW_SPLIT];
 	p->timeout_ns[FLOW_SPLITTING] = p->timeout_ns[FLOW_SPLIT];
 	p->timeout_ns[FLOW_RELAYED] = p->timeout_ns[FLOW_SPLIT];

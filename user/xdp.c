@@ -276,6 +276,10 @@ static enum port_xdp wanted(struct kern_port *port, enum policy_xdp how)
 	char driver[32];
 	bool real = net_driver(port->name, driver, sizeof(driver));
 
+	if (port->partner) {
+		because(port, "on a wire TC forwards, as frames of every kind have to cross");
+		return PORT_XDP_OFF;
+	}
 	switch (how) {
 	case POLICY_XDP_OFF:
 		because(port, "turned off");

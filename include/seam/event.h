@@ -72,8 +72,14 @@ struct control {
 	__u32 patience_ms;  /* a heartbeat older than this: the daemon is gone */
 	__u32 hold_bytes;   /* payload one flow may have in the hold queue */
 	__u32 hold_max_us;  /* longest hold, whatever the round trip */
-	__u32 reserved;
+	__u32 mode;	    /* enum seam_mode */
 	__u64 netns;	    /* network namespace of the ports: its cookie, 0 unknown */
+};
+
+/* How packets that need nothing leave the box. */
+enum seam_mode {
+	MODE_ROUTE = 0,	    /* as the host would forward them */
+	MODE_WIRE,	    /* by the other port of the wire, as they came */
 };
 
 /* The value of the `ports` map, keyed by ifindex. */
@@ -82,7 +88,16 @@ struct port {
 	__u32 xdp;	    /* enum port_xdp */
 	__u8 mac[6];
 	__u16 our_qdisc;    /* the clsact qdisc is ours to remove */
+	__u32 partner;	    /* ifindex of the other port of the wire, 0: none */
+	__u32 undo;	    /* PORT_UNDO_* */
 };
+
+/* port.undo: what was changed of an interface that became the port of a wire. */
+#define PORT_UNDO_UP	  (1U << 0) /* it was down */
+#define PORT_UNDO_PROMISC (1U << 1) /* it was not promiscuous */
+#define PORT_UNDO_IPV6	  (1U << 2) /* IPv6 was on */
+#define PORT_UNDO_LRO	  (1U << 3) /* large receive offload was on */
+#define PORT_UNDO_MIRROR  (1U << 4) /* it is down because its partner has no link */
 
 enum port_xdp {
 	PORT_XDP_OFF = 0,

@@ -111,6 +111,18 @@ enum flow_state {
 #define END_F_PACED	 (1U << 14) /* merging, waits: acknowledged to it no further than `pace` */
 
 /*
+ * The link header of a frame, on a wire: what packets that are made in an end's name
+ * have in front. A tag is its ethertype << 16 | its TCI, 0: there is none.
+ */
+struct seam_link {
+	__u8 mac[12];	  /* destination, source */
+	__u32 tag[2];	  /* VLAN tags, the outer one first */
+};
+
+/* Of a tag what says which VLAN it is: not the priority, which may change. */
+#define LINK_VLAN 0xffff0fffU
+
+/*
  * One end of a flow as the box sees it. The first group is what the end itself
  * sent; `told_*` is what was sent to it while the flow is split, when that is
  * not simply what the other end sent. All of it is in the end's own view: what it
@@ -157,6 +169,8 @@ struct flow_end {
 	__u32 reserved2;
 	__u64 packets;
 	__u64 bytes;	  /* payload bytes, retransmissions included */
+	struct seam_link link; /* on a wire: of its last frame */
+	__u32 reserved3;
 };
 
 /* The value of the `flows` map: the shared state of one flow. */
@@ -208,6 +222,8 @@ struct embryo_end {
 	__u8 ae;	  /* AccECN's AE bit */
 	__u64 seen_ns;
 	__u64 tsval_ns;	  /* when tsval was seen: of the last copy of its SYN */
+	struct seam_link link; /* on a wire: of its SYN */
+	__u32 reserved;
 };
 
 #define EMBRYO_O_WSCALE (1U << 0)

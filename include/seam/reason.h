@@ -57,6 +57,8 @@
 	X(RULE_GONE, 44, "rule_gone", "nobody knows its rule any more; the rule's fail answer")   \
 	X(URGENT_MARK, 48, "urgent_mark", "urgent data, whose mark the kernel relay would lose") \
 	X(RELAY, 49, "relay", "nobody reads it, and policy has the kernel move its bytes")        \
+	X(ASYMMETRIC, 55, "asymmetric", "its two directions cross the box on different wires")    \
+	X(VLAN, 56, "vlan", "other VLAN tags than the other direction, or than its handshake")    \
 	/* packets */                                                                            \
 	X(MALFORMED, 64, "malformed", "header fields contradict each other")                     \
 	X(NOT_TCP, 65, "not_tcp", "not TCP")                                                     \
@@ -69,7 +71,7 @@
 	X(LEG_STRAY, 72, "leg_stray", "packet of a leg whose flow is not split")                 \
 	X(NO_ROUTE, 73, "no_route", "the routing table had no way on")                           \
 	X(TTL, 74, "ttl", "TTL or hop limit ran out; left to the host")                          \
-	X(MTU, 75, "mtu", "larger than the next link's MTU; its sender is told")                   \
+	X(MTU, 75, "mtu", "larger than the next link's MTU; its sender is told, unless on a wire") \
 	X(ICMP_LEG, 76, "icmp_leg", "ICMP error steered to a leg")                               \
 	X(HOLD_LOST, 77, "hold_lost", "packets did not come back from the hold queue")           \
 	X(BLOCK_DROP, 78, "block_drop", "dropped by a rule")                                     \

@@ -133,6 +133,17 @@ static void headers(const char *family, uint8_t *b, size_t n, uint16_t proto)
 	ok(good, "%s: headers alone are enough, and less is not", family);
 }
 
+/* With a VLAN tag of this type behind the MAC addresses. */
+static size_t tagged(uint8_t *b, size_t n, uint8_t high, uint8_t low)
+{
+	memmove(b + HEAD + 2, b + HEAD - 2, n - HEAD + 2);
+	b[HEAD - 2] = high;
+	b[HEAD - 1] = low;
+	b[HEAD] = 0x60;
+	b[HEAD + 1] = 5;
+	return n + 4;
+}
+
 int main(void)
 {
 	uint8_t b[512];
@@ -184,5 +195,14 @@ int main(void)
 	whole("four of them", b, n);
 	n = frame6(b, 5);
 	ok(parse(b, n, &f) < 0, "five of them");
+
+	n = tagged(b, frame4(b), 0x81, 0);
+	whole("a VLAN tag", b, n);
+	cut("a VLAN tag", b, n);
+	n = tagged(b, frame6(b, 1), 0x88, 0xa8);
+	whole("one of 802.1ad", b, n);
+	cut("one of 802.1ad", b, n);
+	n = tagged(b, tagged(b, frame4(b), 0x81, 0), 0x88, 0xa8);
+	ok(parse(b, n, &f) < 0, "two tags never get there");
 	return tap_end();
 }

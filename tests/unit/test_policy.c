@@ -278,6 +278,23 @@ static void test_after(void)
 	policy_put(p);
 }
 
+static void test_wires(void)
+{
+	struct policy *p = load("client = [ \"a\", \"b\" ]; server = [ \"c\", \"d\" ]; mode = \"wire\"; mirror_link = true; xdp = \"off\";\n");
+	struct policy *q = load(PORTS_LINE);
+	const char *names[POLICY_FIXED_MAX];
+	size_t n;
+
+	if (!ok(p && q, "policies with and without wires"))
+		return;
+	ok(p->mode == MODE_WIRE && p->mirror_link && !strcmp(policy_mode_name(p->mode), "wire"), "wires");
+	ok(q->mode == MODE_ROUTE && !q->mirror_link && !strcmp(policy_mode_name(q->mode), "route"), "none");
+	n = policy_fixed(p, q, names);
+	ok(n == 5 && !strcmp(names[2], "mode") && !strcmp(names[3], "mirror_link"), "a reload changes neither");
+	policy_put(p);
+	policy_put(q);
+}
+
 static void test_relay(void)
 {
 	struct policy *p = load(
@@ -797,9 +814,9 @@ static void test_check(const char *fixtures, const char *example)
 	ok(RUN(example) == 0 && !strcmp(out, expected), "seam check of the example");
 	snprintf(expected, sizeof(expected),
 		 "%s: ok, 9 rules, 13 kernel lines\n"
-		 "rule 1 \"backup\" (%s:39): not matched because server_port is 443\n"
-		 "rule 2 \"telnet\" (%s:47): not matched because server_port is 443\n"
-		 "rule 3 \"private\" (%s:53): matched\n"
+		 "rule 1 \"backup\" (%s:43): not matched because server_port is 443\n"
+		 "rule 2 \"telnet\" (%s:51): not matched because server_port is 443\n"
+		 "rule 3 \"private\" (%s:57): matched\n"
 		 "decision: pass, by rule 3 \"private\"\n"
 		 "decided: the first payload is needed, for rule 3 \"private\"; in the kernel, if it comes in one packet\n",
 		 example, example, example, example);
@@ -863,6 +880,7 @@ int main(int argc, char **argv)
 	test_edits();
 	test_too_many_edits();
 	test_after();
+	test_wires();
 	test_relay();
 	test_references();
 	test_flow_cases();

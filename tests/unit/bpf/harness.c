@@ -198,19 +198,25 @@ void harness_load(const struct sizes *sizes)
 	LIBBPF_OPTS(bpf_object_open_opts, opts);
 	static int round;
 
+	bool wire = sizes && sizes->wire;
+
 	unload();
 	snprintf(pins, sizeof(pins), PINS "%d", round++);
 	if (mkdir(pins, 0700))
 		die("%s", pins);
 	opts.pin_root_path = pins;
 	port = port_bpf__open_opts(&opts);
-	load(port ? port->obj : NULL, sizes);
 	hold = hold_bpf__open_opts(&opts);
-	load(hold ? hold->obj : NULL, sizes);
 	leg = leg_bpf__open_opts(&opts);
-	load(leg ? leg->obj : NULL, sizes);
 	ctl_obj = ctl_bpf__open_opts(&opts);
-	load(ctl_obj ? ctl_obj->obj : NULL, sizes);
+	if (!port || !hold || !leg || !ctl_obj)
+		die("opening a BPF object");
+	port->rodata->wire_mode = hold->rodata->wire_mode = leg->rodata->wire_mode =
+		ctl_obj->rodata->wire_mode = wire;
+	load(port->obj, sizes);
+	load(hold->obj, sizes);
+	load(leg->obj, sizes);
+	load(ctl_obj->obj, sizes);
 	xdp = xdp_bpf__open_opts(&opts);
 	load(xdp ? xdp->obj : NULL, sizes);
 	fds[CLIENT] = bpf_program__fd(port->progs.seam_client);
@@ -227,6 +233,18 @@ void harness_load(const struct sizes *sizes)
 			   bpf_map__fd(port->maps.control), 0);
 	if (control_map == MAP_FAILED)
 		die("mmap");
+	if (wire)
+		wires(true);
+}
+
+void wires(bool one)
+{
+	struct port client = { .end = SEAM_CLIENT, .partner = ifindexes[one ? SERVER : HOLD] };
+	struct port server = { .end = SEAM_SERVER, .partner = ifindexes[one ? CLIENT : LEG_OUT] };
+
+	if (bpf_map_update_elem(bpf_map__fd(port->maps.ports), &ifindexes[CLIENT], &client, BPF_ANY) ||
+	    bpf_map_update_elem(bpf_map__fd(port->maps.ports), &ifindexes[SERVER], &server, BPF_ANY))
+		die("ports");
 }
 
 const char *harness_pins(void)

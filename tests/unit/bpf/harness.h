@@ -98,14 +98,18 @@ extern const char *const state_names[];
  * environment SEAM_TEST_CSUM, Linux 6.17. A lie makes the run fail with -EBADMSG. */
 extern bool csum_complete;
 
+/* How the programs are loaded: sizes of maps, 0 as they are; as bump in the wire. */
 struct sizes {
 	__u32 flows, embryos;
+	bool wire;
 };
 
 /* Namespaces, devices, routes. Exits with a skip if not root. */
 void harness_start(const char *name);
 /* Loads the programs, with other sizes of maps where given; again if called again. */
 void harness_load(const struct sizes *sizes);
+/* The ports of CLIENT and SERVER: one wire, or else of two, each. */
+void wires(bool one);
 /* Where they are pinned. */
 const char *harness_pins(void);
 /* The plan; what main() returns. */

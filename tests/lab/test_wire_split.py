@@ -1,0 +1,94 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Splits and merges on a wire: the ends notice nothing, and what legs send has the ends' MAC addresses and tags."""
+import struct
+
+from byhand import ByHand, flow_to
+from lab import NOTICED_AT_LEGS, REGIMES, SERVER, scenario, seam_json, start_seam
+from peers import reasons
+from promises import Watch
+from servers import Nginx
+from transfer import Transfer, silent
+from wires import NAMES, POLICY, UNTAGGED, WireLab, macs
+
+RULES = """
+rules = (
+	{ name = "inspect-web"; host = "inspect.test"; action = "inspect"; inspectors = ["http"]; },
+	{ name = "inspect-tls"; sni = "inspect.test"; action = "inspect"; inspectors = ["tls"]; },
+	{ name = "block-web"; host = "block.test"; action = "block"; },
+	{ name = "by-hand"; server_port = "7000-7999"; action = "inspect"; inspectors = ["count"]; until = { bytes = 1; }; }
+);
+"""
+SIZES = {"1b": 1, "64k": 64 << 10, "2m": 2_000_000}
+
+
+def links(tap, lab, watch, what):
+	"""Every frame of TCP that an end got or sent has both ends' MAC addresses, the tags, and the TTL that they send."""
+	tags = b"".join(struct.pack("!HH", *t) for t in lab.tags)
+	mac = macs(lab)
+	wrong, seen = set(), 0
+	for p in watch.at_client + watch.at_server:
+		if not p.tcp:
+			continue
+		up = str(p.src) in ("10.99.1.2", "fd99:1::2")
+		want = (mac["server"] + mac["client"] if up else mac["client"] + mac["server"]) + tags
+		seen += 1
+		if p.frame[:p.l3 - 2] != want or p.ttl != 64:
+			wrong.add(f"{p.frame[:p.l3].hex()} ttl {p.ttl}")
+	tap.ok(seen > 100 and not wrong, f"{what}: every frame has the ends' own addresses, tags and TTL", seen, *wrong)
+
+
+def by_hand(tap, lab, what):
+	"""Taken over and let go while it runs."""
+	for family in SERVER:
+		for i, way in enumerate(("up", "down", "up down")):
+			name, port = f"{what}, IPv{family}, {way}", 7000 + 10 * family + i
+			with lab.deltas("client", "server", "legs") as d:
+				t = Transfer(lab, port, way, 12_000_000 if lab.regime == "on" else 6_000_000, family)
+				hand, refused, n = ByHand(flow_to(lab, port)), [], 0
+				while n < 10 and t.runs() and not refused:
+					refused = [why for go in (hand.split, hand.merge) if (why := go())]
+					n += 1
+				t.arrived(tap, name)
+			tap.ok(n >= 2 and (not refused or not t.runs()), f"{name}: after {n} splits and merges", refused)
+			silent(tap, d, name, NOTICED_AT_LEGS)
+
+
+def web(tap, lab, what):
+	"""Real clients and servers: held and let go, inspected and merged."""
+	server = Nginx(lab, SIZES)
+	with lab.deltas("client", "server", "legs") as d:
+		for family, host in SERVER.items():
+			address = f"[{host}]" if family == 6 else host
+			for scheme in ("http", "https"):
+				for name in ("inspect.test", "other.test"):
+					for size, digest in server.sha256.items():
+						got = lab.curl(f"{scheme}://{name}/{size}", "--connect-to", f"::{address}:")[0]
+						tap.ok(got == digest, f"{what}, IPv{family}: {scheme}://{name}/{size} arrives whole")
+	silent(tap, d, what, NOTICED_AT_LEGS)
+
+
+def blocked(tap, lab, what):
+	out = lab.run("client", ["curl", "-s", "-m", "5", "--connect-to", f"::{SERVER[4]}:", "http://block.test/1"], check=False)
+	tap.equal(out.returncode, 56, f"{what}: what is blocked is reset")
+
+
+@scenario
+def main(tap):
+	for tags, name in NAMES.items():
+		for regime in REGIMES if tags == UNTAGGED else ("on", "off"):
+			with WireLab(regime, tags=tags) as lab:
+				what = f"{name}, {regime}"
+				seam = start_seam(lab, POLICY + RULES)
+				with Watch(lab, "", 128) as watch:
+					web(tap, lab, what)
+					by_hand(tap, lab, what)
+				links(tap, lab, watch, what)
+				blocked(tap, lab, what)
+				if tags == UNTAGGED and regime == "off":	# whose packets are looked at one by one
+					watch.kept(tap, what)
+				count = reasons(lab)
+				tap.ok(count.get("legs_ready", 0) >= 20 and count.get("rule", 0) >= 12, f"{what}: split, and held and let go", count)
+				tap.equal([count.get(r, 0) for r in ("asymmetric", "vlan", "mtu", "no_route")], [0] * 4, f"{what}: nothing went astray")
+				tap.equal(seam_json(lab, "status")["daemon"]["conns"]["split"], 0, f"{what}: nothing is left split")
+				tap.equal(seam.stop(), 0, f"{what}: seam ends")

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The links of the ports of wires, as the kernel reports them: where the policy asks
+ * for it, a port whose partner has lost its link is set down until that has it again.
+ *
+ * A port that is down tells nothing of its own link. So one that is set up again is
+ * given SETTLE_NS to get it, and only then has lost it: both ends of a wire would
+ * otherwise take each other down for ever while they negotiate.
+ */
+#include <errno.h>
+#include <linux/if.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <bpf/bpf.h>
+#include <libmnl/libmnl.h>
+
+#include "daemon.h"
+#include "log.h"
+
+#define SETTLE_NS (10 * 1000000000ULL)
+
+static struct kern_port *port_of(struct daemon *d, int ifindex)
+{
+	int i;
+
+	for (i = 0; i < d->kern.n_ports; i++)
+		if (d->kern.ports[i].ifindex == ifindex)
+			return &d->kern.ports[i];
+	return NULL;
+}
+
+static int send_request(struct daemon *d, int type, int flags, const struct ifinfomsg *with)
+{
+	char buf[64] = "";
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *ifi;
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
+	ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	*ifi = *with;
+	return mnl_socket_sendto(d->links, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
+}
+
+/* Remembered for whoever detaches, should this process not come to it. */
+static void note_held_down(struct daemon *d, const struct kern_port *port)
+{
+	__u32 key = port->ifindex;
+	struct port entry;
+
+	if (bpf_map_lookup_elem(d->kern.maps.ports, &key, &entry))
+		return;
+	entry.undo &= ~PORT_UNDO_MIRROR;
+	if (port->held_down)
+		entry.undo |= PORT_UNDO_MIRROR;
+	bpf_map_update_elem(d->kern.maps.ports, &key, &entry, BPF_EXIST);
+}
+
+static void hold_down(struct daemon *d, struct kern_port *port, bool down)
+{
+	struct ifinfomsg ifi = {
+		.ifi_index = port->ifindex, .ifi_change = IFF_UP, .ifi_flags = down ? 0 : IFF_UP,
+	};
+	int err;
+
+	if (port->held_down == down)
+		return;
+	port->held_down = down;
+	note_held_down(d, port);
+	err = send_request(d, RTM_NEWLINK, 0, &ifi);
+	if (err)
+		log_warn("%s: setting it %s: %s", port->name, down ? "down" : "up", strerror(-err));
+	else
+		log_info("%s: set %s, as the other port of its wire %s", port->name,
+			 down ? "down" : "up", down ? "has lost its link" : "has its link again");
+	port->link = false;
+	port->settle_ns = kern_now() + SETTLE_NS;
+}
+
+static void link_is(struct daemon *d, struct kern_port *port, bool link)
+{
+	struct kern_port *partner = port_of(d, port->partner);
+
+	if (port->held_down || !partner)
+		return;
+	if (link != port->link)
+		log_info("%s: link %s", port->name, link ? "up" : "lost");
+	else if (link || port->settle_ns)
+		return; /* nothing new, or not yet */
+	port->link = link;
+	port->settle_ns = 0;
+	if (d->started->mirror_link)
+		hold_down(d, partner, !link);
+}
+
+static int on_link(const struct nlmsghdr *nlh, void *data)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	struct daemon *d = data;
+	struct kern_port *port = port_of(d, ifi->ifi_index), *partner;
+	const struct nlattr *attr;
+
+	if (!port || (nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK))
+		return MNL_CB_OK;
+	partner = port_of(d, port->partner);
+	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
+		if (mnl_attr_get_type(attr) != IFLA_MTU || (int)mnl_attr_get_u32(attr) == port->mtu)
+			continue;
+		port->mtu = mnl_attr_get_u32(attr);
+		if (partner && partner->mtu != port->mtu)
+			log_warn("%s has an MTU of %d now, and %s one of %d: what is too long for one of "
+				 "them does not cross", port->name, port->mtu, partner->name, partner->mtu);
+	}
+	link_is(d, port, nlh->nlmsg_type == RTM_NEWLINK && (ifi->ifi_flags & IFF_UP) &&
+				 (ifi->ifi_flags & IFF_LOWER_UP));
+	return MNL_CB_OK;
+}
+
+/* All links are told, as if they had just changed. */
+static void ask_all(struct daemon *d)
+{
+	const struct ifinfomsg any = {};
+
+	if (send_request(d, RTM_GETLINK, NLM_F_DUMP, &any))
+		log_warn("asking for the links of the ports: %s", strerror(errno));
+}
+
+static void links_ready(struct daemon *d, struct watch *w, uint32_t events)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	int n;
+
+	(void)w;
+	(void)events;
+	for (;;) {
+		n = mnl_socket_recvfrom(d->links, buf, sizeof(buf));
+		if (n < 0 && errno == ENOBUFS)
+			ask_all(d); /* more has happened than was told */
+		else if (n <= 0)
+			return;
+		else if (mnl_cb_run(buf, n, 0, 0, on_link, d) < 0)
+			log_warn("links of the ports: %s", strerror(errno));
+	}
+}
+
+int mirror_open(struct daemon *d)
+{
+	uint64_t settled = kern_now() + SETTLE_NS;
+	int i;
+
+	d->links = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (!d->links || mnl_socket_bind(d->links, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
+		return -errno;
+	for (i = 0; i < d->kern.n_ports; i++)
+		d->kern.ports[i].settle_ns = settled;
+	ask_all(d);
+	d->links_watch.fd = mnl_socket_get_fd(d->links);
+	d->links_watch.ready = links_ready;
+	return daemon_watch(d, &d->links_watch, EPOLLIN);
+}
+
+void mirror_tick(struct daemon *d, uint64_t now)
+{
+	struct kern_port *port;
+	int i;
+
+	for (i = 0; d->links && i < d->kern.n_ports; i++) {
+		port = &d->kern.ports[i];
+		if (port->settle_ns && now >= port->settle_ns) {
+			port->settle_ns = 0;
+			if (!port->link)
+				link_is(d, port, false);
+		}
+	}
+}
+
+void mirror_close(struct daemon *d)
+{
+	int i;
+
+	if (!d->links)
+		return;
+	for (i = 0; i < d->kern.n_ports; i++)
+		hold_down(d, &d->kern.ports[i], false);
+	mnl_socket_close(d->links);
+	d->links = NULL;
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <libmnl/libmnl.h>
+
+#include "log.h"
+#include "net.h"
+#include "seam/event.h"
+#include "wire.h"
+
+/* What is in the way of an interface's becoming a port. */
+struct use {
+	int ifindex;
+	int master;
+	bool route;
+	char address[INET6_ADDRSTRLEN];
+};
+
+static const struct nlattr *attribute(const struct nlmsghdr *nlh, size_t header, int type)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each(attr, nlh, header)
+		if (mnl_attr_get_type(attr) == type)
+			return attr;
+	return NULL;
+}
+
+static int on_link(const struct nlmsghdr *nlh, void *data)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *attr = attribute(nlh, sizeof(*ifi), IFLA_MASTER);
+	struct use *use = data;
+
+	if (ifi->ifi_index == use->ifindex && attr)
+		use->master = mnl_attr_get_u32(attr);
+	return MNL_CB_OK;
+}
+
+static int on_address(const struct nlmsghdr *nlh, void *data)
+{
+	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *attr = attribute(nlh, sizeof(*ifa), IFA_ADDRESS);
+	struct use *use = data;
+
+	/* The one that IPv6 makes by itself goes with IPv6. */
+	if ((int)ifa->ifa_index == use->ifindex && attr &&
+	    !(ifa->ifa_family == AF_INET6 && ifa->ifa_scope == RT_SCOPE_LINK))
+		inet_ntop(ifa->ifa_family, mnl_attr_get_payload(attr), use->address,
+			  sizeof(use->address));
+	return MNL_CB_OK;
+}
+
+static int on_route(const struct nlmsghdr *nlh, void *data)
+{
+	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *attr = attribute(nlh, sizeof(*rtm), RTA_OIF);
+	struct use *use = data;
+
+	/* The kernel's own come with an address, and go with it. */
+	if (attr && (int)mnl_attr_get_u32(attr) == use->ifindex && rtm->rtm_protocol != RTPROT_KERNEL)
+		use->route = true;
+	return MNL_CB_OK;
+}
+
+static int dump(int type, mnl_cb_t each, struct use *use)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE], request[64] = "";
+	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(request);
+	int n, err = 0;
+
+	if (!nl)
+		return -errno;
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	/* AF_UNSPEC, in a header that is large enough for each of the three. */
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
+		goto fail;
+	do {
+		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
+		if (n < 0)
+			goto fail;
+		n = mnl_cb_run(buf, n, 0, mnl_socket_get_portid(nl), each, use);
+		if (n < 0)
+			goto fail;
+	} while (n > MNL_CB_STOP);
+	goto out;
+fail:
+	err = -errno;
+out:
+	mnl_socket_close(nl);
+	return err;
+}
+
+int wire_check(const char *ifname, int ifindex)
+{
+	struct use use = { .ifindex = ifindex };
+	char master[IF_NAMESIZE];
+	int err;
+
+	if ((err = dump(RTM_GETLINK, on_link, &use)) || (err = dump(RTM_GETADDR, on_address, &use)) ||
+	    (err = dump(RTM_GETROUTE, on_route, &use))) {
+		log_err("%s: asking for its addresses and routes: %s", ifname, strerror(-err));
+		return err;
+	}
+	if (use.master) {
+		if (!if_indextoname(use.master, master))
+			snprintf(master, sizeof(master), "%d", use.master);
+		log_err("%s: it is part of %s, and a port of a wire can be part of nothing else: "
+			"ip link set dev %s nomaster", ifname, master, ifname);
+	} else if (use.address[0]) {
+		log_err("%s: it has the address %s, and a port of a wire has none: "
+			"ip address flush dev %s; or mode = \"route\"", ifname, use.address, ifname);
+	} else if (use.route) {
+		log_err("%s: there is a route by it, and by a port of a wire there is none: "
+			"ip route flush dev %s, and ip -6 route flush dev %s; or mode = \"route\"",
+			ifname, ifname, ifname);
+	} else {
+		return 0;
+	}
+	return -EBUSY;
+}
+
+static int with_interface(const char *ifname, unsigned long request, struct ifreq *ifr)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", ifname);
+	if (ioctl(fd, request, ifr))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+/* Changes IFF_UP and IFF_PROMISC; `was` (may be NULL) is what they were. */
+static int change_flags(const char *ifname, short set, short clear, short *was)
+{
+	struct ifreq ifr = {};
+	int err = with_interface(ifname, SIOCGIFFLAGS, &ifr);
+
+	if (err)
+		return err;
+	if (was)
+		*was = ifr.ifr_flags;
+	ifr.ifr_flags = (ifr.ifr_flags | set) & ~clear;
+	return with_interface(ifname, SIOCSIFFLAGS, &ifr);
+}
+
+/* Turns large receive offload on or off; whether it was the other way. */
+static bool change_lro(const char *ifname, bool on)
+{
+	struct ethtool_value flags = { .cmd = ETHTOOL_GFLAGS };
+	struct ifreq ifr = { .ifr_data = (void *)&flags };
+
+	/* Packets put together by it cannot be taken apart again; a device without has no such flags. */
+	if (with_interface(ifname, SIOCETHTOOL, &ifr) || !(flags.data & ETH_FLAG_LRO) == !on)
+		return false;
+	flags.cmd = ETHTOOL_SFLAGS;
+	flags.data ^= ETH_FLAG_LRO;
+	ifr.ifr_data = (void *)&flags;
+	return !with_interface(ifname, SIOCETHTOOL, &ifr);
+}
+
+/* The same for IPv6, whose neighbour discovery would be the host's own. */
+static bool change_ipv6(const char *ifname, bool on)
+{
+	char path[96], now = '1';
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", ifname);
+	f = fopen(path, "re");
+	if (!f)
+		return false; /* a kernel without */
+	now = fgetc(f);
+	fclose(f);
+	if ((now == '0') == on)
+		return false;
+	return !net_sysctl(path + strlen("/proc/sys/"), on ? "0" : "1");
+}
+
+int wire_prepare(const char *ifname, __u32 *undo)
+{
+	short was = 0;
+	int err;
+
+	*undo = 0;
+	if (change_ipv6(ifname, false))
+		*undo |= PORT_UNDO_IPV6;
+	if (change_lro(ifname, false))
+		*undo |= PORT_UNDO_LRO;
+	/* By the flag and not by a packet socket: it has to outlive this process. */
+	err = change_flags(ifname, IFF_UP | IFF_PROMISC, 0, &was);
+	if (err) {
+		log_err("%s: setting it up, and promiscuous: %s", ifname, strerror(-err));
+		return err;
+	}
+	if (!(was & IFF_UP))
+		*undo |= PORT_UNDO_UP;
+	if (!(was & IFF_PROMISC))
+		*undo |= PORT_UNDO_PROMISC;
+	return 0;
+}
+
+void wire_undo(int ifindex, __u32 undo)
+{
+	bool up = (undo & (PORT_UNDO_MIRROR | PORT_UNDO_UP)) == PORT_UNDO_MIRROR;
+	char name[IF_NAMESIZE];
+	short clear = 0;
+	int err = 0;
+
+	if (!undo || !if_indextoname(ifindex, name))
+		return;
+	if (undo & PORT_UNDO_PROMISC)
+		clear |= IFF_PROMISC;
+	if (undo & PORT_UNDO_UP)
+		clear |= IFF_UP;
+	if (up || clear)
+		err = change_flags(name, up ? IFF_UP : 0, clear, NULL);
+	if (err)
+		log_warn("%s: setting its flags back: %s", name, strerror(-err));
+	if (undo & PORT_UNDO_LRO)
+		change_lro(name, true);
+	if (undo & PORT_UNDO_IPV6)
+		change_ipv6(name, true);
+}
