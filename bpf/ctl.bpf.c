@@ -339,6 +339,7 @@ int seam_ctl(struct __sk_buff *ctx)
 		report(&room->event, &key, flags);
 		bpf_map_delete_elem(&flows, &key);
 		bpf_map_delete_elem(&history, &id);
+		bpf_map_delete_elem(&links, &id);
 		c->result = 0;
 		return 0;
 	}

@@ -190,7 +190,20 @@ static __always_inline void flow_end_init(struct flow_end *e, const struct embry
 	e->ttl = me->ttl;
 	e->tos = me->tos;
 	e->packets = 1;
-	e->link = me->link;
+}
+
+static __always_inline long note_links(struct room *room, const struct embryo_end *c,
+				       const struct embryo_end *s, __u64 id)
+{
+	room->links.end[SEAM_CLIENT] = c->link;
+	room->links.end[SEAM_SERVER] = s->link;
+	return bpf_map_update_elem(&links, &id, &room->links, BPF_ANY);
+}
+
+static __always_inline void forget_links(__u64 id)
+{
+	if (wire_mode)
+		bpf_map_delete_elem(&links, &id);
 }
 
 /* Makes a flow of an embryo whose handshake is complete. */
@@ -255,8 +268,13 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 		}
 		move(f, FLOW_MONITORED, SEAM_R_ESTABLISHED, now, ev);
 	}
+	if (wire_mode && note_links(room, c, s, f->id)) {
+		count(SEAM_R_TABLE_FULL);
+		return -1;
+	}
 	if (bpf_map_update_elem(&flows, &p->key, f, BPF_NOEXIST)) {
 		count(SEAM_R_TABLE_FULL);
+		forget_links(f->id);
 		return -1;
 	}
 	count_state(FLOW_HANDSHAKE, 1);
@@ -335,6 +353,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		/* The server has taken it up: what was there before is over. */
 		if (old) {
 			count_state(old->state, -1);
+			forget_links(old->id);
 			bpf_map_delete_elem(&flows, &key);
 			count(SEAM_R_REUSED);
 		}

@@ -76,8 +76,6 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 	o->flow_label = from->flow_label;
 	o->tos = from->tos | (p->tos & 3);
 	o->ifindex = from->ifindex;
-	if (wire_mode)
-		o->link = from->link;
 
 	if (f->state == FLOW_BLOCKED && (f->flags & FLOW_F_ABORTED) && (fin || rst) &&
 	    !(to->flags & END_F_RST_SENT)) {
@@ -160,6 +158,7 @@ int seam_leg_out(struct __sk_buff *ctx)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct room *room = room_get();
+	struct seam_links *l;
 	struct flow_key key;
 	struct flow *f;
 	struct out *o;
@@ -207,8 +206,12 @@ int seam_leg_out(struct __sk_buff *ctx)
 	if ((o->tos != p->tos || (!p->v4 && o->flow_label != p->flow_label)) &&
 	    put_class(ctx, p, o->tos, o->flow_label))
 		return TC_ACT_SHOT;
-	if (wire_mode)
-		room->link = o->link;
+	if (wire_mode) {
+		l = links_of(f);
+		if (!l)
+			return TC_ACT_SHOT;
+		room->link = l->end[end & 1];
+	}
 	return to_wire(ctx, p, o->ifindex, FROM_LEG);
 }
 

@@ -38,6 +38,16 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } history SEC(".maps");
 
+/* On wires: how the frames of a flow's ends begin, by its id. As many as there may be flows. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, __u64);
+	__type(value, struct seam_links);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} links SEC(".maps");
+
 /* What inspectors found out, by flow id; outlives the flow. For people only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -167,6 +177,7 @@ struct room {
 	struct seam_after after; /* of the rule that the SYN came to */
 	struct seam_link link;	 /* on a wire: of the packet in hand, or of the one it becomes */
 	__u32 partner;		 /* on a wire: the port it leaves by */
+	struct seam_links links; /* on a wire: of a new flow */
 	__u64 flow[(sizeof(struct flow) + 7) / 8]; /* a lock may not be in here */
 };
 
@@ -182,6 +193,13 @@ static __always_inline struct room *room_get(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&rooms, &zero);
+}
+
+static __always_inline struct seam_links *links_of(const struct flow *f)
+{
+	__u64 id = f->id;
+
+	return bpf_map_lookup_elem(&links, &id);
 }
 
 static __always_inline void count(enum seam_reason reason)

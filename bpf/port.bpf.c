@@ -53,19 +53,20 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 }
 
 /* Whether a frame has come by the way, and in the link header, that its end's last one had: no news for note_way(). */
-static __always_inline bool same_way(const struct flow *f, enum seam_end side, __u32 ifindex)
+static __always_inline bool same_way(const struct flow *f, const struct seam_links *l,
+				     enum seam_end side, __u32 ifindex)
 {
 	const struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	const struct flow_end *peer = side == SEAM_CLIENT ? &f->end[1] : &f->end[0];
 	const struct room *room = room_get();
 
-	return room && f->why_not != SEAM_R_ASYMMETRIC && me->ifindex == ifindex && room->partner == peer->ifindex &&
-	       same_link(&me->link, &room->link);
+	return room && l && f->why_not != SEAM_R_ASYMMETRIC && me->ifindex == ifindex && room->partner == peer->ifindex &&
+	       same_link(side == SEAM_CLIENT ? &l->end[0] : &l->end[1], &room->link);
 }
 
 /* The fast path; NOT_FAST: the packet is as it was. */
-static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struct pkt *p,
-			      enum seam_end side)
+static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struct seam_links *l,
+			      const struct pkt *p, enum seam_end side)
 {
 	const struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	__u64 now, sum = 0;
@@ -75,7 +76,7 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
 	int err;
 
 	if (!fast_flow(f, side, wire_mode) || !settled(f) || !fast_packet(f, me, p, wire_mode) ||
-	    (wire_mode && !same_way(f, side, ifindex)))
+	    (wire_mode && !same_way(f, l, side, ifindex)))
 		return NOT_FAST;
 	if (!wire_mode && !(h = hop_find(ctx, f, side, p, ifindex)))
 		return NOT_FAST;
@@ -108,9 +109,12 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
  * directions take the same wire; while it is already held or split it goes on, for
  * each direction stands by itself. Where a rule waits for it: the rule's fail answer.
  */
-static __noinline void note_way(struct flow *f, const struct flow_key *key, __u32 end,
-				__u32 ifindex, __u64 now)
+static __noinline void note_way(struct flow *f, struct seam_links *l, const struct flow_key *key,
+				__u32 end, __u32 ifindex)
 {
+	struct seam_link *last = end == SEAM_CLIENT ? &l->end[0] : &l->end[1];
+	__u64 now = bpf_ktime_get_ns();
+
 	struct flow_end *me = end == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	struct flow_end *peer = end == SEAM_CLIENT ? &f->end[1] : &f->end[0];
 	struct room *room = room_get();
@@ -120,12 +124,12 @@ static __noinline void note_way(struct flow *f, const struct flow_key *key, __u3
 	if (!room)
 		return;
 	astray = room->partner != peer->ifindex;
-	if (me->ifindex == ifindex && same_link(&me->link, &room->link) &&
+	if (me->ifindex == ifindex && same_link(last, &room->link) &&
 	    astray == (f->why_not == SEAM_R_ASYMMETRIC))
 		return;
 	room->event.type = 0;
 	bpf_spin_lock(&f->lock);
-	me->link = room->link;
+	*last = room->link;
 	if (astray && !(f->flags & FLOW_F_NO_SPLIT) && !needs_daemon(f)) {
 		f->why_not = SEAM_R_ASYMMETRIC;
 		f->flags |= FLOW_F_NO_SPLIT;
@@ -156,6 +160,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	__u32 ifindex = ctx->ifindex, end;
 	struct room *room = room_get();
 	enum parse_result what;
+	struct seam_links *l = NULL;
 	struct flow_key key;
 	struct flow *f;
 	struct pkt *p;
@@ -172,8 +177,10 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 
 	key_of(&key, p, likely);
 	f = bpf_map_lookup_elem(&flows, &key);
+	if (wire_mode && f)
+		l = links_of(f);
 	if (f) {
-		act = fast_tc(ctx, f, p, likely);
+		act = fast_tc(ctx, f, l, p, likely);
 		if (act != NOT_FAST)
 			return act;
 		end = likely;
@@ -181,9 +188,11 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 		key_of(&key, p, !likely);
 		f = bpf_map_lookup_elem(&flows, &key);
 		end = !likely;
+		if (wire_mode && f)
+			l = links_of(f);
 	}
 	now = bpf_ktime_get_ns();
-	if (wire_mode && f && !same_vlan(&room->link, &f->end[end & 1].link)) {
+	if (wire_mode && f && (!l || !same_vlan(&room->link, &l->end[end & 1]))) {
 		/* Of another connection, or by another way: the two are not told apart by their key. */
 		count(SEAM_R_VLAN);
 		if (keep_out(f))
@@ -215,8 +224,11 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 		count(SEAM_R_WRONG_SIDE);
 		return keep_out(f) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
-	if (wire_mode)
-		note_way(f, &key, end, ifindex, now);
+	if (wire_mode) {
+		l = l ?: links_of(f);
+		if (l)
+			note_way(f, l, &key, end, ifindex);
+	}
 	/* One of two tags is off by now, and would be forgotten. */
 	if (may_settle(f, end, p) && !(wire_mode && room->link.tag[1]))
 		bpf_tail_call(ctx, &jumps, JUMP_NAMES);

@@ -53,7 +53,6 @@ struct out {
 	__u32 flow_label;
 	__u32 ifindex;
 	__u32 flow_flags;
-	struct seam_link link; /* on a wire: of the end it speaks for */
 };
 
 /* An ICMP error, in words in network order; IPv4 uses less of `ip` and `quoted`. */

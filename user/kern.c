@@ -166,6 +166,8 @@ static int load_one(struct kern *k, const struct policy *p, const char *what,
 	}
 	bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows"),
 				 map_size(k, "flows", p->max_flows));
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "links"),
+				 map_size(k, "links", p->max_flows));
 	bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "embryos"),
 				 map_size(k, "embryos", p->max_embryos));
 	err = bpf_object__load(obj);

@@ -119,6 +119,14 @@ struct seam_link {
 	__u32 tag[2];	  /* VLAN tags, the outer one first */
 };
 
+/*
+ * The value of the `links` map, by flow id: of the last frame of each end. In a map of its
+ * own, for with it a flow would not fit into 512 bytes of the kernel's memory.
+ */
+struct seam_links {
+	struct seam_link end[2];
+};
+
 /* Of a tag what says which VLAN it is: not the priority, which may change. */
 #define LINK_VLAN 0xffff0fffU
 
@@ -169,8 +177,6 @@ struct flow_end {
 	__u32 reserved2;
 	__u64 packets;
 	__u64 bytes;	  /* payload bytes, retransmissions included */
-	struct seam_link link; /* on a wire: of its last frame */
-	__u32 reserved3;
 };
 
 /* The value of the `flows` map: the shared state of one flow. */

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Bump in the wire: everything crosses as it came; what legs send has the headers of the end they speak for. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <bpf/bpf.h>
 
 #include "harness.h"
 
@@ -32,13 +35,21 @@ static void established(bool v6)
 /* What the kernel takes for the outer tag is beside the frame; test_run has none. */
 static void vlan(enum seam_end end, __u32 outer, __u32 inner)
 {
+	struct seam_links l;
+	char path[128];
 	struct flow f;
+	int map;
 
-	if (flow_get(&f))
+	snprintf(path, sizeof(path), "%s/links", harness_pins());
+	map = bpf_obj_get(path);
+	if (map < 0 || flow_get(&f) || bpf_map_lookup_elem(map, &f.id, &l)) {
+		check(false, "the flow has links");
 		return;
-	f.end[end].link.tag[0] = outer;
-	f.end[end].link.tag[1] = inner;
-	flow_put(&f);
+	}
+	l.end[end].tag[0] = outer;
+	l.end[end].tag[1] = inner;
+	bpf_map_update_elem(map, &f.id, &l, BPF_EXIST);
+	close(map);
 }
 
 #define TAG5 0x81000005U
