@@ -129,9 +129,10 @@ static bool live(void)
 	f.held_out = f.held_in;
 	if (rnd(4)) {
 		f.state = FLOW_MERGED;
-		f.flags = (f.flags | FLOW_F_BYPASS) & ~FLOW_F_TSDELTA;
+		f.flags |= FLOW_F_BYPASS;
 	}
 	flow_put(&f);
+	flow_set(XDP_PORT);
 	return true;
 }
 
@@ -201,7 +202,7 @@ int main(int argc, char **argv)
 	int seconds = argc > 1 ? atoi(argv[1]) : 3, rc = 0, end;
 	__u64 seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, n = 0, refused = 0, by_rc[N_PROGS][8] = {}, passed[N_PROGS] = {};
 	static struct packet in, out;
-	time_t stop = time(NULL) + seconds;
+	time_t stop;
 	enum prog prog = CLIENT;
 	struct flow before;
 	bool good = true, idle;
@@ -210,6 +211,7 @@ int main(int argc, char **argv)
 	harness_start("fuzz");
 	state = seed * 0x9e3779b97f4a7c15ULL | 1;
 	fresh(NULL);
+	stop = time(NULL) + seconds; /* loading may take as long */
 	while (good && time(NULL) < stop) {
 		if (!(n++ % 1000)) {
 			daemon_beat();
@@ -253,6 +255,7 @@ int main(int argc, char **argv)
 			note("%-10s %7llu pass %7llu drop %7llu redirect", names[i], passed[i] + by_rc[i][OK],
 			     by_rc[i][DROP], by_rc[i][REDIRECT]);
 	}
+	check(by_rc[XDP_CLIENT][X_REDIRECT] && by_rc[CLIENT][REDIRECT], "some were forwarded");
 	check(good, "every packet got an answer it may get, and left as it may leave");
 	return harness_end();
 }

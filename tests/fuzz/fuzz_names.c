@@ -469,7 +469,7 @@ int main(int argc, char **argv)
 	__u64 seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
 	static struct bytes b;
 	static const __u16 ports[] = { 443, 80, 8080 };
-	time_t stop = time(NULL) + seconds;
+	time_t stop;
 	struct counts n = { 0 };
 	struct policy *p = NULL;
 	__u32 generation = 0, isn = 1;
@@ -479,6 +479,7 @@ int main(int argc, char **argv)
 	harness_start("fuzz-names");
 	state = seed * 0x9e3779b97f4a7c15ULL | 1;
 	fresh(NULL);
+	stop = time(NULL) + seconds; /* loading may take as long */
 	while (good && time(NULL) < stop) {
 		if (!(n.cases % 100)) {
 			daemon_beat();
