@@ -337,7 +337,10 @@ int seam_ctl(struct __sk_buff *ctx)
 			return 0;
 		}
 		report(&room->event, &key, flags);
-		bpf_map_delete_elem(&flows, &key);
+		/* A packet may have put the next connection of these addresses there. */
+		f = bpf_map_lookup_elem(&flows, &key);
+		if (f && f->id == id)
+			bpf_map_delete_elem(&flows, &key);
 		bpf_map_delete_elem(&history, &id);
 		bpf_map_delete_elem(&links, &id);
 		c->result = 0;

@@ -29,7 +29,7 @@
  * route, neighbour or link is seen as soon as a queue on the way would let it be.
  */
 struct hop {
-	__u64 whose;	/* flow id * 2 + sender */
+	__u64 whose;	/* flow id * 2 + sender: see hop_slot() */
 	__u64 now;	/* when it was asked for: for the whole tick good enough */
 	__u64 used_ns;	/* when the kernel last heard that its neighbour is in use */
 	__u32 tick;
@@ -97,10 +97,16 @@ static __always_inline bool fast_packet(const struct flow *f, const struct flow_
 	return !(f->flags & FLOW_F_EDITED) || !p->len || !seq_before(p->seq, me->seq_pos);
 }
 
+/* Ids count in steps of 64, for the CPU that gave them out: id_next(). */
+static __always_inline __u32 hop_slot(__u64 whose)
+{
+	return ((whose >> 7) * 2 + (whose & 1)) & (HOPS - 1);
+}
+
 /* Asks for the next hop of what an end sends. NULL: there is none that is to be had so simply. */
 static __noinline struct hop *hop_ask(void *ctx, const struct pkt *p, __u32 ifindex, __u64 whose)
 {
-	__u32 slot = whose & (HOPS - 1);
+	__u32 slot = hop_slot(whose);
 	struct hop *h = bpf_map_lookup_elem(&hops, &slot);
 
 	if (!h)
@@ -110,13 +116,11 @@ static __noinline struct hop *hop_ask(void *ctx, const struct pkt *p, __u32 ifin
 		return NULL;
 	}
 	h->now = bpf_ktime_get_ns();
-	if (h->whose != whose)
-		h->used_ns = h->now;
 	h->whose = whose;
 	h->tick = tick();
 	h->from = ifindex;
 	h->flow_label = p->flow_label;
-	h->tos = p->tos;
+	h->tos = p->tos & ~3; /* ECN does not choose the way */
 	next_neigh(&h->nh, &h->fib);
 	__builtin_memcpy(h->mac, h->fib.dmac, 6);
 	__builtin_memcpy((__u8 *)h->mac + 6, h->fib.smac, 6);
@@ -127,12 +131,13 @@ static __always_inline struct hop *hop_find(void *ctx, const struct flow *f, enu
 					    const struct pkt *p, __u32 ifindex)
 {
 	__u64 whose = f->id * 2 + side;
-	__u32 slot = whose & (HOPS - 1);
+	__u32 slot = hop_slot(whose);
 	struct hop *h = bpf_map_lookup_elem(&hops, &slot);
 
 	if (!h)
 		return NULL;
-	if (h->whose != whose || h->tick != tick() || h->from != ifindex || h->tos != p->tos ||
+	if (h->whose != whose || h->tick != tick() || h->from != ifindex ||
+	    h->tos != (p->tos & ~3) ||
 	    h->flow_label != p->flow_label)
 		return hop_ask(ctx, p, ifindex, whose);
 	/* As hop_ask() would answer. */

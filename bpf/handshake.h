@@ -187,7 +187,7 @@ static __always_inline void flow_end_init(struct flow_end *e, const struct embry
 	e->ifindex = me->ifindex;
 	e->flow_label = me->flow_label;
 	e->mss = me->mss;
-	e->ttl = me->ttl;
+	e->ttl = e->ttl0 = me->ttl;
 	e->tos = me->tos;
 	e->packets = 1;
 }
@@ -211,8 +211,8 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 {
 	const struct embryo_end *c = &e->end[SEAM_CLIENT], *s = &e->end[SEAM_SERVER];
 	struct room *room = room_get();
+	struct flow *f, *old;
 	struct seam_event *ev;
-	struct flow *f;
 	__u8 both = c->opts & s->opts;
 
 	if (!room)
@@ -273,8 +273,12 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 		return -1;
 	}
 	if (bpf_map_update_elem(&flows, &p->key, f, BPF_NOEXIST)) {
+		/* By another CPU, perhaps, of the packet before: then it is there. */
+		old = bpf_map_lookup_elem(&flows, &p->key);
+		if (old && old->id == e->id)
+			return 0;
 		count(SEAM_R_TABLE_FULL);
-		forget_links(f->id);
+		forget_links(e->id);
 		return -1;
 	}
 	count_state(FLOW_HANDSHAKE, 1);
@@ -283,8 +287,32 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 }
 
 /*
+ * A client's packet that does not complete the handshake: what it carries the server will
+ * not take either, if all is right, and a rule that waits has not seen it.
+ */
+static __always_inline int not_let_by(const struct embryo *e, const struct pkt *p)
+{
+	if (e->action == RULE_PASS || (!p->len && !(p->flags & TCP_FIN)))
+		return 0;
+	count(SEAM_R_UNACCEPTABLE);
+	return -1;
+}
+
+/*
+ * Whether the answer that is known came from the client's own side, and this one does
+ * not: there it may be the client that has written the server's address.
+ */
+static __always_inline bool by_client_side(const struct embryo *e, enum seam_end side)
+{
+	enum seam_end client = e->flags & FLOW_F_CLIENT_FAR ? SEAM_SERVER : SEAM_CLIENT;
+	enum seam_end server = e->flags & FLOW_F_SERVER_FAR ? SEAM_CLIENT : SEAM_SERVER;
+
+	return server == client && side != client;
+}
+
+/*
  * A packet that belongs to no flow, and is no SYN: the rest of a handshake, or
- * a connection that began before Seam. Returns 1 if there is a flow now.
+ * a connection that began before Seam. Returns 1 if there is a flow now, -1 to drop it.
  */
 static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 					  enum seam_end likely, __u32 ifindex, __u64 now)
@@ -315,7 +343,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 	if (wire_mode && from_client && !same_vlan(&room->link, &e->end[SEAM_CLIENT].link)) {
 		/* Of another connection with the same addresses, or the same on another way. */
 		count(SEAM_R_VLAN);
-		return 0;
+		return not_let_by(e, p);
 	}
 	if (p->flags & TCP_RST) {
 		/* Refused, or given up; whichever end it is that says so. */
@@ -327,7 +355,13 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		if ((p->flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK) ||
 		    p->ack != e->end[SEAM_CLIENT].isn + 1)
 			return 0;
-		if (e->end[SEAM_SERVER].tcp_flags & TCP_SYN) {
+		old = bpf_map_lookup_elem(&flows, &key);
+		/* Anybody can write an address: not from the other side than the server's, if it is known. */
+		if (old && !right_side(old, SEAM_SERVER, likely)) {
+			count(SEAM_R_WRONG_SIDE);
+			return 0;
+		}
+		if ((e->end[SEAM_SERVER].tcp_flags & TCP_SYN) && !by_client_side(e, likely)) {
 			/* No round trip begins with it, but the client may have got its time alone. */
 			if (e->end[SEAM_SERVER].isn == p->seq) {
 				walk_options(ctx, p, &room->options);
@@ -336,7 +370,6 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 			count(SEAM_R_SYN_RETRANS);
 			return 0;
 		}
-		old = bpf_map_lookup_elem(&flows, &key);
 		if (old && old->end[SEAM_SERVER].isn == p->seq &&
 		    old->end[SEAM_CLIENT].isn == e->end[SEAM_CLIENT].isn) {
 			/* Late copies of the SYN and its answer, of a flow that is there. */
@@ -347,6 +380,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		walk_options(ctx, p, &room->options);
 		if (p->ip_opts && !e->why_not)
 			e->why_not = SEAM_R_IP_OPTIONS;
+		e->flags &= ~FLOW_F_SERVER_FAR;
 		if (likely != SEAM_SERVER)
 			e->flags |= FLOW_F_SERVER_FAR;
 		note_end(&e->end[SEAM_SERVER], p, room, ifindex, now);
@@ -363,7 +397,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		return 0;
 	if ((e->end[SEAM_SERVER].tcp_flags & TCP_SYN) &&
 	    p->ack != e->end[SEAM_SERVER].nxt)
-		return 0;
+		return not_let_by(e, p);
 	/* The flow's entry is made from a copy: the embryo's own may be evicted. */
 	if (promote(p, e, now))
 		return 0;

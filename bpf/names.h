@@ -45,13 +45,15 @@ enum jump {
 
 /*
  * Whether a packet is the client's first payload, of a flow that a name may settle. What
- * is not in its place, or says more than its bytes, is not. seam_names() looks again,
- * under the flow's lock.
+ * is not in its place, or says more than its bytes, is not; nor what may not get to the
+ * server: with an option that is not agreed on, or fewer hops to go than its SYN had.
+ * seam_names() looks again, under the flow's lock.
  */
 static __always_inline bool may_settle(const struct flow *f, __u32 end, const struct pkt *p)
 {
 	return (f->flags & FLOW_F_BY_NAME) && f->state == FLOW_MONITORED && end == SEAM_CLIENT &&
-	       p->len && p->seq == f->end[SEAM_CLIENT].nxt &&
+	       p->len && p->seq == f->end[SEAM_CLIENT].nxt && !more_options(p) &&
+	       p->ttl >= f->end[SEAM_CLIENT].ttl0 &&
 	       (p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK | TCP_URG)) == TCP_ACK;
 }
 

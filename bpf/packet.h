@@ -475,6 +475,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			else if (!payload && !more_options(p)) /* the leg's ack, but not its window */
 				open_window(f, me, peer, p, v);
 			merge_if_done(f, SEAM_R_CROSSED, now, ev);
+			if (f->state != FLOW_MERGING && !payload)
+				v->leg_copy = false; /* it goes */
 			break;
 		}
 		if (!payload && !more_options(p)) {

@@ -209,12 +209,13 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 				act = handle_syn(ctx, p, likely, ifindex, now);
 				return act == ACT_RST ? rst_back(ctx, p, ifindex) : act;
 			}
-			handle_unknown(ctx, p, likely, ifindex, now);
-			return TC_ACT_UNSPEC;
+			act = handle_unknown(ctx, p, likely, ifindex, now);
+			return act < 0 ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 		}
 	} else if (!f) {
-		if (!handle_unknown(ctx, p, likely, ifindex, now))
-			return TC_ACT_UNSPEC;
+		act = handle_unknown(ctx, p, likely, ifindex, now);
+		if (act <= 0)
+			return act ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 		f = flow_find(p, &key, SEAM_CLIENT, &end);
 		if (!f)
 			return TC_ACT_UNSPEC;

@@ -313,6 +313,12 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 		v->strip |= !crossed(peer, me);
 	} else if (!payload && crossed(peer, me)) {
 		straight(f, me, peer, p, v);
+		if (!over) {
+			/* The leg has been waiting for it: the merge may yet be given up. */
+			to_leg(f, me, peer, p, v);
+			v->where = TO_WIRE;
+			v->leg_copy = true;
+		}
 	} else {
 		to_leg(f, me, peer, p, v);
 	}

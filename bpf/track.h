@@ -111,6 +111,12 @@ static __always_inline bool within_window(const struct flow *f, const struct flo
 	return !seq_after(end, edge + TRACK_SLACK);
 }
 
+/*
+ * No window is larger (RFC 7323 2.3): what is so far behind is not sent again. Without
+ * it the position of the last edit would be ahead of what is sent after 2 GiB.
+ */
+#define SEQ_POS_BEHIND (1U << 30)
+
 /* The part that moves the end of what was let through. Lock held. */
 static __always_inline void track_data(struct flow *f, struct flow_end *me,
 				       const struct flow_end *peer, const struct pkt *p)
@@ -119,8 +125,11 @@ static __always_inline void track_data(struct flow *f, struct flow_end *me,
 		return;
 	if (seq_after(p->end, me->nxt))
 		me->nxt = p->end;
-	if (!state_frozen(f->state))
+	if (!state_frozen(f->state)) {
 		track_flight(me, peer, p);
+		if (me->nxt - me->seq_pos > SEQ_POS_BEHIND)
+			me->seq_pos = me->nxt - SEQ_POS_BEHIND;
+	}
 	if ((me->flags & END_F_URG_OUT) && !seq_before(peer->ack, seq_across(me, me->urg)))
 		me->flags &= ~END_F_URG_OUT;
 	if (p->flags & TCP_URG) {
@@ -152,7 +161,7 @@ static __always_inline void track_sender(struct flow *f, struct flow_end *me, co
 	}
 	if (p->flags & TCP_URG)
 		me->flags |= END_F_URG;
-	if (now - f->seen_ns > SEEN_GRAIN)
+	if ((__s64)(now - f->seen_ns) > (__s64)SEEN_GRAIN)
 		f->seen_ns = now;
 }
 

@@ -90,6 +90,7 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 		ev->type = EVENT_STATE;
 		ev->from = f->state;
 	}
+	f->tc_ns = now; /* first: XDP looks at the state without the lock */
 	f->state = to;
 	f->reason = reason;
 	if (f->flags & FLOW_F_WAITS) {
@@ -97,7 +98,7 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 		f->end[SEAM_CLIENT].flags &= ~END_F_PACED;
 		f->end[SEAM_SERVER].flags &= ~END_F_PACED;
 	}
-	f->changed_ns = f->tc_ns = now;
+	f->changed_ns = now;
 	/* Of no other flow does the daemon need to hear. */
 	if (to == FLOW_HELD || to == FLOW_SPLITTING || to == FLOW_BLOCKED)
 		f->flags |= FLOW_F_HISTORY;

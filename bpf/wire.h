@@ -27,10 +27,16 @@ static __always_inline __u32 partner_of(__u32 ifindex)
 	return port ? port->partner : 0;
 }
 
+/* The VLAN that a tag is of; a priority tag is of none (IEEE 802.1Q 9.6). */
+static __always_inline __u32 vlan_of(__u32 tag)
+{
+	return tag & LINK_VID ? tag & LINK_VLAN : 0;
+}
+
 /* Whether they are on the same VLANs. */
 static __always_inline bool same_vlan(const struct seam_link *a, const struct seam_link *b)
 {
-	return !(((a->tag[0] ^ b->tag[0]) | (a->tag[1] ^ b->tag[1])) & LINK_VLAN);
+	return vlan_of(a->tag[0]) == vlan_of(b->tag[0]) && vlan_of(a->tag[1]) == vlan_of(b->tag[1]);
 }
 
 static __always_inline bool same_link(const struct seam_link *a, const struct seam_link *b)

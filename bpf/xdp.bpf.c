@@ -21,9 +21,9 @@ struct {
 } xdp_ports SEC(".maps");
 
 /* Whether nothing of the flow is in TC's hands. Signed: another CPU may have stamped it meanwhile. */
-static __always_inline bool quiet_in_tc(const struct flow *f)
+static __always_inline bool quiet_in_tc(__u64 tc_ns)
 {
-	return !f->tc_ns || (__s64)(bpf_ktime_get_ns() - f->tc_ns) > (__s64)XDP_GAP;
+	return !tc_ns || (__s64)(bpf_ktime_get_ns() - tc_ns) > (__s64)XDP_GAP;
 }
 
 /* As fast_forward(), and with the checksum, which is complete here: xdp.c sees to that. */
@@ -51,7 +51,7 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 	void *data = (void *)(long)ctx->data;
 	__u32 len = bpf_xdp_get_buff_len(ctx), ifindex = ctx->ingress_ifindex;
 	struct flow_key key;
-	__u64 now;
+	__u64 now, tc_ns;
 	const struct flow_end *me;
 	struct flow *f;
 	struct hop *h;
@@ -66,9 +66,10 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 	if (!f || !fast_flow(f, side, false))
 		return XDP_PASS;
 	me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
+	tc_ns = f->tc_ns;
 	/* In pieces: no kernel of 6.1 tells which devices can send those. */
 	if (len != data_end - data || me->ifindex != ifindex || !fast_packet(f, me, &p, false) || !settled(f) ||
-	    !quiet_in_tc(f))
+	    !quiet_in_tc(tc_ns))
 		goto to_tc;
 	/* The way before the lock: TC must not track it again. */
 	h = hop_find(ctx, f, side, &p, ifindex);
@@ -81,8 +82,9 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 		err = forward(data, data_end, f, side, &p, h, ifindex, now, ETH_HLEN + sizeof(struct ipv6hdr));
 	if (err)
 		goto to_tc;
-	if (f->tc_ns)
-		f->tc_ns = 0;
+	/* Unless TC has got one meanwhile, of the other direction. */
+	if (tc_ns)
+		__sync_val_compare_and_swap(&f->tc_ns, tc_ns, 0);
 	count(SEAM_R_XDP);
 	return XDP_REDIRECT;
 to_tc:

@@ -129,6 +129,7 @@ struct seam_links {
 
 /* Of a tag what says which VLAN it is: not the priority, which may change. */
 #define LINK_VLAN 0xffff0fffU
+#define LINK_VID 0xfffU
 
 /*
  * One end of a flow as the box sees it. The first group is what the end itself
@@ -171,7 +172,7 @@ struct flow_end {
 	__u8 wscale;
 	__u8 ttl;	  /* as it arrived on the box */
 	__u8 tos;	  /* TOS or traffic class of its last packet, without ECN */
-	__u8 reserved;
+	__u8 ttl0;	  /* of its SYN */
 	__u32 urg;	  /* end of the last segment with urgent data */
 	__u32 pace;	  /* END_F_PACED: the most that is acknowledged to it */
 	__u32 reserved2;

@@ -103,6 +103,9 @@ static void checksums(const char *family, const uint8_t *frame, size_t len, uint
 	memcpy(b, frame, len);
 	ok(!frame_parse(b, len, &f) && !frame_checksum_ok(b, &f), "%s: no checksum", family);
 	b[0] = 1;
+	ok(!frame_checksum_ok(b, &f), "%s: another one is still to be filled in", family);
+	b[6] = f.tcp - b - 10;
+	b[8] = 16;
 	ok(frame_checksum_ok(b, &f), "%s: still to be filled in", family);
 	b[0] = 2;
 	ok(frame_checksum_ok(b, &f), "%s: checked by the kernel", family);

@@ -78,6 +78,15 @@ static void merged_by_xdp(bool v6)
 	STEPS({ "a FIN", XDP_CLIENT, UP(.seq = 202, .ack = 46, .flags = "FA"), XDP_PASS, .counts = "", .flow = "c-fin" });
 }
 
+/* After 2 GiB the position of the last edit was ahead, and all that was sent for replaced. */
+static void two_gigabytes_after_the_edit(bool v6)
+{
+	edited(v6);
+	flow_set("c.nxt=2000000101 c.seq_pos=101 s.ack=2000000131 s.edge=2000065000");
+	STEPS({ "the position follows", CLIENT, UP(.seq = 2000000101, .ack = 46, .len = 100), REDIRECT, .counts = "",
+		.out = OUT_UP(.seq = 2000000131, .ack = 51, .len = 100, .moved = 30), .flow = "c.nxt=2000000201 c.seq_pos=926258377" });
+}
+
 /* A byte that was replaced never gets through, not as a late duplicate either. */
 static void late_duplicate_of_edited_bytes(bool v6)
 {
@@ -320,6 +329,7 @@ int main(void)
 	for (v6 = 0; v6 < 2; v6++) {
 		merged(v6);
 		merged_by_xdp(v6);
+		two_gigabytes_after_the_edit(v6);
 		late_duplicate_of_edited_bytes(v6);
 		late_duplicate_after_a_reset(v6);
 		past_the_numbers(v6);
