@@ -14,6 +14,9 @@ $(O)/bench/%.bpf.o: bench/%.bpf.c | $(O)/bench
 $(O)/bench/%.skel.h: $(O)/bench/%.bpf.o
 	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
 
+$(O)/bench/splice $(O)/bench/load: $(O)/bench/%: bench/%.c | $(O)/bench
+	$(CC) -std=gnu11 $(WARN) $(CFLAGS) -o $@ $<
+
 $(O)/bench:
 	mkdir -p $@
 
@@ -22,7 +25,12 @@ bench:
 	scripts/deps build test bench
 	$(MAKE) --no-print-directory bench-run
 
-bench-run: $(O)/seam $(O)/bench/cost
+BENCH_TOOLS := $(addprefix $(O)/bench/,cost splice load redirect.bpf.o)
+
+.PHONY: bench-tools
+bench-tools: $(O)/seam $(BENCH_TOOLS)
+
+bench-run: bench-tools
 	bench/bench.py --rounds $(ROUNDS) $(if $(FULL),--full)
 
 # At length, and every case if FULL=1 is given.

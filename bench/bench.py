@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Benchmarks: bench.py [--rounds N] [--full] [cost] [flows] [transitions] [rates] [stall] [loss] [relay]; all of them by default.
+"""Benchmarks: bench.py [--rounds N] [PART ...]; all of them by default.
 
 Prints tables, and writes .output/bench/NAME.json. Nothing is asserted: a figure is
 what it is, on a machine that does other things too.
@@ -34,7 +34,7 @@ def transitions(args):
 
 def rates(args):
 	import rates as part
-	return part.run(args.rounds, args.seconds)
+	return part.run(args.rounds, args.seconds, args.only)
 
 
 def stall(args):
@@ -47,13 +47,13 @@ def loss(args):
 	return part.run(max(10, args.rounds) if args.full else args.rounds, args.full)
 
 
-def relay(args):
-	import relay as part
-	return part.run(args.rounds)
+def bulk(args):
+	import bulk as part
+	return part.run(args.rounds, args.only)
 
 
-PARTS = {"cost": cost, "flows": flows, "transitions": transitions, "rates": rates, "stall": stall, "loss": loss,
-	"relay": relay}
+PARTS = {"cost": cost, "flows": flows, "bulk": bulk, "rates": rates, "transitions": transitions, "stall": stall,
+	"loss": loss}
 
 
 def main():
@@ -64,6 +64,8 @@ def main():
 		help="flows: how many there are, powers of 2")
 	parser.add_argument("--connections", type=int, default=50, help="transitions: connections of each kind in a round")
 	parser.add_argument("--seconds", type=int, default=2, help="rates: length of one measurement")
+	parser.add_argument("--only", nargs="+", default=(), metavar="NAME",
+		help="bulk, rates: only systems whose name has this in it, beside forwarding")
 	parser.add_argument("--full", action="store_true", help="stall, loss: every case, which takes hours")
 	args = parser.parse_args()
 	if not set(args.parts) <= PARTS.keys():

@@ -10,7 +10,8 @@ sys.path.insert(0, str(HERE.parent / "tests" / "lab"))
 from lab import SERVER4, Lab  # noqa: E402
 from servers import Nginx  # noqa: E402
 
-PASS, INSPECT = "www.pass.test", "www.inspect.test"
+PASS, INSPECT, DIRECT = "www.pass.test", "www.inspect.test", "www.direct.test"
+HOSTS = Path("/run/hosts")	# in the mount namespace that all labs of this run live in, and ends with it
 
 POLICY = f"""
 client = "cli";
@@ -29,9 +30,9 @@ def say(text=""):
 	print(text, flush=True)
 
 
-def open_lab():
-	"""A Lab without its pace, and without TIME_WAIT, which would refuse tuples used again."""
-	return Lab(keep_time_wait=False)
+def open_lab(*args, **more):
+	"""A Lab without TIME_WAIT, which would refuse tuples used again; unleash() takes its pace away."""
+	return Lab(*args, keep_time_wait=False, **more)
 
 
 def unleash(lab):
@@ -40,11 +41,9 @@ def unleash(lab):
 		lab.run(end, ["tc", "qdisc", "del", "dev", "eth0", "root"])
 	lab.run("box", ["sysctl", "-qw", "net.ipv4.tcp_max_tw_buckets=0"])
 	lab.run("client", ["sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65535"])
-	# In the mount namespace that all labs of this run live in, and ends with it.
-	hosts = Path("/run/hosts")
-	if not hosts.exists():
-		hosts.write_text(f"{SERVER4} {PASS} {INSPECT}\n")
-		lab.run("client", ["mount", "--bind", hosts, "/etc/hosts"])
+	if not HOSTS.exists():
+		HOSTS.write_text(f"{SERVER4} {PASS} {INSPECT}\n10.99.3.2 {DIRECT}\n")
+		lab.run("client", ["mount", "--bind", HOSTS, "/etc/hosts"])
 
 
 class Web(Nginx):

@@ -218,6 +218,7 @@ class Lab:
 		self.tmp = RUN / self.run_id
 		self.procs = []
 		self.names = []
+		self.more = []	# interfaces of add_veth(): (namespace, name)
 		self.impair = {}
 		self._stack = contextlib.ExitStack()
 
@@ -257,7 +258,7 @@ class Lab:
 			else:
 				self._veth(end, "eth0", "box", box_if)
 		self._pin_sysctls()
-		self._steer()
+		self.steer()
 		self._addresses()
 		self._offloads()
 		self._pace()
@@ -280,15 +281,26 @@ class Lab:
 		subprocess.run(["ip", "-n", self.ns(ns_a), "link", "add", if_a, "mtu", str(self.mtu), "type",
 			"veth", "peer", "name", if_b, "mtu", str(self.mtu), "netns", self.ns(ns_b)], check=True)
 
-	def _steer(self):
-		"""One receiving CPU per interface.
+	def add_veth(self, ns_a, if_a, ns_b, if_b):
+		"""One more pair of interfaces, down and without addresses; remove_veth() takes it away."""
+		self._veth(ns_a, if_a, ns_b, if_b)
+		self.more += [(ns_a, if_a), (ns_b, if_b)]
+		self.steer()
+		self._offloads()
+
+	def remove_veth(self, ns_a, if_a, ns_b, if_b):
+		self.more = [x for x in self.more if x not in ((ns_a, if_a), (ns_b, if_b))]
+		self.run(ns_a, ["ip", "link", "del", if_a])
+
+	def steer(self, box=0, ends=1):
+		"""One receiving CPU per interface: these.
 
 		A veth queues to the backlog of the CPU that sends, and a flow is sent from several (the
 		process, and the softirq its acks arrive on): packets overtake each other, and TCP
 		retransmits hundreds of them in a lab without loss. RPS to one CPU keeps the order.
 		"""
 		for ns, iface in self._interfaces():
-			cpu = (0 if ns == "box" else 1) % os.cpu_count()
+			cpu = (box if ns == "box" else ends) % os.cpu_count()
 			rps = f"/sys/class/net/{iface}/queues/rx-0/rps_cpus"
 			# Here `ip netns exec` is right: it shows the /sys of the namespace.
 			subprocess.run(["ip", "netns", "exec", self.ns(ns), "sh", "-c", f"echo {1 << cpu:x} > {rps}"],
@@ -296,7 +308,7 @@ class Lab:
 
 	def _interfaces(self):
 		ends = [("box", "cli"), ("box", "srv"), ("client", "eth0"), ("server", "eth0")]
-		return ends + [(f"{end}link", i) for end, link in self.links.items() if link for i in "ab"]
+		return ends + [(f"{end}link", i) for end, link in self.links.items() if link for i in "ab"] + self.more
 
 	def _addresses(self):
 		for end, box_if, net in (("client", "cli", 1), ("server", "srv", 2)):

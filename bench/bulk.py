@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Connections that are long: every system beside plain forwarding.
+
+Saturated, one stream and four: throughput, and the CPU time of the whole machine per
+gigabit. Requests and answers of 64 bytes on one connection, with everything on one CPU.
+Throughput once more with MTU-sized packets, as a wire carries them.
+"""
+from common import open_lab, say, spread, table, unleash
+from lab import LabError
+from measure import STRANGERS, Busy, on_one_cpu
+from proxies import Haproxy, HaproxySplice, NginxStream, Splice
+from servers import LoadServer
+from systems import (ECHO, OUTPUT, SINK, Conntrack, Direct, Forwarding, Redirect, SeamDeltas, SeamMerged, SeamMonitored,
+	SeamPassed, SeamRelayed, SeamSplit, choose, say_missing)
+
+SYSTEMS = (Direct, Forwarding, Conntrack, Redirect, SeamMonitored, SeamPassed, SeamMerged, SeamDeltas, SeamSplit,
+	SeamRelayed, Splice, HaproxySplice, Haproxy, NginxStream)
+STREAMS = (1, 4)
+SIZE = 64	# bytes of a request, and of its answer
+EXCHANGES = 40_000
+# By the lab's regime: what it is, bytes of a transfer, and an upper bound of the receive buffers such that
+# four streams do not overrun the queue between two veths (see lab.py).
+REGIMES = {
+	"on": ("64 KB packets (GSO)", 2 << 30, None),
+	"off": ("MTU-sized packets", 512 << 20, 512 << 10),
+}
+
+
+def transfer(lab, system, streams, size):
+	"""{"gbits", "cpu_ms", "strangers"}: per second, per gigabit, and as Busy has it."""
+	with Busy() as busy:
+		seconds = float(lab.run("client", [OUTPUT / "load", "send", system.address, SINK, size, streams]).stdout)
+	gbit = size * 8 / 1e9
+	return {"gbits": gbit / seconds, "cpu_ms": busy.machine / gbit * 1e3, "strangers": busy.strangers}
+
+
+def exchanges(lab, system):
+	"""{"rr", "p50", "p99"}: per second, and microseconds."""
+	pipe = {"stdin": -1, "stdout": -1, "stderr": -1}
+	proc = lab.popen("client", [OUTPUT / "load", "ask", system.address, ECHO, SIZE, EXCHANGES], **pipe)
+	lab.wait_line(proc, "ready", timeout=30)
+	system.check()
+	with on_one_cpu(lab):
+		proc.stdin.write(b"\n")
+		proc.stdin.flush()
+		code, out, err = lab.stop(proc, signum=0, timeout=60)
+	if code:
+		raise LabError(f"{system.name}: load: {err.decode()}")
+	return dict(zip(("rr", "p50", "p99"), map(float, out.split())))
+
+
+def measure(lab, kind, regime):
+	system = kind(lab)
+	system.start()
+	seen = {}
+	for n in STREAMS:
+		seen |= {f"{k}, {n}": v for k, v in transfer(lab, system, n, REGIMES[regime][1]).items()}
+	if regime == "on":
+		seen |= exchanges(lab, system)
+	system.stop()
+	return seen
+
+
+def run(rounds, names=()):
+	"""names: parts of the names of the systems to measure; () is all."""
+	wanted, missing = choose(SYSTEMS, names)
+	result = []
+	for regime, (title, _size, window) in REGIMES.items():
+		seen = {s: [] for s in wanted}
+		with open_lab(regime, window=window) as lab:
+			unleash(lab)
+			LoadServer(lab, "sink", SINK, no_hash=True)
+			LoadServer(lab, "echo", ECHO, no_hash=True, nodelay=True)
+			for r in range(rounds):
+				for i in range(len(wanted)):	# each round begins with another
+					kind = wanted[(i + r) % len(wanted)]
+					seen[kind].append(measure(lab, kind, regime))
+		result += report(regime, title, seen)
+	say_missing(missing)
+	say("CPU: of the whole machine, milliseconds per gigabit. Ratios are to forwarding. Exchanges: requests\n"
+		f"and answers of {SIZE} bytes on one connection, all on one CPU. {STRANGERS}\n")
+	return {"bulk": result, "not_measured": missing}
+
+
+def _figure(s, base, digits):
+	"""Median, spread, ratio."""
+	return (f"{s['median']:.{digits}f}", f"{s['min']:.{digits}f}-{s['max']:.{digits}f}", f"{s['median'] / base['median']:.2f}")
+
+
+def report(regime, title, seen):
+	of = {kind: {k: spread([r[k] for r in runs]) for k in runs[0]} for kind, runs in seen.items()}
+	base, result = of[Forwarding], []
+	rows, latency = [], []
+	for kind, s in of.items():
+		ratio = {k: s[k]["median"] / base[k]["median"] for k in s if not k.startswith("strangers")}
+		result.append({"regime": regime, "system": kind.name, "ratio": ratio, **s})
+		rows.append((kind.name, *(x for n in STREAMS for x in (*_figure(s[f"gbits, {n}"], base[f"gbits, {n}"], 1),
+			*_figure(s[f"cpu_ms, {n}"], base[f"cpu_ms, {n}"], 0))), f"{s['strangers, 1']['median']:.0%}"))
+		if "rr" in s:
+			latency.append((kind.name, *_figure(s["rr"], base["rr"], 0), *(x for p in ("p50", "p99") for x in
+				_figure(s[p], base[p], 1)[:2])))
+	say(f"{title}, median of {of[Forwarding]['gbits, 1']['n']}:")
+	columns = [x for n in STREAMS for x in (f"Gbit/s, {n}", "spread", "ratio", "CPU ms/Gbit", "spread", "ratio")]
+	table(("", *columns, "strangers"), rows)
+	if latency:
+		table(("", "exchanges/s", "spread", "ratio", "p50 us", "spread", "p99 us", "spread"), latency)
+	return result
