@@ -67,7 +67,7 @@ help:
 	@echo "make install        PREFIX=$(PREFIX) DESTDIR="
 	@echo "make demo           the main job on real traffic, in namespaces of its own (root)"
 	@echo "make check          every test (root)"
-	@echo "make bench          what transitions, packets and verdicts cost, beside other systems (root)"
+	@echo "make bench          what packets, connections and transitions cost, beside other systems; draws docs/bench.svg (root)"
 	@echo "make trace-example  draws docs/trace.svg anew, from a real run (root)"
 	@echo "make bench-loss     retransmissions under loss, ten rounds; bench-stall: stalls; FULL=1: every case (root)"
 	@echo "make soak           100 splits and 100 merges during each of RUNS=$(RUNS) transfers (root)"

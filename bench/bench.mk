@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # Benchmarks, see docs/benchmarks.md; included by the Makefile.
 
-ROUNDS ?= 5
+ROUNDS ?= 3
 RUNS ?= 20
 
 $(O)/bench/cost: bench/cost.c $(O)/bench/again.skel.h $(O)/tests/bpf-harness.o tests/unit/bpf/harness.h
@@ -32,6 +32,7 @@ bench-tools: $(O)/seam $(BENCH_TOOLS)
 
 bench-run: bench-tools
 	bench/bench.py --rounds $(ROUNDS) $(if $(FULL),--full)
+	bench/plot.py docs/bench.svg
 
 # At length, and every case if FULL=1 is given.
 .PHONY: bench-stall bench-loss soak

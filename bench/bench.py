@@ -59,11 +59,11 @@ PARTS = {"cost": cost, "flows": flows, "bulk": bulk, "rates": rates, "transition
 def main():
 	parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 	parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
-	parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
+	parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default 3)")
 	parser.add_argument("--flows", type=int, nargs="+", default=[1 << 10, 1 << 14, 1 << 18, 1 << 20],
 		help="flows: how many there are, powers of 2")
 	parser.add_argument("--connections", type=int, default=50, help="transitions: connections of each kind in a round")
-	parser.add_argument("--seconds", type=int, default=2, help="rates: length of one measurement")
+	parser.add_argument("--seconds", type=int, default=2, help="rates: length of one measurement (default 2)")
 	parser.add_argument("--only", nargs="+", default=(), metavar="NAME",
 		help="bulk, rates: only systems whose name has this in it, beside forwarding")
 	parser.add_argument("--full", action="store_true", help="stall, loss: every case, which takes hours")

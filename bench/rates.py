@@ -9,7 +9,7 @@ import shutil
 
 from common import Web, open_lab, say, spread, table, unleash
 from lab import LabError
-from measure import STRANGERS, Busy
+from measure import STRANGERS, Busy, quietest
 from proxies import HaproxyNames, NginxNames, SpliceTls, Squid, Sslsplit
 from systems import OUTPUT, Conntrack, Direct, Forwarding, Redirect, Seam, SeamSyn, choose, say_missing
 
@@ -67,7 +67,7 @@ def run(rounds, seconds, names=()):
 				system = wanted[(i + r) % len(wanted)](lab)
 				system.start()
 				for scheme in system.by_name:
-					seen[type(system), scheme].append(load(lab, system, scheme, seconds))
+					seen[type(system), scheme].append(quietest(lambda: load(lab, system, scheme, seconds)))
 				system.stop()
 	return report(seen, missing)
 
