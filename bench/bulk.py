@@ -7,7 +7,7 @@ Throughput once more with MTU-sized packets, as a wire carries them.
 """
 from common import open_lab, say, spread, table, unleash
 from lab import LabError
-from measure import STRANGERS, Busy, on_one_cpu, quietest
+from measure import STRANGERS, Busy, Patience, on_one_cpu
 from proxies import Haproxy, HaproxySplice, NginxStream, Splice
 from servers import LoadServer
 from systems import (ECHO, OUTPUT, SINK, Conntrack, Direct, Forwarding, Redirect, SeamDeltas, SeamMerged, SeamMonitored,
@@ -18,11 +18,12 @@ SYSTEMS = (Direct, Forwarding, Conntrack, Redirect, SeamMonitored, SeamPassed, S
 STREAMS = (1, 4)
 SIZE = 64	# bytes of a request, and of its answer
 EXCHANGES = 40_000
+PATIENCE = 40	# seconds in a round
 # By the lab's regime: what it is, bytes of a transfer, and an upper bound of the receive buffers such that
 # four streams do not overrun the queue between two veths (see lab.py).
 REGIMES = {
 	"on": ("64 KB packets (GSO)", 2 << 30, None),
-	"off": ("MTU-sized packets", 512 << 20, 512 << 10),
+	"off": ("MTU-sized packets", 256 << 20, 512 << 10),
 }
 
 
@@ -49,15 +50,15 @@ def exchanges(lab, system):
 	return dict(zip(("rr", "p50", "p99"), map(float, out.split()))) | {"strangers": busy.strangers}
 
 
-def measure(lab, kind, regime):
+def measure(lab, kind, regime, patience):
 	system = kind(lab)
 	system.start()
 	seen = {}
 	for n in STREAMS:
-		found = quietest(lambda: transfer(lab, system, n, REGIMES[regime][1]))
+		found = patience.quietest(lambda: transfer(lab, system, n, REGIMES[regime][1]))
 		seen |= {f"{k}, {n}": v for k, v in found.items()}
 	if regime == "on":
-		seen |= quietest(lambda: exchanges(lab, system))
+		seen |= patience.quietest(lambda: exchanges(lab, system))
 	system.stop()
 	return seen
 
@@ -73,9 +74,10 @@ def run(rounds, names=()):
 			LoadServer(lab, "sink", SINK, no_hash=True)
 			LoadServer(lab, "echo", ECHO, no_hash=True, nodelay=True)
 			for r in range(rounds):
+				patience = Patience(PATIENCE)
 				for i in range(len(wanted)):	# each round begins with another
 					kind = wanted[(i + r) % len(wanted)]
-					seen[kind].append(measure(lab, kind, regime))
+					seen[kind].append(measure(lab, kind, regime, patience))
 		result += report(regime, title, seen)
 	say_missing(missing)
 	say("CPU: of the whole machine, milliseconds per gigabit. Ratios are to forwarding. Exchanges: requests\n"

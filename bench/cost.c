@@ -7,7 +7,7 @@
  *				65536 or fewer for each of 16 clients), beside a lookup alone
  *
  * The paths take turns within a round. A line: path, what became of the packet, IP version,
- * median, least, most of the rounds, and the median over the empty program's. A round's
+ * median, least, most of the rounds, and median and least over the empty program's. A round's
  * figure is itself the median of many runs; again.bpf.c says what a run is. With FLOWS, two
  * more lines have the bytes of one flow: by the map's own account, and as the machine's
  * memory became less, which is exact only for very many.
@@ -276,16 +276,15 @@ static const char *became(const struct line *l)
 
 static void print(void)
 {
-	__u32 empty = 0;
-	struct line *l;
+	const struct line *empty = lines, *l;
 	char path[64];
 
 	for (l = lines; l < lines + n_lines; l++) {
 		if (l->path->target == EMPTY)
-			empty = l->median;
-		printf("%s, %s\t%s\t%d\t%u\t%u\t%u\t%+d\n", l->xdp ? "XDP" : "TC", l->path->name,
+			empty = l;
+		printf("%s, %s\t%s\t%d\t%u\t%u\t%u\t%d\t%d\n", l->xdp ? "XDP" : "TC", l->path->name,
 		       became(l), l->v6 ? 6 : 4, l->median, l->ns[0], l->most,
-		       (int)(l->median - empty));
+		       (int)(l->median - empty->median), (int)(l->ns[0] - empty->ns[0]));
 	}
 	if (n_flows == 1)
 		return;

@@ -10,7 +10,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 CPUS = os.cpu_count()
 STRANGERS = """"strangers": the part
 of it, at least, that neither a process of the lab nor softirqs account for: whatever else ran on the
-machine, and kernel threads. Where there are many a figure is measured again, up to three times."""
+machine, and kernel threads. Where there are many a figure is measured again."""
 
 
 def _stat():
@@ -63,17 +63,40 @@ class Busy:
 		self.strangers = max(0, self.machine - softirq - lab) / self.machine if self.machine else 0
 
 
-def quietest(attempt, tries=3, enough=0.05):
-	"""Of the figures that attempt() returns, {"strangers", ...}, those with the least of them; the first
-	with few enough will do. What is kept does not depend on any other figure."""
-	best = None
-	for _ in range(tries):
-		found = attempt()
-		if best is None or found["strangers"] < best["strangers"]:
-			best = found
-		if best["strangers"] <= enough:
-			break
-	return best
+class Patience:
+	"""With a machine that does other things too: seconds to wait, and to measure again, in all."""
+
+	WINDOW, IDLE = 0.1, 0.1	# seconds to look; the part that may be busy
+	FEW, TRIES = 0.05, 3	# strangers that do no harm
+
+	def __init__(self, seconds):
+		self.left = seconds
+
+	def _wait(self, seconds=2):
+		"""Until the machine is idle, or for so many seconds."""
+		deadline = time.monotonic() + seconds
+		while self.left > 0 and time.monotonic() < deadline:
+			with Busy() as busy:
+				time.sleep(self.WINDOW)
+			self.left -= self.WINDOW
+			if busy.machine <= self.IDLE * self.WINDOW * CPUS:
+				break
+
+	def quietest(self, attempt):
+		"""Of the figures that attempt() returns, {"strangers", ...}, those with the least of them; the first
+		with few enough will do. What is kept does not depend on any other figure."""
+		best = None
+		for _ in range(self.TRIES):
+			self._wait()
+			began = time.monotonic()
+			found = attempt()
+			if best is not None:
+				self.left -= time.monotonic() - began
+			if best is None or found["strangers"] < best["strangers"]:
+				best = found
+			if best["strangers"] <= self.FEW or self.left <= 0:
+				break
+		return best
 
 
 @contextlib.contextmanager

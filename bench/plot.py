@@ -72,8 +72,10 @@ def main(path):
 		for column, p in enumerate(pair):
 			out += panel(20 + column * (NAMES + BARS + VALUE + GAP), y, *p)
 		y += HEAD + GAP + ROW * max(len(rows) for rows, *_ in pair)
-	said = "; ".join(f"{title}: " + ", ".join(f"{name} {f['median']:.0f}" for name, f in rows) for rows, _f, title, _b in panels)
-	Path(path).write_text(f"""<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="t d" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}">
+	said = "; ".join(f"{title}: " + ", ".join(f"{name} {f['median']:.0f}" for name, f in rows)
+		for rows, _figure, title, _better in panels)
+	size = f'width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}"'
+	Path(path).write_text(f"""<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="t d" {size}>
 <!-- SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause -->
 <title id="t">What Seam costs beside other systems</title>
 <desc id="d">{escape(said)}.</desc>

@@ -9,11 +9,12 @@ import shutil
 
 from common import Web, open_lab, say, spread, table, unleash
 from lab import LabError
-from measure import STRANGERS, Busy, quietest
+from measure import STRANGERS, Busy, Patience
 from proxies import HaproxyNames, NginxNames, SpliceTls, Squid, Sslsplit
 from systems import OUTPUT, Conntrack, Direct, Forwarding, Redirect, Seam, SeamSyn, choose, say_missing
 
 SYSTEMS = (Direct, Forwarding, Conntrack, Redirect, SeamSyn, Seam, SpliceTls, HaproxyNames, NginxNames, Squid, Sslsplit)
+PATIENCE = 30	# seconds in a round
 # What a connection is, and what decides.
 SCHEMES = {
 	"hello": "verdict by SNI, then the server ends it with an alert: no arithmetic",
@@ -63,11 +64,12 @@ def run(rounds, seconds, names=()):
 		unleash(lab)
 		Web(lab)
 		for r in range(rounds):
+			patience = Patience(PATIENCE)
 			for i in range(len(wanted)):	# each round begins with another
 				system = wanted[(i + r) % len(wanted)](lab)
 				system.start()
 				for scheme in system.by_name:
-					seen[type(system), scheme].append(quietest(lambda: load(lab, system, scheme, seconds)))
+					seen[type(system), scheme].append(patience.quietest(lambda: load(lab, system, scheme, seconds)))
 				system.stop()
 	return report(seen, missing)
 

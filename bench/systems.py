@@ -185,12 +185,12 @@ class SeamDeltas(Seam):
 
 
 class SeamSplit(Seam):
-	name, state, relay = "Seam, split", "split", "userspace"
+	name, state = "Seam, split", "split"
 	policy = _rule('inspectors = ["count"]; relay = "userspace"; until = { verdict = false; time = "1h"; };')
 
 
 class SeamRelayed(Seam):
-	name, state, relay = "Seam, relayed", "relayed", "kernel"
+	name, state = "Seam, relayed", "relayed"
 	policy = _rule('inspectors = ["count"]; relay = "kernel"; until = { verdict = false; time = "1h"; };')
 
 	def stop(self):
