@@ -11,9 +11,9 @@ from common import Web, open_lab, say, spread, table, unleash
 from lab import LabError
 from measure import STRANGERS, Busy, Patience
 from proxies import HaproxyNames, NginxNames, SpliceTls, Squid, Sslsplit
-from systems import OUTPUT, Conntrack, Direct, Forwarding, Redirect, Seam, SeamSyn, choose, say_missing
+from systems import OUTPUT, Conntrack, Direct, Forwarding, Redirect, Seam, SeamName, SeamSyn, choose, say_missing
 
-SYSTEMS = (Direct, Forwarding, Conntrack, Redirect, SeamSyn, Seam, SpliceTls, HaproxyNames, NginxNames, Squid, Sslsplit)
+SYSTEMS = (Direct, Forwarding, Conntrack, Redirect, SeamSyn, SeamName, Seam, SpliceTls, HaproxyNames, NginxNames, Squid, Sslsplit)
 PATIENCE = 30	# seconds in a round
 # What a connection is, and what decides.
 SCHEMES = {
@@ -24,14 +24,14 @@ SCHEMES = {
 
 
 def load(lab, system, scheme, seconds):
-	"""One measurement: {"rate", "cpu_us", "box_us", "held", "strangers"}."""
-	held = system.verdicts()
+	"""One measurement: {"rate", "cpu_us", "box_us", "decided", "strangers"}."""
+	decided = system.verdicts()
 	with Busy(system.pids()) as busy:
 		n, rate, bad = (hellos if scheme == "hello" else requests)(lab, system, scheme, seconds)
 	if bad:
 		say(f"# {system.name}, {scheme}: {bad}")
 	return {"rate": rate, "cpu_us": busy.machine / n * 1e6, "box_us": busy.box / n * 1e6,
-		"held": (system.verdicts() - held) / n, "strangers": busy.strangers}
+		"decided": (system.verdicts() - decided) / n, "strangers": busy.strangers}
 
 
 def hellos(lab, system, _scheme, seconds):
@@ -86,9 +86,9 @@ def report(seen, missing):
 			result.append({"protocol": scheme, "system": system.name, "ratio": ratio, "extra_cpu_us": extra, **s})
 			rows.append((system.name, f"{s['rate']['median']:.0f}", f"{s['rate']['min']:.0f}-{s['rate']['max']:.0f}",
 				f"{ratio:.2f}", f"{s['cpu_us']['median']:.0f}", f"{s['cpu_us']['min']:.0f}-{s['cpu_us']['max']:.0f}",
-				f"{extra:+.0f}", f"{s['box_us']['median']:.0f}", f"{s['held']['median']:.0%}",
+				f"{extra:+.0f}", f"{s['box_us']['median']:.0f}", f"{s['decided']['median']:.0%}",
 				f"{s['strangers']['median']:.0%}"))
-		table(("", "conn/s", "spread", "ratio", "CPU us/conn", "spread", "over fwd", "box process", "held", "strangers"), rows)
+		table(("", "conn/s", "spread", "ratio", "CPU us/conn", "spread", "over fwd", "box process", "decided", "strangers"), rows)
 	say_missing(missing)
 	say("The wire, redirect and the minimal relay decide nothing. CPU: of client, box, server and softirqs\n"
 		f"together. {STRANGERS}\n")

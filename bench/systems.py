@@ -44,7 +44,7 @@ class System:
 		return ()
 
 	def verdicts(self):
-		"""How many flows were held for one, so far."""
+		"""How many flows were decided by their first payload, so far."""
 		return 0
 
 	def errors(self):
@@ -130,7 +130,7 @@ class Redirect(System):
 class Seam(System):
 	"""With a verdict by name; the classes below, with a policy that brings each flow to `state`."""
 
-	name, policy, state = "Seam, held for a verdict", POLICY, None
+	name, policy, state, decided = "Seam, held for a verdict", POLICY, None, "first_payload"
 
 	def start(self):
 		self.seam = start_seam(self.lab, self.policy)
@@ -144,13 +144,19 @@ class Seam(System):
 		return (self.seam.proc.pid,)
 
 	def verdicts(self):
-		return sum(r["count"] for r in seam_json(self.lab, "stats")["reasons"] if r["reason"] == "first_payload")
+		return sum(r["count"] for r in seam_json(self.lab, "stats")["reasons"] if r["reason"] == self.decided)
 
 	def check(self):
 		states = [f["flow"]["state"] for f in seam_json(self.lab, "flows") if f["dest_port"] == ECHO
 			and f["flow"]["state"] != "closing"]
 		if states != [self.state]:
 			raise LabError(f"{self.name}: the flow is {states}")
+
+
+class SeamName(Seam):
+	"""The same verdict, in the kernel."""
+
+	name, policy, decided = "Seam, the kernel by name", POLICY.replace('decide = "daemon"', 'decide = "kernel"'), "settled"
 
 
 class SeamSyn(Seam):
