@@ -172,12 +172,14 @@ static struct flow_key flow_number(__u32 n)
 /* Many flows like this one: again, as the last path will have changed them. */
 static void multiply(const struct flow *f)
 {
+	struct flow own = *f;
 	struct flow_key k;
 	__u32 i;
 
 	for (i = 0; i < n_flows; i++) {
 		k = flow_number(i);
-		if (bpf_map_update_elem(flows_fd, &k, f, BPF_ANY))
+		own.id = (i + 1ULL) << 6; /* as id_next() gives them out */
+		if (bpf_map_update_elem(flows_fd, &k, &own, BPF_ANY))
 			fail("filling the map");
 	}
 }
