@@ -299,15 +299,16 @@ static __always_inline int not_let_by(const struct embryo *e, const struct pkt *
 }
 
 /*
- * Whether the answer that is known came from the client's own side, and this one does
- * not: there it may be the client that has written the server's address.
+ * Whether an answer from this side takes the place of the one that is known, as that of
+ * another server does that the SYN came to when it was sent again. On the client's own
+ * side it may be the client that has written a server's address.
  */
-static __always_inline bool by_client_side(const struct embryo *e, enum seam_end side)
+static __always_inline bool may_answer(const struct embryo *e, enum seam_end side)
 {
 	enum seam_end client = e->flags & FLOW_F_CLIENT_FAR ? SEAM_SERVER : SEAM_CLIENT;
 	enum seam_end server = e->flags & FLOW_F_SERVER_FAR ? SEAM_CLIENT : SEAM_SERVER;
 
-	return server == client && side != client;
+	return side == server || server == client;
 }
 
 /*
@@ -361,14 +362,18 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 			count(SEAM_R_WRONG_SIDE);
 			return 0;
 		}
-		if ((e->end[SEAM_SERVER].tcp_flags & TCP_SYN) && !by_client_side(e, likely)) {
+		if (e->end[SEAM_SERVER].tcp_flags & TCP_SYN) {
 			/* No round trip begins with it, but the client may have got its time alone. */
 			if (e->end[SEAM_SERVER].isn == p->seq) {
 				walk_options(ctx, p, &room->options);
 				note_time(&e->end[SEAM_SERVER], &room->options, now);
+				count(SEAM_R_SYN_RETRANS);
+				return 0;
 			}
-			count(SEAM_R_SYN_RETRANS);
-			return 0;
+			if (!may_answer(e, likely)) {
+				count(SEAM_R_WRONG_SIDE);
+				return 0;
+			}
 		}
 		if (old && old->end[SEAM_SERVER].isn == p->seq &&
 		    old->end[SEAM_CLIENT].isn == e->end[SEAM_CLIENT].isn) {

@@ -91,5 +91,5 @@ timeout "${LIMIT:-600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp
 	-display none -no-reboot -nodefaults -serial stdio \
 	-kernel "$kernel/boot/vmlinuz-$version" -initrd "$dir/$version.cpio.gz" \
 	-append "console=ttyS0 panic=-1 mitigations=off quiet net.ifnames=0" "${net[@]}" \
-	< /dev/null | tr -d '\r' | tee "$log" | grep --line-buffered -aE '^(TAP|ok|not ok|1\.\.|#|Bail)' || true
+	< /dev/null | stdbuf -o0 tr -d '\r' | tee "$log" | grep --line-buffered -aE '^(TAP|ok|not ok|1\.\.|#|Bail)' || true
 grep -aqx 'GUEST: passed' "$log" || { echo "not ok - $version; all it said is in $log"; exit 1; }

@@ -47,8 +47,28 @@ static void plain(bool v6)
 		{ .dir = SEAM_DOWN, .flags = "SA", .ack = 1, .wnd = 65160, .opts = "mss=1460 sackok ts=1950:1103 nop ws=7" }, PASS,
 		.counts = "syn_retrans", .embryo = "s.tsval=1950" },
 	      { "the first comes late", SERVER, SYNACK, PASS, .counts = "syn_retrans", .embryo = "s.tsval=1950" },
-	      { "of another one", SERVER, { .dir = SEAM_DOWN, .flags = "SA", .seq = 7, .ack = 1, .opts = "mss=1460 sackok ts=3000:1103" }, PASS,
-		.counts = "syn_retrans", .embryo = "s.tsval=1950" });
+	      { "of another server, to which the SYN came the second time", SERVER,
+		{ .dir = SEAM_DOWN, .flags = "SA", .seq = 7, .ack = 1, .opts = "mss=1460 sackok ts=3000:1103" }, PASS,
+		.counts = "", .embryo = "s.tsval=3000" });
+}
+
+/*
+ * A client that wrote the server's address had its connection go by untracked, or an old
+ * one forgotten; and payload that completes no handshake went by where a rule waited.
+ */
+static void answered_by_the_client(bool v6)
+{
+#define FORGED { .dir = SEAM_DOWN, .flags = "SA", .seq = 5000, .ack = 1, .wnd = 65160, .opts = LINUX_SYNACK }
+	fresh(&(struct conn){ .v6 = v6 });
+	STEPS({ "SYN", CLIENT, SYN, PASS }, { "an answer by the client itself", CLIENT, FORGED, PASS, .counts = "" },
+	      { "the server's takes its place", SERVER, SYNACK, PASS, .counts = "", .embryo = "s.isn=0" },
+	      { "and not the other way round", CLIENT, FORGED, PASS, .counts = "wrong_side", .embryo = "s.isn=0" },
+	      { "payload with a forged number does not pass a rule that waits", CLIENT,
+		{ .flags = "PA", .seq = 1, .ack = 5001, .len = 10, .wnd = 502, .opts = LINUX_TS }, DROP, .counts = "unacceptable", .flow = "none" },
+	      { "ACK", CLIENT, ACK, PASS, .counts = "established", .flow = "state=monitored" },
+	      { "the flow is there: a SYN", CLIENT, { .flags = "S", .seq = 77, .wnd = 64240, .opts = LINUX_SYN }, PASS, .counts = "new" },
+	      { "and an answer by the client do not end it", CLIENT, { .dir = SEAM_DOWN, .flags = "SA", .seq = 5000, .ack = 78, .opts = LINUX_SYNACK }, PASS,
+		.counts = "wrong_side", .flow = "state=monitored" });
 }
 
 /* A round trip that came out negative made a leg wait two minutes before it sent anything again. */
@@ -384,6 +404,8 @@ int main(void)
 	harness_start("handshake");
 	plain(false);
 	plain(true);
+	answered_by_the_client(false);
+	answered_by_the_client(true);
 	fail_answer();
 	round_trips();
 	late_copies();
