@@ -41,8 +41,8 @@ def states(lab):
 	return found
 
 
-def body(s):
-	"""One HTTP response: (its length, its sha256)."""
+def body(s, slowly=lambda: False):
+	"""One HTTP response: (its length, its sha256); for as long as `slowly` says some 50 MB a second."""
 	head = b""
 	while b"\r\n\r\n" not in head:
 		head += s.recv(1 << 16)
@@ -57,6 +57,8 @@ def body(s):
 		digest.update(memoryview(buf)[:n])
 		left -= n
 		total += n
+		if slowly():
+			time.sleep(n / 50e6)
 	return total, digest.hexdigest()
 
 
@@ -69,16 +71,16 @@ def held_now(lab, port):
 
 
 class Fetch(threading.Thread):
-	"""Fetches over a connection that is open already."""
+	"""Fetches over a connection that is open already, and takes its time until `hurry` is set."""
 
 	def __init__(self, s, name):
 		super().__init__(daemon=True)
-		self.s, self.name, self.got = s, name, None
+		self.s, self.name, self.got, self.hurry = s, name, None, False
 		self.start()
 
 	def run(self):
 		self.s.sendall(REQUEST.format(self.name).encode())
-		self.got = body(self.s)
+		self.got = body(self.s, lambda: not self.hurry)
 
 
 def held_by(lab):
@@ -123,6 +125,7 @@ def goes_on(tap, lab, web):
 		second = start_seam(lab, POLICY)
 		tap.equal(states(lab)[80], {"merged": 2}, "the next daemon finds the merged flows")
 		tap.ok(bulk.is_alive(), "all of it in mid-traffic")
+		bulk.hurry = True
 		bulk.join(60)
 		report, = finish_client(lab, load)
 	tap.equal(bulk.got, (GIB, web.sha256["1g"]), "merged: 1 GiB arrives whole")
