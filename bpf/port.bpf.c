@@ -155,6 +155,16 @@ static __always_inline bool keep_out(const struct flow *f)
 	       (wire_mode && f->state == FLOW_BLOCKED);
 }
 
+/*
+ * Whether a SYN, or its answer, has been sent again while the flow is split: its leg has
+ * the answer. Once both ends have ended it, the next connection's may be here before the
+ * last acknowledgement, which may still be in the hold queue.
+ */
+static __always_inline bool leg_answers(const struct flow *f)
+{
+	return has_legs(f) && !(f->end[SEAM_CLIENT].flags & f->end[SEAM_SERVER].flags & END_F_FIN);
+}
+
 static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely)
 {
 	__u32 ifindex = ctx->ifindex, end;
@@ -203,8 +213,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	}
 	synack = (p->flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
 	if (synack || (p->flags & (TCP_SYN | TCP_RST)) == TCP_SYN) {
-		/* Sent again while the flow is split: its leg has the answer. */
-		if (!f || !has_legs(f) || end != (synack ? SEAM_SERVER : SEAM_CLIENT)) {
+		if (!f || !leg_answers(f) || end != (synack ? SEAM_SERVER : SEAM_CLIENT)) {
 			if (!synack) {
 				act = handle_syn(ctx, p, likely, ifindex, now);
 				return act == ACT_RST ? rst_back(ctx, p, ifindex) : act;
