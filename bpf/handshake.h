@@ -292,7 +292,7 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
  */
 static __always_inline int not_let_by(const struct embryo *e, const struct pkt *p)
 {
-	if (e->action == RULE_PASS || (!p->len && !(p->flags & TCP_FIN)))
+	if (e->action == RULE_PASS || e->let_by || (!p->len && !(p->flags & TCP_FIN)))
 		return 0;
 	count(SEAM_R_UNACCEPTABLE);
 	return -1;
@@ -404,8 +404,10 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 	    p->ack != e->end[SEAM_SERVER].nxt)
 		return not_let_by(e, p);
 	/* The flow's entry is made from a copy: the embryo's own may be evicted. */
-	if (promote(p, e, now))
+	if (promote(p, e, now)) {
+		e->let_by = 1;
 		return 0;
+	}
 	bpf_map_delete_elem(&embryos, &key);
 	return 1;
 }

@@ -251,7 +251,8 @@ struct embryo {
 	__u8 why_not;	  /* enum seam_reason */
 	__u8 rule_flags;  /* RULE_F_* of that rule */
 	__u8 by_name;	  /* the flow will start with FLOW_F_BY_NAME */
-	__u8 reserved[4];
+	__u8 let_by;	  /* its handshake was completed, but there was no room for a flow */
+	__u8 reserved[3];
 	struct embryo_end end[2];
 	struct seam_after after; /* RULE_F_AFTER */
 };
