@@ -45,11 +45,11 @@ class WireLab(Lab):
 		second = [("box", "cli2"), ("box", "srv2"), ("client", "eth1"), ("server", "eth1")]
 		return super()._interfaces() + (second if self.wires > 1 else [])
 
-	def _steer(self):
+	def steer(self, box=0, ends=1):
 		if self.wires > 1:
 			for end, box_if in (("client", "cli2"), ("server", "srv2")):
 				self._veth(end, "eth1", "box", box_if)
-		super()._steer()
+		super().steer(box, ends)
 
 	def _addresses(self):
 		for end, net in (("client", 1), ("server", 2)):
