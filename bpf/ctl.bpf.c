@@ -5,6 +5,7 @@
  * is a struct seam_ctl.
  */
 #include "later.h"
+#include "wire.h"
 
 #define ENOENT 2
 #define EAGAIN 11
@@ -342,7 +343,7 @@ int seam_ctl(struct __sk_buff *ctx)
 		if (f && f->id == id)
 			bpf_map_delete_elem(&flows, &key);
 		bpf_map_delete_elem(&history, &id);
-		bpf_map_delete_elem(&links, &id);
+		forget_links(id);
 		c->result = 0;
 		return 0;
 	}

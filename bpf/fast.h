@@ -137,8 +137,7 @@ static __always_inline struct hop *hop_find(void *ctx, const struct flow *f, enu
 	if (!h)
 		return NULL;
 	if (h->whose != whose || h->tick != tick() || h->from != ifindex ||
-	    h->tos != (p->tos & ~3) ||
-	    h->flow_label != p->flow_label)
+	    h->tos != (p->tos & ~3) || h->flow_label != p->flow_label)
 		return hop_ask(ctx, p, ifindex, whose);
 	/* As hop_ask() would answer. */
 	return p->payload - ETH_HLEN + (p->gso ?: p->len) <= h->fib.mtu_result ? h : NULL;
@@ -228,9 +227,9 @@ static __always_inline __u64 fast_now(const struct flow_end *me, const struct pk
 
 /*
  * Readies the packet for its next hop, or with none for the other end of a wire, if it is
- * for the fast path. `l4` is where its TCP
- * header begins: a constant, as there is little that a verifier knows of `p`. Returns 0,
- * with what is to be added to the TCP checksum in `sum`, or NOT_FAST.
+ * for the fast path. `l4` is where its TCP header begins: a constant, as there is little
+ * that a verifier knows of `p`. Returns 0, with what is to be added to the TCP checksum in
+ * `sum`, or NOT_FAST.
  */
 static __always_inline int fast_forward(void *data, void *data_end, struct flow *f, enum seam_end side,
 					const struct pkt *p, const struct hop *h, __u32 ifindex,

@@ -200,12 +200,6 @@ static __always_inline long note_links(struct room *room, const struct embryo_en
 	return bpf_map_update_elem(&links, &id, &room->links, BPF_ANY);
 }
 
-static __always_inline void forget_links(__u64 id)
-{
-	if (wire_mode)
-		bpf_map_delete_elem(&links, &id);
-}
-
 /* Makes a flow of an embryo whose handshake is complete. */
 static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64 now)
 {
@@ -331,10 +325,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 	if (!e) {
 		/* One key for both ways: the stack is nearly used up here. */
 		from_client = false;
-		__builtin_memcpy(key.client, p->key.server, 16);
-		__builtin_memcpy(key.server, p->key.client, 16);
-		key.client_port = p->key.server_port;
-		key.server_port = p->key.client_port;
+		key_of(&key, p, SEAM_SERVER);
 		e = bpf_map_lookup_elem(&embryos, &key);
 	}
 	if (!e) {

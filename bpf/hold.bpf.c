@@ -8,7 +8,6 @@ int seam_hold(struct __sk_buff *ctx)
 	__u64 now = bpf_ktime_get_ns();
 	struct room *room = room_get();
 	struct flow_key key;
-	struct seam_links *l;
 	struct flow *f;
 	struct pkt *p;
 	__u32 end;
@@ -24,12 +23,8 @@ int seam_hold(struct __sk_buff *ctx)
 		return TC_ACT_SHOT;
 	}
 	/* One of two tags it comes back without. */
-	if (wire_mode) {
-		l = links_of(f);
-		if (!l)
-			return TC_ACT_SHOT;
-		room->link = l->end[end & 1];
-	}
+	if (wire_mode && link_as(room, f, end))
+		return TC_ACT_SHOT;
 	return handle_packet(ctx, f, &key, end, p, FROM_HOLD, now);
 }
 

@@ -158,7 +158,6 @@ int seam_leg_out(struct __sk_buff *ctx)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct room *room = room_get();
-	struct seam_links *l;
 	struct flow_key key;
 	struct flow *f;
 	struct out *o;
@@ -206,12 +205,8 @@ int seam_leg_out(struct __sk_buff *ctx)
 	if ((o->tos != p->tos || (!p->v4 && o->flow_label != p->flow_label)) &&
 	    put_class(ctx, p, o->tos, o->flow_label))
 		return TC_ACT_SHOT;
-	if (wire_mode) {
-		l = links_of(f);
-		if (!l)
-			return TC_ACT_SHOT;
-		room->link = l->end[end & 1];
-	}
+	if (wire_mode && link_as(room, f, end))
+		return TC_ACT_SHOT;
 	return to_wire(ctx, p, o->ifindex, FROM_LEG);
 }
 

@@ -195,13 +195,6 @@ static __always_inline struct room *room_get(void)
 	return bpf_map_lookup_elem(&rooms, &zero);
 }
 
-static __always_inline struct seam_links *links_of(const struct flow *f)
-{
-	__u64 id = f->id;
-
-	return bpf_map_lookup_elem(&links, &id);
-}
-
 static __always_inline void count(enum seam_reason reason)
 {
 	__u32 key = reason;

@@ -113,10 +113,9 @@ static __noinline void note_way(struct flow *f, struct seam_links *l, const stru
 				__u32 end, __u32 ifindex)
 {
 	struct seam_link *last = end == SEAM_CLIENT ? &l->end[0] : &l->end[1];
-	__u64 now = bpf_ktime_get_ns();
-
 	struct flow_end *me = end == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	struct flow_end *peer = end == SEAM_CLIENT ? &f->end[1] : &f->end[0];
+	__u64 now = bpf_ktime_get_ns();
 	struct room *room = room_get();
 	bool astray;
 	__u32 flags;

@@ -33,6 +33,30 @@ static __always_inline __u32 vlan_of(__u32 tag)
 	return tag & LINK_VID ? tag & LINK_VLAN : 0;
 }
 
+static __always_inline struct seam_links *links_of(const struct flow *f)
+{
+	__u64 id = f->id;
+
+	return bpf_map_lookup_elem(&links, &id);
+}
+
+static __always_inline void forget_links(__u64 id)
+{
+	if (wire_mode)
+		bpf_map_delete_elem(&links, &id);
+}
+
+/* The packet in hand gets the link header that the last frame of that end had. -1: it is not known. */
+static __always_inline int link_as(struct room *room, const struct flow *f, __u32 end)
+{
+	struct seam_links *l = links_of(f);
+
+	if (!l)
+		return -1;
+	room->link = l->end[end & 1];
+	return 0;
+}
+
 /* Whether they are on the same VLANs. */
 static __always_inline bool same_vlan(const struct seam_link *a, const struct seam_link *b)
 {

@@ -38,10 +38,7 @@ static __always_inline int forward(void *data, void *data_end, struct flow *f, e
 		return NOT_FAST;
 	if ((void *)(check + 1) > data_end)
 		return 0; /* was looked at before: for the verifier */
-	sum = (__u64)sum_fold(sum) + (__u16)~*check;
-	sum = (sum >> 16) + (sum & 0xffff);
-	sum = (sum >> 16) + (sum & 0xffff);
-	*check = ~((sum >> 16) + (sum & 0xffff));
+	*check = bpf_htons(csum_fold(sum_fold(sum + (__u16)~*check)));
 	return 0;
 }
 

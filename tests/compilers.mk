@@ -17,4 +17,4 @@ check-compilers: deps-compilers
 	echo "check-compilers: passed with $(COMPILERS)"
 
 check-compiler: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS)
-	prove --merge --exec '' $(UNIT_TESTS) $(BPF_TESTS)
+	prove --merge --failures --comments --exec '' $(UNIT_TESTS) $(BPF_TESTS)

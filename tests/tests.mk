@@ -49,7 +49,7 @@ check: deps-test
 
 .PHONY: check-run
 check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf $(O)/tests/fuzz_names $(RANDOM_PEERS)
-	SEAM=$(O)/seam prove --merge --exec '' tests/unit/test_licence.sh $(UNIT_TESTS) $(BPF_TESTS) \
+	SEAM=$(O)/seam prove --merge --failures --comments --exec '' tests/unit/test_licence.sh $(UNIT_TESTS) $(BPF_TESTS) \
 		tests/fuzz/test_fuzz.py tests/model/test_model.sh $(LAB_TESTS) \
 		tests/random/test_random.py
 

@@ -123,9 +123,10 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 static void ask_all(struct daemon *d)
 {
 	const struct ifinfomsg any = {};
+	int err = send_request(d, RTM_GETLINK, NLM_F_DUMP, &any);
 
-	if (send_request(d, RTM_GETLINK, NLM_F_DUMP, &any))
-		log_warn("asking for the links of the ports: %s", strerror(errno));
+	if (err)
+		log_warn("asking for the links of the ports: %s", strerror(-err));
 }
 
 static void links_ready(struct daemon *d, struct watch *w, uint32_t events)

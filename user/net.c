@@ -58,7 +58,7 @@ int net_sysctl(const char *path, const char *value)
 	return err;
 }
 
-static int with_ifreq(unsigned long request, struct ifreq *ifr)
+int net_ifreq(unsigned long request, struct ifreq *ifr)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
 
@@ -70,17 +70,24 @@ static int with_ifreq(unsigned long request, struct ifreq *ifr)
 	return err;
 }
 
-static int set_up(const char *name)
+int net_flags(const char *ifname, short set, short clear, short *was)
 {
 	struct ifreq ifr = {};
 	int err;
 
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
-	err = with_ifreq(SIOCGIFFLAGS, &ifr);
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
+	err = net_ifreq(SIOCGIFFLAGS, &ifr);
 	if (err)
 		return err;
-	ifr.ifr_flags |= IFF_UP;
-	return with_ifreq(SIOCSIFFLAGS, &ifr);
+	if (was)
+		*was = ifr.ifr_flags;
+	ifr.ifr_flags = (ifr.ifr_flags | set) & ~clear;
+	return net_ifreq(SIOCSIFFLAGS, &ifr);
+}
+
+static int set_up(const char *name)
+{
+	return net_flags(name, IFF_UP, 0, NULL);
 }
 
 static void no_ipv6(const char *name)
@@ -108,7 +115,7 @@ int net_hold_open(unsigned int queue, int *ifindex)
 	}
 	no_ipv6(ifr.ifr_name);
 	ifr.ifr_qlen = queue;
-	err = with_ifreq(SIOCSIFTXQLEN, &ifr);
+	err = net_ifreq(SIOCSIFTXQLEN, &ifr);
 	if (err)
 		goto fail;
 	err = set_up(ifr.ifr_name);
@@ -507,7 +514,7 @@ bool net_driver(const char *ifname, char *driver, size_t len)
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
 	ifr.ifr_data = (void *)&info;
-	if (with_ifreq(SIOCETHTOOL, &ifr))
+	if (net_ifreq(SIOCETHTOOL, &ifr))
 		memset(&info, 0, sizeof(info));
 	snprintf(driver, len, "%s", info.driver);
 	/* What some virtual devices put where others have nothing. */
@@ -521,13 +528,13 @@ int net_port(const char *ifname, unsigned char mac[6], int *mtu)
 	int err;
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
-	err = with_ifreq(SIOCGIFHWADDR, &ifr);
+	err = net_ifreq(SIOCGIFHWADDR, &ifr);
 	if (err)
 		return err;
 	if (ifr.ifr_hwaddr.sa_family != ARPHRD_ETHER)
 		return -EINVAL;
 	memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
-	err = with_ifreq(SIOCGIFMTU, &ifr);
+	err = net_ifreq(SIOCGIFMTU, &ifr);
 	*mtu = ifr.ifr_mtu;
 	return err;
 }
@@ -539,6 +546,6 @@ int net_mtu(int ifindex)
 
 	if (!if_indextoname(ifindex, ifr.ifr_name))
 		return -errno;
-	err = with_ifreq(SIOCGIFMTU, &ifr);
+	err = net_ifreq(SIOCGIFMTU, &ifr);
 	return err ? err : ifr.ifr_mtu;
 }

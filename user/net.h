@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ifreq;
+
 #define NET_VETH_NAME "seam%d"	/* host end: the first number that is free */
 #define NET_HOLD_NAME "seamh%d"
 #define NET_INNER_NAME "inner"	/* the other end, in the inner namespace */
@@ -47,6 +49,12 @@ int net_sysctl(const char *path, const char *value);
  * whether the interface is a device on a bus, and not a virtual one.
  */
 bool net_driver(const char *ifname, char *driver, size_t len);
+
+/* An ioctl for the interface that is named in `ifr`. Negative errno. */
+int net_ifreq(unsigned long request, struct ifreq *ifr);
+
+/* Changes IFF_* of an interface; `was` (may be NULL) is what they were. Negative errno. */
+int net_flags(const char *ifname, short set, short clear, short *was);
 
 /* MAC address and MTU of an interface; -EINVAL unless it is Ethernet. */
 int net_port(const char *ifname, unsigned char mac[6], int *mtu);

@@ -8,9 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <libmnl/libmnl.h>
 
@@ -135,46 +133,20 @@ int wire_check(const char *ifname, int ifindex)
 	return -EBUSY;
 }
 
-static int with_interface(const char *ifname, unsigned long request, struct ifreq *ifr)
-{
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", ifname);
-	if (ioctl(fd, request, ifr))
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-/* Changes IFF_UP and IFF_PROMISC; `was` (may be NULL) is what they were. */
-static int change_flags(const char *ifname, short set, short clear, short *was)
-{
-	struct ifreq ifr = {};
-	int err = with_interface(ifname, SIOCGIFFLAGS, &ifr);
-
-	if (err)
-		return err;
-	if (was)
-		*was = ifr.ifr_flags;
-	ifr.ifr_flags = (ifr.ifr_flags | set) & ~clear;
-	return with_interface(ifname, SIOCSIFFLAGS, &ifr);
-}
-
 /* Turns large receive offload on or off; whether it was the other way. */
 static bool change_lro(const char *ifname, bool on)
 {
 	struct ethtool_value flags = { .cmd = ETHTOOL_GFLAGS };
 	struct ifreq ifr = { .ifr_data = (void *)&flags };
 
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
 	/* Packets put together by it cannot be taken apart again; a device without has no such flags. */
-	if (with_interface(ifname, SIOCETHTOOL, &ifr) || !(flags.data & ETH_FLAG_LRO) == !on)
+	if (net_ifreq(SIOCETHTOOL, &ifr) || !(flags.data & ETH_FLAG_LRO) == !on)
 		return false;
 	flags.cmd = ETHTOOL_SFLAGS;
 	flags.data ^= ETH_FLAG_LRO;
 	ifr.ifr_data = (void *)&flags;
-	return !with_interface(ifname, SIOCETHTOOL, &ifr);
+	return !net_ifreq(SIOCETHTOOL, &ifr);
 }
 
 /* The same for IPv6, whose neighbour discovery would be the host's own. */
@@ -205,7 +177,7 @@ int wire_prepare(const char *ifname, __u32 *undo)
 	if (change_lro(ifname, false))
 		*undo |= PORT_UNDO_LRO;
 	/* By the flag and not by a packet socket: it has to outlive this process. */
-	err = change_flags(ifname, IFF_UP | IFF_PROMISC, 0, &was);
+	err = net_flags(ifname, IFF_UP | IFF_PROMISC, 0, &was);
 	if (err) {
 		log_err("%s: setting it up, and promiscuous: %s", ifname, strerror(-err));
 		return err;
@@ -231,7 +203,7 @@ void wire_undo(int ifindex, __u32 undo)
 	if (undo & PORT_UNDO_UP)
 		clear |= IFF_UP;
 	if (up || clear)
-		err = change_flags(name, up ? IFF_UP : 0, clear, NULL);
+		err = net_flags(name, up ? IFF_UP : 0, clear, NULL);
 	if (err)
 		log_warn("%s: setting its flags back: %s", name, strerror(-err));
 	if (undo & PORT_UNDO_LRO)

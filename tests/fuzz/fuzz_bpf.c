@@ -13,16 +13,7 @@
 #include <time.h>
 
 #include "harness.h"
-
-static __u64 state;
-
-static __u32 rnd(__u32 n)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (state >> 16) % n;
-}
+#include "random.h"
 
 static void mutate(struct packet *p)
 {
@@ -209,7 +200,7 @@ int main(int argc, char **argv)
 	__u32 i;
 
 	harness_start("fuzz");
-	state = seed * 0x9e3779b97f4a7c15ULL | 1;
+	rnd_seed(seed);
 	fresh(NULL);
 	stop = time(NULL) + seconds; /* loading may take as long */
 	while (good && time(NULL) < stop) {

@@ -15,18 +15,9 @@
 
 #include "harness.h"
 #include "policy.h"
+#include "random.h"
 
 #define PAYLOAD_MAX 3000
-
-static __u64 state;
-
-static __u32 rnd(__u32 n)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (state >> 16) % n;
-}
 
 #define PICK(list) ((list)[rnd(sizeof(list) / sizeof((list)[0]))])
 
@@ -477,7 +468,7 @@ int main(int argc, char **argv)
 	const char *name;
 
 	harness_start("fuzz-names");
-	state = seed * 0x9e3779b97f4a7c15ULL | 1;
+	rnd_seed(seed);
 	fresh(NULL);
 	stop = time(NULL) + seconds; /* loading may take as long */
 	while (good && time(NULL) < stop) {

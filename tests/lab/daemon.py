@@ -3,7 +3,7 @@
 import json
 import os
 
-from lab import seam_json
+from lab import seam_json, wait_for
 
 
 class Daemon:
@@ -15,7 +15,13 @@ class Daemon:
 	def stats(self):
 		return seam_json(self.lab, "status")["daemon"]["stats"]
 
+	def asked(self):
+		"""Whether one of its control connections is open: for a moment still, after `seam status` has ended."""
+		with open(f"/proc/{self.pid}/net/unix") as f:
+			return any(" 03 " in line and line.rstrip().endswith("/seam/default.sock") for line in f)
+
 	def descriptors(self):
+		wait_for(lambda: not self.asked(), "the control connections to be closed")
 		return len(os.listdir(f"/proc/{self.pid}/fd"))
 
 	def cpu(self):

@@ -10,9 +10,9 @@ ASAN_CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-
 .PHONY: check-asan check-valgrind
 check-asan: deps-test
 	$(MAKE) --no-print-directory O=$(ASAN_OUT) CFLAGS='$(ASAN_CFLAGS)' $(ASAN_OUT)/seam
-	SEAM=$(ASAN_OUT)/seam ASAN_OPTIONS=detect_leaks=1 prove --merge --exec '' $(SANITIZE_TESTS)
+	SEAM=$(ASAN_OUT)/seam ASAN_OPTIONS=detect_leaks=1 prove --merge --failures --comments --exec '' $(SANITIZE_TESTS)
 
 check-valgrind: deps-test
 	scripts/deps sanitize
 	$(MAKE) --no-print-directory $(O)/seam
-	SEAM=tests/sanitize/valgrind prove --merge --exec '' $(VALGRIND_TESTS)
+	SEAM=tests/sanitize/valgrind prove --merge --failures --comments --exec '' $(VALGRIND_TESTS)

@@ -11,7 +11,7 @@ $(O)/tests/bpf-harness.o: tests/unit/bpf/harness.c tests/unit/bpf/harness.h test
 $(O)/tests/bpf_%: tests/unit/bpf/%.c $(O)/tests/bpf-harness.o tests/unit/bpf/harness.h tests/unit/tap.h
 	$(CC) $(TEST_CFLAGS) -O1 -g -o $@ $< $(O)/tests/bpf-harness.o -lbpf
 
-$(O)/tests/fuzz_bpf: tests/fuzz/fuzz_bpf.c $(O)/tests/bpf-harness.o tests/unit/bpf/harness.h
+$(O)/tests/fuzz_bpf: tests/fuzz/fuzz_bpf.c tests/fuzz/random.h $(O)/tests/bpf-harness.o tests/unit/bpf/harness.h
 	$(CC) $(TEST_CFLAGS) -Itests/unit/bpf -O1 -g -o $@ $< $(O)/tests/bpf-harness.o -lbpf
 
 # With the daemon's own sources, to compare with.
@@ -19,7 +19,7 @@ $(O)/tests/bpf_test_names: tests/unit/bpf/test_names.c $(O)/tests/bpf-harness.o 
 		$(POLICY_SRCS) $(INSPECT_SRCS) $(wildcard user/*.h)
 	$(CC) $(SEAM_CFLAGS) $(TEST_CFLAGS) -O1 -g -o $@ $< $(O)/tests/bpf-harness.o $(POLICY_SRCS) $(INSPECT_SRCS) -lbpf $(UNIT_LIBS)
 
-$(O)/tests/fuzz_names: tests/fuzz/fuzz_names.c $(O)/tests/bpf-harness.o tests/unit/bpf/harness.h \
+$(O)/tests/fuzz_names: tests/fuzz/fuzz_names.c tests/fuzz/random.h $(O)/tests/bpf-harness.o tests/unit/bpf/harness.h \
 		$(POLICY_SRCS) $(INSPECT_SRCS) $(wildcard user/*.h)
 	$(CC) $(SEAM_CFLAGS) $(TEST_CFLAGS) -Itests/unit/bpf -O2 -g -o $@ $< $(O)/tests/bpf-harness.o $(POLICY_SRCS) $(INSPECT_SRCS) \
 		-lbpf $(UNIT_LIBS)
