@@ -52,22 +52,11 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 	return TC_ACT_UNSPEC;
 }
 
-/* Whether a frame has come by the way, and in the link header, that its end's last one had: no news for note_way(). */
-static __always_inline bool same_way(const struct flow *f, const struct seam_links *l,
-				     enum seam_end side, __u32 ifindex)
-{
-	const struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
-	const struct flow_end *peer = side == SEAM_CLIENT ? &f->end[1] : &f->end[0];
-	const struct room *room = room_get();
-
-	return room && l && f->why_not != SEAM_R_ASYMMETRIC && me->ifindex == ifindex && room->partner == peer->ifindex &&
-	       same_link(side == SEAM_CLIENT ? &l->end[0] : &l->end[1], &room->link);
-}
-
 /* The fast path; NOT_FAST: the packet is as it was. */
 static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struct seam_links *l,
 			      const struct pkt *p, enum seam_end side)
 {
+	const struct room *room = room_get();
 	const struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	__u64 now, sum = 0;
 	__u32 ifindex = ctx->ifindex;
@@ -75,8 +64,9 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
 	struct hop *h = NULL;
 	int err;
 
-	if (!fast_flow(f, side, wire_mode) || !settled(f) || !fast_packet(f, me, p, wire_mode) ||
-	    (wire_mode && !same_way(f, l, side, ifindex)))
+	if (!fast_flow(f, side, wire_mode) || !settled(f) || !fast_packet(f, me, p, wire_mode))
+		return NOT_FAST;
+	if (wire_mode && (!room || !same_way(f, l, side, ifindex, room->partner, &room->link)))
 		return NOT_FAST;
 	if (!wire_mode && !(h = hop_find(ctx, f, side, p, ifindex)))
 		return NOT_FAST;

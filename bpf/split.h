@@ -15,7 +15,6 @@
 
 /* Fixed when the programs are loaded. */
 const volatile __u32 backlog_limit = SEAM_BACKLOG;
-const volatile bool wire_mode = false;
 
 /* The acknowledgement that s may be told: of bytes that r has, or a leg for it. Lock held. */
 static __always_inline __u32 ack_for(const struct flow *f, const struct flow_end *s,

@@ -79,6 +79,18 @@ static __always_inline bool daemon_alive(const struct control *ctl, __u64 now)
 	       (__s64)(now - ctl->heartbeat_ns) < (__s64)ctl->patience_ms * (__s64)NSEC_PER_MSEC;
 }
 
+/* Time as `tc_at` has it, in units of 1024 ns, and never 0. */
+static __always_inline __u32 left_at(__u64 now)
+{
+	return (now >> 10) | 1;
+}
+
+/* XDP is not to overtake what TC has in hands of the flow at this time. */
+static __always_inline void leave_to_tc(struct flow *f, __u64 now)
+{
+	f->tc_at[SEAM_CLIENT] = f->tc_at[SEAM_SERVER] = left_at(now);
+}
+
 /*
  * Changes the state of `f`, whose lock is held, and notes it in `ev`. Of
  * several moves under one lock the event keeps the first state and the last.
@@ -90,7 +102,7 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 		ev->type = EVENT_STATE;
 		ev->from = f->state;
 	}
-	f->tc_ns = now; /* first: XDP looks at the state without the lock */
+	leave_to_tc(f, now); /* first: XDP looks at the state without the lock */
 	f->state = to;
 	f->reason = reason;
 	if (f->flags & FLOW_F_WAITS) {

@@ -16,8 +16,8 @@
 #define ETH_P_8021AD 0x88a8
 #define VLAN_HLEN 4
 
-/* Whether ports are wires. Defined in split.h, for XDP has no such map. */
-extern const volatile bool wire_mode;
+/* Whether ports are wires. Fixed when the programs are loaded. */
+const volatile bool wire_mode = false;
 
 /* The other port of a port's wire, 0: it is no port. */
 static __always_inline __u32 partner_of(__u32 ifindex)
@@ -68,6 +68,20 @@ static __always_inline bool same_link(const struct seam_link *a, const struct se
 	const __u32 *x = (const __u32 *)a, *y = (const __u32 *)b;
 
 	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4]));
+}
+
+/*
+ * Whether a frame has come by the way, and in the link header, that its end's last one
+ * had: nothing that is to be noted. `l` may be NULL: they are not known.
+ */
+static __always_inline bool same_way(const struct flow *f, const struct seam_links *l, enum seam_end side,
+				     __u32 ifindex, __u32 partner, const struct seam_link *link)
+{
+	const struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
+	const struct flow_end *peer = side == SEAM_CLIENT ? &f->end[1] : &f->end[0];
+
+	return l && f->why_not != SEAM_R_ASYMMETRIC && me->ifindex == ifindex && partner == peer->ifindex &&
+	       same_link(side == SEAM_CLIENT ? &l->end[0] : &l->end[1], link);
 }
 
 static __always_inline bool is_tag(__u16 proto)

@@ -5,12 +5,8 @@
  */
 #include "fast.h"
 
-/*
- * A packet that TC has may still be on its way (GRO, a queue) when the next one comes;
- * XDP would overtake it. It takes a flow over only after such a gap. What TC gets of a
- * port with XDP has come by here.
- */
-#define XDP_GAP NSEC_PER_MSEC
+/* In units of left_at(): 1 ms. */
+#define XDP_GAP 977
 
 /* Ports whose driver takes redirected packets: those with one of these programs. */
 struct {
@@ -20,10 +16,17 @@ struct {
 	__type(value, __u32);
 } xdp_ports SEC(".maps");
 
-/* Whether nothing of the flow is in TC's hands. Signed: another CPU may have stamped it meanwhile. */
-static __always_inline bool quiet_in_tc(__u64 tc_ns)
+/*
+ * Whether nothing of what an end sends is in TC's hands. What it had may still be on its
+ * way to TC (GRO, a queue of another CPU) when this packet comes, which would overtake it:
+ * so TC has to have seen all bytes before this one's, and the last acknowledgement, and
+ * some time has to have passed in which it got none, for what is on its way behind TC.
+ * What TC gets of a port with XDP has come by here.
+ */
+static __always_inline bool quiet_in_tc(const struct flow_end *me, __u32 at, const struct pkt *p)
 {
-	return !tc_ns || (__s64)(bpf_ktime_get_ns() - tc_ns) > (__s64)XDP_GAP;
+	return !at || (!seq_after(p->seq, me->nxt) && !seq_after(me->left_ack, me->ack) &&
+		       (__s32)(left_at(bpf_ktime_get_ns()) - at) > XDP_GAP);
 }
 
 /* As fast_forward(), and with the checksum, which is complete here: xdp.c sees to that. */
@@ -42,17 +45,37 @@ static __always_inline int forward(void *data, void *data_end, struct flow *f, e
 	return 0;
 }
 
+/*
+ * The port that an untagged frame leaves by, on a wire; 0 for those that TC knows better.
+ * A tag that the device has taken off is not seen here: xdp.c sees to that, too.
+ */
+static __always_inline __u32 out_across(struct xdp_md *ctx, const struct flow *f, enum seam_end side, __u32 ifindex)
+{
+	void *data = (void *)(long)ctx->data;
+	__u32 partner = partner_of(ifindex), mtu = 0;
+	struct seam_link link = {};
+
+	if (data + sizeof(link.mac) > (void *)(long)ctx->data_end)
+		return 0;
+	__builtin_memcpy(link.mac, data, sizeof(link.mac));
+	if (!same_way(f, links_of(f), side, ifindex, partner, &link) || bpf_check_mtu(ctx, partner, &mtu, 0, 0))
+		return 0;
+	return partner;
+}
+
 static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 {
 	void *data_end = (void *)(long)ctx->data_end;
 	void *data = (void *)(long)ctx->data;
 	__u32 len = bpf_xdp_get_buff_len(ctx), ifindex = ctx->ingress_ifindex;
 	struct flow_key key;
-	__u64 now, tc_ns;
-	const struct flow_end *me;
+	struct flow_end *me;
 	struct flow *f;
-	struct hop *h;
+	__u64 now;
+	__u32 at;
+	struct hop *h = NULL;
 	struct pkt p;
+	__u32 out;
 	int err;
 
 	p.gso = 0;
@@ -60,17 +83,23 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 		return XDP_PASS;
 	key_of(&key, &p, side);
 	f = bpf_map_lookup_elem(&flows, &key);
-	if (!f || !fast_flow(f, side, false))
+	if (!f)
 		return XDP_PASS;
 	me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
-	tc_ns = f->tc_ns;
+	at = f->tc_at[side];
+	if (!fast_flow(f, side, wire_mode)) {
+		me->left_ack = p.ack;
+		return XDP_PASS;
+	}
 	/* In pieces: no kernel of 6.1 tells which devices can send those. */
-	if (len != data_end - data || me->ifindex != ifindex || !fast_packet(f, me, &p, false) || !settled(f) ||
-	    !quiet_in_tc(tc_ns))
+	if (len != data_end - data || me->ifindex != ifindex || !fast_packet(f, me, &p, wire_mode) || !settled(f) ||
+	    !quiet_in_tc(me, at, &p))
 		goto to_tc;
 	/* The way before the lock: TC must not track it again. */
-	h = hop_find(ctx, f, side, &p, ifindex);
-	if (!h || bpf_redirect_map(&xdp_ports, h->fib.ifindex, XDP_PASS) != XDP_REDIRECT)
+	if (!wire_mode && !(h = hop_find(ctx, f, side, &p, ifindex)))
+		goto to_tc;
+	out = h ? h->fib.ifindex : out_across(ctx, f, side, ifindex);
+	if (!out || bpf_redirect_map(&xdp_ports, out, XDP_PASS) != XDP_REDIRECT)
 		goto to_tc;
 	now = fast_now(me, &p, h);
 	if (p.v4)
@@ -79,14 +108,15 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 		err = forward(data, data_end, f, side, &p, h, ifindex, now, ETH_HLEN + sizeof(struct ipv6hdr));
 	if (err)
 		goto to_tc;
-	/* Unless TC has got one meanwhile, of the other direction. */
-	if (tc_ns)
-		__sync_val_compare_and_swap(&f->tc_ns, tc_ns, 0);
+	/* Unless TC has been given the flow meanwhile. */
+	if (at)
+		__sync_val_compare_and_swap(&f->tc_at[side], at, 0);
 	count(SEAM_R_XDP);
 	return XDP_REDIRECT;
 to_tc:
 	/* On its way to TC from now on, perhaps in a batch with what comes next. */
-	f->tc_ns = bpf_ktime_get_ns();
+	me->left_ack = p.ack;
+	f->tc_at[side] = left_at(bpf_ktime_get_ns());
 	return XDP_PASS;
 }
 

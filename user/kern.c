@@ -44,7 +44,7 @@ static const struct {
 	size_t at;
 } map_names[] = {
 #define MAP(name) { #name, offsetof(struct kern_maps, name) }
-	MAP(flows), MAP(embryos), MAP(history), MAP(records), MAP(holds), MAP(legs), MAP(ports),
+	MAP(flows), MAP(embryos), MAP(history), MAP(records), MAP(holds), MAP(legs), MAP(links), MAP(ports),
 	MAP(names), MAP(policy), MAP(control), MAP(reasons), MAP(rule_hits), MAP(states), MAP(hops),
 	MAP(events),
 #undef MAP
@@ -258,7 +258,7 @@ int kern_load(struct kern *k, const struct policy *p, const char *instance)
 		log_err("mapping the control map: %s", strerror(errno));
 		goto fail;
 	}
-	err = xdp_open(&o->xdp, &k->maps);
+	err = xdp_open(&o->xdp, &k->maps, p->mode == MODE_WIRE);
 	if (err) {
 		log_err("making the map of XDP ports: %s", strerror(-err));
 		goto fail;

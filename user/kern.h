@@ -35,7 +35,7 @@ struct kern_port {
 
 /* Maps of an instance, opened by their pins. A descriptor is -1 if not there. */
 struct kern_maps {
-	int flows, embryos, history, records, holds, legs, ports, names, policy, control;
+	int flows, embryos, history, records, holds, legs, links, ports, names, policy, control;
 	int reasons, rule_hits, states, events, hops;
 };
 

@@ -522,6 +522,15 @@ bool net_driver(const char *ifname, char *driver, size_t len)
 	       strcmp(info.bus_info, "tun");
 }
 
+__u32 net_offloads(const char *ifname)
+{
+	struct ethtool_value flags = { .cmd = ETHTOOL_GFLAGS };
+	struct ifreq ifr = { .ifr_data = (void *)&flags };
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
+	return net_ifreq(SIOCETHTOOL, &ifr) ? 0 : flags.data;
+}
+
 int net_port(const char *ifname, unsigned char mac[6], int *mtu)
 {
 	struct ifreq ifr = {};

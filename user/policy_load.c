@@ -121,9 +121,6 @@ static void check_wires(struct load *l, const config_setting_t *root)
 		bad(l, server, "server: %zu interfaces, and %zu in \"client\"; expected as many, for "
 		    "the first of each is a wire, the second of each, and so on",
 		    p->server.n, p->client.n);
-	if (p->xdp == POLICY_XDP_NATIVE || p->xdp == POLICY_XDP_GENERIC)
-		bad(l, config_setting_get_member(root, "xdp"),
-		    "xdp: there is none on wires, where TC forwards; expected \"auto\" or \"off\"");
 }
 
 /* What follows from several settings together. */

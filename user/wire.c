@@ -136,16 +136,14 @@ int wire_check(const char *ifname, int ifindex)
 /* Turns large receive offload on or off; whether it was the other way. */
 static bool change_lro(const char *ifname, bool on)
 {
-	struct ethtool_value flags = { .cmd = ETHTOOL_GFLAGS };
+	struct ethtool_value flags = { .cmd = ETHTOOL_SFLAGS, .data = net_offloads(ifname) };
 	struct ifreq ifr = { .ifr_data = (void *)&flags };
 
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
-	/* Packets put together by it cannot be taken apart again; a device without has no such flags. */
-	if (net_ifreq(SIOCETHTOOL, &ifr) || !(flags.data & ETH_FLAG_LRO) == !on)
+	/* Packets put together by it cannot be taken apart again. */
+	if (!(flags.data & ETH_FLAG_LRO) == !on)
 		return false;
-	flags.cmd = ETHTOOL_SFLAGS;
 	flags.data ^= ETH_FLAG_LRO;
-	ifr.ifr_data = (void *)&flags;
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
 	return !net_ifreq(SIOCETHTOOL, &ifr);
 }
 

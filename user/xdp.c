@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,12 +19,11 @@
 /* What our programs' names begin with. */
 #define OUR_PROGRAMS "seam_xdp_"
 
-int xdp_open(struct xdp *x, const struct kern_maps *maps)
+int xdp_open(struct xdp *x, const struct kern_maps *maps, bool wires)
 {
 	memset(x, 0, sizeof(*x));
-	x->flows = maps->flows;
-	x->reasons = maps->reasons;
-	x->hops = maps->hops;
+	x->maps = maps;
+	x->wires = wires;
 	/*
 	 * Not pinned: libbpf takes a pinned map only with the flags it asked for,
 	 * and the kernel adds one to a DEVMAP. A new run replaces the programs
@@ -77,16 +77,19 @@ static struct xdp_bpf *open_program(const struct xdp *x, enum seam_end end, bool
 	if (!o)
 		return NULL;
 	bpf_object__for_each_map(map, o->obj)
-		if (!err)
+		if (!err && !bpf_map__is_internal(map))
 			err = bpf_map__set_autocreate(map, false);
-	if (err || (err = share(o->maps.flows, x->flows)) ||
-	    (err = share(o->maps.reasons, x->reasons)) ||
-	    (err = share(o->maps.hops, x->hops)) ||
+	if (err || (err = share(o->maps.flows, x->maps->flows)) ||
+	    (err = share(o->maps.reasons, x->maps->reasons)) ||
+	    (err = share(o->maps.hops, x->maps->hops)) ||
+	    (err = share(o->maps.links, x->maps->links)) ||
+	    (err = share(o->maps.ports, x->maps->ports)) ||
 	    (err = share(o->maps.xdp_ports, x->ports))) {
 		xdp_bpf__destroy(o);
 		errno = -err;
 		return NULL;
 	}
+	o->rodata->wire_mode = x->wires;
 	*prog = end == SEAM_CLIENT ? o->progs.seam_xdp_client : o->progs.seam_xdp_server;
 	other = end == SEAM_CLIENT ? o->progs.seam_xdp_server : o->progs.seam_xdp_client;
 	bpf_program__set_autoload(other, false);
@@ -276,21 +279,23 @@ static enum port_xdp wanted(struct kern_port *port, enum policy_xdp how)
 	char driver[32];
 	bool real = net_driver(port->name, driver, sizeof(driver));
 
-	if (port->partner) {
-		because(port, "on a wire TC forwards, as frames of every kind have to cross");
+	if (how == POLICY_XDP_OFF) {
+		because(port, "turned off");
+		return PORT_XDP_OFF;
+	}
+	if (port->partner && (net_offloads(port->name) & ETH_FLAG_RXVLAN)) {
+		because(port, "on a wire it must see VLAN tags: ethtool -K %s rxvlan off", port->name);
 		return PORT_XDP_OFF;
 	}
 	switch (how) {
-	case POLICY_XDP_OFF:
-		because(port, "turned off");
-		return PORT_XDP_OFF;
 	case POLICY_XDP_GENERIC:
 		return PORT_XDP_GENERIC;
 	case POLICY_XDP_NATIVE:
 		if (!strcmp(driver, "veth"))
 			log_warn("%s: native XDP on a veth: its peer must complete checksums "
 				 "(`ethtool -K <peer> tx off`) and have NAPI (`ethtool -K <peer> "
-				 "gro on`), or what is forwarded is lost", port->name);
+				 "gro on`), or what is forwarded is lost%s", port->name,
+				 port->partner ? "; and leave VLAN tags where they are (txvlan off)" : "");
 		return PORT_XDP_NATIVE;
 	default:
 		if (real)

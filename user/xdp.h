@@ -11,13 +11,14 @@
 
 /* What the programs of one run share. */
 struct xdp {
-	int flows, reasons, hops; /* the instance's maps; not ours to close */
+	const struct kern_maps *maps; /* the instance's; not ours to close */
+	bool wires;		/* ports are pairs, and what comes in by one leaves by the other */
 	int ports;		/* where packets may be redirected to */
 	bool probed, freplace;	/* whether the kernel can do what a dispatcher needs */
 };
 
-/* Negative errno. */
-int xdp_open(struct xdp *x, const struct kern_maps *maps);
+/* `maps` is used until xdp_close(). Negative errno. */
+int xdp_open(struct xdp *x, const struct kern_maps *maps, bool wires);
 void xdp_close(struct xdp *x);
 
 /*

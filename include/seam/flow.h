@@ -16,7 +16,7 @@
 #include "rule.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
-#define SEAM_ABI 7
+#define SEAM_ABI 8
 
 /* Bytes of one direction of a split flow that its legs take charge of, if the policy says nothing. */
 #define SEAM_BACKLOG (32U << 20)
@@ -175,7 +175,7 @@ struct flow_end {
 	__u8 ttl0;	  /* of its SYN */
 	__u32 urg;	  /* end of the last segment with urgent data */
 	__u32 pace;	  /* END_F_PACED: the most that is acknowledged to it */
-	__u32 reserved2;
+	__u32 left_ack;	  /* of the last packet that XDP left to TC */
 	__u64 packets;
 	__u64 bytes;	  /* payload bytes, retransmissions included */
 };
@@ -196,7 +196,7 @@ struct flow {
 	__u64 seen_ns;	   /* last packet, to a second */
 	__u64 data_ns;	   /* last packet with payload */
 	__u64 released_ns; /* last packet that left the hold queue */
-	__u64 tc_ns;	   /* last packet that XDP left to TC; 0: XDP has had them since */
+	__u32 tc_at[2];	   /* by end: when XDP last left a packet of it to TC, as left_at() says; 0: XDP has had them since */
 	__u32 held_in;	   /* packets put into the hold queue */
 	__u32 held_out;	   /* packets that came back out of it */
 	__u32 held_bytes;

@@ -116,7 +116,8 @@ static bool live(void)
 	flow_set(states[rnd(sizeof(states) / sizeof(states[0]))]);
 	if (rnd(2) || flow_get(&f))
 		return false;
-	f.tc_ns = f.changed_ns = f.released_ns = 0;
+	f.tc_at[0] = f.tc_at[1] = 0;
+	f.changed_ns = f.released_ns = 0;
 	f.held_out = f.held_in;
 	if (rnd(4)) {
 		f.state = FLOW_MERGED;

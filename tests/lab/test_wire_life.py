@@ -9,7 +9,7 @@ from byhand import ByHand, flow_to
 from lab import NOTICED, SERVER, SERVER4, LabError, scenario, seam_binary, seam_json, start_seam, wait_for
 from sockets import accept, connect, exchange, listen
 from transfer import Transfer
-from wires import POLICY, TAGGED, WireLab
+from wires import POLICY, TAGGED, XDP, WireLab
 
 ALL = 'rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; until = { bytes = 1; }; } );'
 
@@ -76,12 +76,21 @@ def in_the_way(tap):
 		lab.run("box", ["ip", "link", "set", "cli", "down"])
 		for what, conf, expected in (
 			("one port too many", POLICY.replace('"cli"', '["cli", "br0"]'), "expected as many"),
-			("XDP", POLICY + 'xdp = "native";', "there is none on wires"),
 			("mirror_link without a wire", POLICY.replace('"wire"', '"route"') + "mirror_link = true;", '"mirror_link" is for wires')):
 			said = refused(lab, conf)
 			tap.ok(expected in said, f"{what} is an error of the policy", said)
 		out = lab.run("box", [seam_binary(), "run", "--client", "cli", "--server", "srv", "--mode", "bridge"], check=False)
 		tap.ok(out.returncode == 1 and "mode" in out.stderr, "a mode that there is not", out.stderr)
+
+
+def xdp_sees_no_tags(tap):
+	with WireLab() as lab:
+		seam = start_seam(lab, POLICY + XDP)
+		ports = {p["name"]: (p["xdp"], p["xdp_why"]) for p in seam_json(lab, "status")["ports"]}
+		tap.ok(all(mode == "off" and f"ethtool -K {name} rxvlan off" in why for name, (mode, why) in ports.items()),
+			"where the device takes tags off there is no XDP, and status says what would help", ports)
+		tap.ok(talks(lab, 7000), "TC does the work")
+		seam.stop()
 
 
 # Its life
@@ -205,6 +214,7 @@ def asymmetric(tap):
 @scenario
 def main(tap):
 	in_the_way(tap)
+	xdp_sees_no_tags(tap)
 	survives(tap, ())
 	survives(tap, TAGGED)
 	mirrors(tap)

@@ -19,6 +19,7 @@ client = "cli";
 server = "srv";
 mode = "wire";
 """
+XDP = 'xdp = "native";\n'
 # Of frames that scenarios make up; the last byte tells them apart.
 MAC_PREFIX = bytes.fromhex("025ea30000")
 
@@ -60,6 +61,13 @@ class WireLab(Lab):
 			self._ip_batch(end, f"route change 10.99.0.0/16 dev eth0 src 10.99.{net}.2 congctl {self.congestion}\n"
 				f"route add fd99::/16 dev eth0 metric 1 congctl {self.congestion}\n")
 			self._tag(end)
+
+	def ready_for_xdp(self):
+		"""The regime "off" as native XDP on a wire needs it: NAPI at the ends, and tags in the frames."""
+		for end in ("client", "server"):
+			self.run(end, ["ethtool", "-K", "eth0", "gro", "on", "txvlan", "off"])
+		for port in ("cli", "srv"):
+			self.run("box", ["ethtool", "-K", port, "rxvlan", "off"])
 
 	def second_way(self, end, verb):
 		"""What that end sends takes the second wire from now on ("add"), or the first one again ("del")."""

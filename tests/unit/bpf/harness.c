@@ -209,16 +209,16 @@ void harness_load(const struct sizes *sizes)
 	hold = hold_bpf__open_opts(&opts);
 	leg = leg_bpf__open_opts(&opts);
 	ctl_obj = ctl_bpf__open_opts(&opts);
-	if (!port || !hold || !leg || !ctl_obj)
+	xdp = xdp_bpf__open_opts(&opts);
+	if (!port || !hold || !leg || !ctl_obj || !xdp)
 		die("opening a BPF object");
 	port->rodata->wire_mode = hold->rodata->wire_mode = leg->rodata->wire_mode =
-		ctl_obj->rodata->wire_mode = wire;
+		ctl_obj->rodata->wire_mode = xdp->rodata->wire_mode = wire;
 	load(port->obj, sizes);
 	load(hold->obj, sizes);
 	load(leg->obj, sizes);
 	load(ctl_obj->obj, sizes);
-	xdp = xdp_bpf__open_opts(&opts);
-	load(xdp ? xdp->obj : NULL, sizes);
+	load(xdp->obj, sizes);
 	fds[CLIENT] = bpf_program__fd(port->progs.seam_client);
 	fds[SERVER] = bpf_program__fd(port->progs.seam_server);
 	fds[HOLD] = bpf_program__fd(hold->progs.seam_hold);
@@ -244,6 +244,15 @@ void wires(bool one)
 
 	if (bpf_map_update_elem(bpf_map__fd(port->maps.ports), &ifindexes[CLIENT], &client, BPF_ANY) ||
 	    bpf_map_update_elem(bpf_map__fd(port->maps.ports), &ifindexes[SERVER], &server, BPF_ANY))
+		die("ports");
+}
+
+void wire_to(enum prog other)
+{
+	struct port lo = { .partner = ifindexes[other] };
+	__u32 ifindex = 1;
+
+	if (bpf_map_update_elem(bpf_map__fd(port->maps.ports), &ifindex, &lo, BPF_ANY))
 		die("ports");
 }
 
@@ -660,6 +669,7 @@ static const struct field flow_fields[] = {
 	F(flow, held_out, PLAIN), F(flow, held_bytes, PLAIN), F(flow, srtt_us, PLAIN),
 	F(flow, id, PLAIN), F(flow, released_ns, PLAIN), F(flow, seen_ns, PLAIN),
 	F(flow, created_ns, PLAIN), F(flow, changed_ns, PLAIN), F(flow, due_bytes, PLAIN),
+	{ "tc_at", offsetof(struct flow, tc_at), 8, PLAIN }, /* of both ends */
 	{ "after_bytes", offsetof(struct flow, after.bytes), 8, PLAIN },
 	{ "after_ms", offsetof(struct flow, after.ms), 4, PLAIN },
 	{ "after_request", offsetof(struct flow, after.request), 4, PLAIN }, {},
@@ -675,7 +685,7 @@ static const struct field end_fields[] = {
 	F(flow_end, ifindex, PLAIN), F(flow_end, flow_label, PLAIN), F(flow_end, mss, PLAIN),
 	F(flow_end, seg_max, PLAIN), F(flow_end, flags, PLAIN), F(flow_end, wscale, PLAIN),
 	F(flow_end, ttl, PLAIN), F(flow_end, tos, PLAIN), F(flow_end, packets, PLAIN),
-	F(flow_end, bytes, PLAIN), F(flow_end, keepalive_s, PLAIN), {},
+	F(flow_end, bytes, PLAIN), F(flow_end, keepalive_s, PLAIN), F(flow_end, left_ack, THEIRS), {},
 };
 static const struct field embryo_fields[] = {
 	F(embryo, why_not, REASON), F(embryo, rule, PLAIN), F(embryo, policy, PLAIN),

@@ -110,6 +110,8 @@ void harness_start(const char *name);
 void harness_load(const struct sizes *sizes);
 /* The ports of CLIENT and SERVER: one wire, or else of two, each. */
 void wires(bool one);
+/* The same of the loopback device, by which a test run of XDP has its packets come in. */
+void wire_to(enum prog other);
 /* Where they are pinned. */
 const char *harness_pins(void);
 /* The plan; what main() returns. */

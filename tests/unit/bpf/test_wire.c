@@ -109,6 +109,41 @@ static void crosses(bool v6)
 	STEPS({ "blocked", CLIENT, UP(.seq = 101, .ack = 1, .len = 100), DROP, .counts = "block_drop" });
 }
 
+#define XDP_PASS 2
+#define XDP_REDIRECT 4
+
+/* XDP has the untagged frames of flows that were let go; of the others TC knows the way. */
+static void crosses_by_xdp(bool v6)
+{
+	const __u32 mss = v6 ? 1428 : 1448;
+
+	if (csum_complete)
+		return;
+	established(v6);
+	wire_to(SERVER);
+	flow_set("c.ifindex=1");
+	STEPS({ "monitored", XDP_CLIENT, UP(.seq = 1, .ack = 1, .len = 100), XDP_PASS, .counts = "", .flow = "c.nxt=1" });
+	flow_set("state=merged +bypass -want_up -want_down tc_at=0");
+	STEPS({ "merged", XDP_CLIENT, UP(.seq = 1, .ack = 1, .len = 100), XDP_REDIRECT, .counts = "xdp", .flow = "c.nxt=101" },
+	      { "with TTL 1, and padding", XDP_CLIENT, UP(.seq = 101, .ack = 1, .ttl = 1, .pad = 6), XDP_REDIRECT, .counts = "xdp" });
+	flow_set("state=passed -bypass");
+	STEPS({ "passed", XDP_CLIENT, UP(.seq = 101, .ack = 1, .len = 100), XDP_REDIRECT, .counts = "xdp", .flow = "c.nxt=201" },
+	      { "as long as the MTU", XDP_CLIENT, UP(.seq = 201, .ack = 1, .len = mss), XDP_REDIRECT, .counts = "xdp" },
+	      { "longer", XDP_CLIENT, UP(.seq = 201, .ack = 1, .len = mss + 1), XDP_PASS, .counts = "" });
+	wire_to(HOLD);
+	flow_set("tc_at=0");
+	STEPS({ "by another wire", XDP_CLIENT, UP(.seq = 201, .ack = 1), XDP_PASS, .counts = "" });
+	wire_to(SERVER);
+	vlan(SEAM_CLIENT, TAG5, 0);
+	flow_set("tc_at=0");
+	STEPS({ "of a tagged flow, without its tag", XDP_CLIENT, UP(.seq = 201, .ack = 1), XDP_PASS, .counts = "" });
+
+	established(v6);
+	wire_to(CLIENT);
+	flow_set("s.ifindex=1 state=merged +bypass -want_up -want_down tc_at=0");
+	STEPS({ "the other way", XDP_SERVER, DOWN(.seq = 1, .ack = 1, .len = 9), XDP_REDIRECT, .counts = "xdp", .flow = "s.nxt=10" });
+}
+
 static void held(bool v6)
 {
 	established(v6);
@@ -232,6 +267,7 @@ int main(void)
 	frames();
 	do {
 		crosses(v6);
+		crosses_by_xdp(v6);
 		held(v6);
 		split(v6);
 		legs_mtu(v6);
