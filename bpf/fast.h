@@ -32,6 +32,7 @@ struct hop {
 	__u64 whose;	/* flow id * 2 + sender: see hop_slot() */
 	__u64 now;	/* when it was asked for: for the whole tick good enough */
 	__u64 used_ns;	/* when the kernel last heard that its neighbour is in use */
+	__u64 left_ns;	/* when XDP last left a packet to TC for that */
 	__u32 tick;
 	__u32 from;	/* port it came in on */
 	__u32 flow_label;
@@ -45,9 +46,14 @@ struct hop {
 /*
  * Once in so long a packet goes by way of the neighbour's entry: if it is stale the kernel
  * asks whether the neighbour is still there, which it does not for those that it does not
- * see. Not in XDP, which would have to leave the flow to TC for it.
+ * see. Only TC can do so: XDP leaves one to it.
  */
 #define HOP_USED NSEC_PER_SEC
+
+static __always_inline bool hop_unused(const struct hop *h, __u64 since)
+{
+	return (__s64)(h->now - since) >= (__s64)HOP_USED;
+}
 
 #define HOPS 256 /* a power of 2 */
 
@@ -115,6 +121,8 @@ static __noinline struct hop *hop_ask(void *ctx, const struct pkt *p, __u32 ifin
 		h->tick = 0;
 		return NULL;
 	}
+	if (h->mac[0] != *(__u32 *)h->fib.dmac || (__u16)h->mac[1] != *(__u16 *)(h->fib.dmac + 4))
+		h->used_ns = h->left_ns = 0; /* another neighbour's */
 	h->now = bpf_ktime_get_ns();
 	h->whose = whose;
 	h->tick = tick();

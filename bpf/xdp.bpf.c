@@ -98,6 +98,11 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 	/* The way before the lock: TC must not track it again. */
 	if (!wire_mode && !(h = hop_find(ctx, f, side, &p, ifindex)))
 		goto to_tc;
+	/* The two are of different CPUs where packets change to another one on the way to TC. */
+	if (h && hop_unused(h, h->used_ns) && hop_unused(h, h->left_ns)) {
+		h->left_ns = h->now;
+		goto to_tc;
+	}
 	out = h ? h->fib.ifindex : out_across(ctx, f, side, ifindex);
 	if (!out || bpf_redirect_map(&xdp_ports, out, XDP_PASS) != XDP_REDIRECT)
 		goto to_tc;

@@ -146,6 +146,26 @@ def unchanged_packets(tap, lab):
 	tap.equal({p.ttl for p in at_server if p.tcp and p.dport == 7001}, {63}, "their TTL is one less")
 
 
+def neighbour_is_asked(tap, lab):
+	"""The kernel asks a stale neighbour only if it sees that it is in use."""
+	def neighbour():
+		entry, = json.loads(lab.run("box", ["ip", "-j", "neigh", "show", SERVER[4], "dev", "srv"]).stdout)
+		return entry
+
+	# The server, for its part, asks nothing: an answer to it would do, too.
+	box, = json.loads(lab.run("box", ["ip", "-j", "link", "show", "dev", "srv"]).stdout)
+	lab.run("server", ["ip", "neigh", "replace", "10.99.2.1", "lladdr", box["address"], "dev", "eth0", "nud", "permanent"])
+	lab.run("box", ["sysctl", "-qw", "net.ipv4.neigh.srv.delay_first_probe_time=1"])
+	LoadServer(lab, "echo", 7006)
+	proc = start_in_xdp(lab, 7006, send=3_000_000, chunk=10_000, pause=20, pingpong=True)
+	before = by_xdp(lab)
+	lab.run("box", ["ip", "neigh", "change", SERVER[4], "lladdr", neighbour()["lladdr"], "dev", "srv", "nud", "stale"])
+	wait_for(lambda: neighbour()["state"] == ["REACHABLE"], "the neighbour to be asked")
+	report, = finish_client(lab, proc)
+	tap.ok(report["retransmits"] == 0 and by_xdp(lab) > before + 200,
+		f"a stale neighbour was asked while XDP forwarded {by_xdp(lab) - before} packets to it", report)
+
+
 def without_daemon(tap, lab, seam):
 	LoadServer(lab, "echo", 7002, expect=7)
 	proc = start_in_xdp(lab, 7002, **merged_before({"send": 60_000_000, "recv": 60_000_000, "pause": 50}))
@@ -224,6 +244,7 @@ def main(tap):
 			transfers(tap, lab)
 			with_and_without_delta(tap, lab)
 			unchanged_packets(tap, lab)
+			neighbour_is_asked(tap, lab)
 			seam = without_daemon(tap, lab, seam)
 			tap.equal(seam.stop(), 0, "the daemon ends")
 			nothing_left(tap, lab, "the daemon's end")

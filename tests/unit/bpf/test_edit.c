@@ -66,6 +66,9 @@ static void merged_by_xdp(bool v6)
 	      { "nor the acknowledgement", XDP_SERVER, DOWN(.seq = 51, .ack = 152), XDP_PASS });
 	flow_set("c.left_ack=46 s.left_ack=131");
 	usleep(2000);
+	STEPS({ "for the kernel to hear of its neighbour", XDP_CLIENT, UP(.seq = 101, .ack = 46, .len = 100), XDP_PASS },
+	      { "each way", XDP_SERVER, DOWN(.seq = 51, .ack = 131), XDP_PASS });
+	usleep(2000);
 	STEPS({ "payload up", XDP_CLIENT, UP(.seq = 101, .ack = 46, .len = 101), XDP_REDIRECT, .counts = "xdp",
 		.out = OUT_UP(.seq = 131, .ack = 51, .len = 101, .moved = 30, .opts = "nop nop ts=1110:955"), .flow = "c.nxt=202 c.ack=46" },
 	      { "its ack down, with SACK blocks", XDP_SERVER, DOWN(.seq = 51, .ack = 232, .opts = "nop nop ts=910:1108 nop nop sack=75:175,275:375"),
