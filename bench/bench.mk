@@ -14,6 +14,9 @@ $(O)/bench/%.bpf.o: bench/%.bpf.c | $(O)/bench
 $(O)/bench/%.skel.h: $(O)/bench/%.bpf.o
 	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
 
+$(O)/bench/fill: bench/fill.c include/seam/flow.h | $(O)/bench
+	$(CC) -std=gnu11 $(WARN) $(CFLAGS) -Iinclude -o $@ $< -lbpf
+
 $(O)/bench/splice $(O)/bench/load: $(O)/bench/%: bench/%.c | $(O)/bench
 	$(CC) -std=gnu11 $(WARN) $(CFLAGS) -o $@ $<
 
@@ -25,7 +28,7 @@ bench:
 	scripts/deps build test bench
 	$(MAKE) --no-print-directory bench-run
 
-BENCH_TOOLS := $(addprefix $(O)/bench/,cost splice load redirect.bpf.o)
+BENCH_TOOLS := $(addprefix $(O)/bench/,cost splice load fill redirect.bpf.o)
 
 .PHONY: bench-tools
 bench-tools: $(O)/seam $(BENCH_TOOLS)

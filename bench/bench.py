@@ -27,6 +27,11 @@ def flows(args):
 	return part.run_flows(args.rounds, args.flows)
 
 
+def full(args):
+	import full as part
+	return part.run(args.rounds, [n for n in args.flows if n >= 1 << 20])
+
+
 def transitions(args):
 	import transitions as part
 	return part.run(args.rounds, args.connections)
@@ -52,7 +57,7 @@ def bulk(args):
 	return part.run(args.rounds, args.only)
 
 
-PARTS = {"cost": cost, "flows": flows, "bulk": bulk, "rates": rates, "transitions": transitions, "stall": stall,
+PARTS = {"cost": cost, "flows": flows, "full": full, "bulk": bulk, "rates": rates, "transitions": transitions, "stall": stall,
 	"loss": loss}
 
 
@@ -61,7 +66,7 @@ def main():
 	parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
 	parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default 3)")
 	parser.add_argument("--flows", type=int, nargs="+", default=[1 << 10, 1 << 14, 1 << 18, 1 << 20],
-		help="flows: how many there are, powers of 2")
+		help="flows, full: how many there are, powers of 2; of full, a million and more")
 	parser.add_argument("--connections", type=int, default=50, help="transitions: connections of each kind in a round")
 	parser.add_argument("--seconds", type=int, default=2, help="rates: length of one measurement (default 2)")
 	parser.add_argument("--only", nargs="+", default=(), metavar="NAME",

@@ -29,7 +29,7 @@
 #define REPEAT_XDP 8000
 #define BATCHES_XDP 9 /* each waits for an RCU grace period, or two */
 #define ROUNDS_MAX 100
-#define FLOWS_MAX (1U << 20)
+#define FLOWS_MAX (1U << 22)
 
 #define TS "nop nop ts=110:905"
 #define SACK "sack=5010075:5010175,5010275:5010375,5010475:5010575"

@@ -189,6 +189,17 @@ static __always_inline void put_word(__u8 *to, __u32 from, __u32 value, bool odd
 	*sum += odd ? diff << 8 : diff;
 }
 
+static __always_inline void put_ts(__u8 *to, void *data_end, const struct pkt *p, const struct told *t,
+				   bool odd, __u64 *sum)
+{
+	/* As fast_forward() knows; the verifier of 6.1 has forgotten by now what its `ts` told. */
+	asm volatile("" : "+r"(data_end));
+	if ((void *)(to + 8) > data_end)
+		return;
+	put_word(to, p->tsval, t->tsval, odd, sum);
+	put_word(to + 4, p->tsecr, t->tsecr, odd, sum);
+}
+
 /* What was added up by put_word(), as bpf_csum_diff() would say it. */
 static __always_inline __u32 sum_fold(__u64 sum)
 {
@@ -272,16 +283,12 @@ static __always_inline int fast_forward(void *data, void *data_end, struct flow 
 	}
 	put_word(th + TCP_SEQ_OFF, p->seq, t.seq, false, sum);
 	put_word(th + TCP_ACK_OFF, p->ack, t.ack, false, sum);
-	if (ts == 4) {
-		put_word(opt + 4, p->tsval, t.tsval, false, sum);
-		put_word(opt + 8, p->tsecr, t.tsecr, false, sum);
-	} else if (ts == 3) {
-		put_word(opt + 3, p->tsval, t.tsval, true, sum);
-		put_word(opt + 7, p->tsecr, t.tsecr, true, sum);
-	} else if (ts) {
-		put_word(opt + 2, p->tsval, t.tsval, false, sum);
-		put_word(opt + 6, p->tsecr, t.tsecr, false, sum);
-	}
+	if (ts == 4)
+		put_ts(opt + 4, data_end, p, &t, false, sum);
+	else if (ts == 3)
+		put_ts(opt + 3, data_end, p, &t, true, sum);
+	else if (ts)
+		put_ts(opt + 2, data_end, p, &t, false, sum);
 	if (sack && delta) {
 		if (ts)
 			fast_sack(opt + 12, sack, data_end, delta, min, true, sum);

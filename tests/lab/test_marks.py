@@ -7,9 +7,11 @@ import socket
 import struct
 import time
 
+from byhand import flow_to
 from lab import Lab, scenario, start_seam
 from pcap import CWR, ECE
 from peers import CLIENT, FAMILY, HOST, SPLIT_ALL, Pair, data, flow, hearing, saying, through_both
+from sockets import accept, inside, listen, read
 
 BODY = data(300_000, 6)
 IPPROTO_MPTCP, TCP_MD5SIG = 262, 14
@@ -136,6 +138,28 @@ def left_alone(tap, lab):
 		passed(tap, lab, f"IPv{family}: AccECN", "accecn", family=family)
 
 
+def fast_open(tap, lab):
+	"""TCP Fast Open: asking for a cookie is an option like others; a SYN with payload is left alone."""
+	for end in ("client", "server"):
+		lab.run(end, ["sysctl", "-qw", "net.ipv4.tcp_fastopen=3"])
+	listener = listen(lab, 7000)
+	listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 16)
+	for family in FAMILY:
+		for what, state, reason, opened in (("a cookie is asked for", "split", "legs_ready", 0), ("used", "passed", "syn_data", 1)):
+			with inside(lab, "client"):
+				client = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6)
+			with client, lab.deltas("client", "server") as d:
+				early = client.sendto(BODY[:1000], socket.MSG_FASTOPEN, (HOST["server"][family], 7000))
+				client.settimeout(10)
+				with accept(listener) as server:
+					whole = (read(server, early) == BODY[:early] and transfer(server, client, BODY)
+						and transfer(client, server, BODY))
+					f = flow_to(lab, 7000, (state,))
+			tap.equal((whole, f["flow"]["reason"]), (True, reason), f"IPv{family}, Fast Open, {what}: arrives whole, {state}")
+			tap.equal([d["client"].get("TcpExtTCPFastOpenActive", 0), d["server"].get("TcpExtTCPFastOpenPassive", 0)], [opened] * 2,
+				f"IPv{family}, Fast Open, {what}: the ends agree on it")
+
+
 @scenario
 def main(tap):
 	with Lab("off", sysctls={"net.ipv4.tcp_ecn": 1}) as lab:
@@ -148,4 +172,5 @@ def main(tap):
 	with Lab() as lab:
 		seam = start_seam(lab, SPLIT_ALL)
 		left_alone(tap, lab)
+		fast_open(tap, lab)
 		tap.equal(seam.stop(), 0, "seam ends")

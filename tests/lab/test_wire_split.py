@@ -41,7 +41,7 @@ def links(tap, lab, watch, what):
 def one_by_hand(tap, lab, port, family, way, name):
 	"""Taken over and let go while it runs; what the ends and the legs counted."""
 	with lab.deltas("client", "server", "legs") as d:
-		t = Transfer(lab, port, way, 12_000_000 if lab.regime == "on" else 6_000_000, family)
+		t = Transfer(lab, port, way, 24_000_000 if lab.regime == "on" else 12_000_000, family)
 		hand, refused, n = ByHand(flow_to(lab, port)), [], 0
 		while n < 10 and t.runs() and not refused:
 			refused = [why for go in (hand.split, hand.merge) if (why := go())]
