@@ -749,6 +749,15 @@ static __always_inline bool past_legs(const struct flow *f, const struct flow_en
 	return f->state == FLOW_SPLITTING ? before : merge_begun(f) && !before;
 }
 
+/* On a wire: whether the packet in hand is on the VLAN of what the end opposite to `end` sends. */
+static __always_inline bool vlan_of_other(const struct flow *f, __u32 end)
+{
+	const struct seam_links *l = links_of(f);
+	const struct room *room = room_get();
+
+	return room && l && same_vlan(&room->link, &l->end[!(end & 1)]);
+}
+
 /* What handle_icmp() returns for an error to be forwarded; as ACT_RST in handshake.h. */
 #define ACT_FORWARD (-3)
 
@@ -797,7 +806,7 @@ static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 	quoted->key.client_port = ports[0];
 	quoted->key.server_port = ports[1];
 	f = flow_find(quoted, &key, SEAM_CLIENT, &end);
-	if (!f)
+	if (!f || (wire_mode && !vlan_of_other(f, end)))
 		return TC_ACT_UNSPEC;
 	if (has_legs(f) && !past_legs(f, &f->end[end & 1], bpf_ntohl(seq))) {
 		count(SEAM_R_ICMP_LEG);

@@ -614,6 +614,29 @@ void packet_save(const char *what, const struct packet *const *packets, int n)
 	diag("%s: %s has %s", what, path, n == 3 ? "in, expected, found" : "the packets");
 }
 
+void build_icmp(const struct spec *about, __u8 type, __u8 code, struct packet *p)
+{
+	__u32 ip = conn.v6 ? 40 : 20, head = 14 + ip + 8;
+	struct packet quoted;
+
+	build(about, &quoted);
+	build(&(struct spec){ .dir = !about->dir, .flags = "A", .seq = 1, .ack = 1 }, p);
+	p->len = head + ip + 8;
+	memset(p->data + 14 + ip, 0, 8);
+	p->data[14 + ip] = type;
+	p->data[14 + ip + 1] = code;
+	memcpy(p->data + head, quoted.data + 14, ip + 8);
+	if (conn.v6) {
+		put16(p->data + 18, p->len - 54);
+		p->data[20] = IPPROTO_ICMPV6;
+		return;
+	}
+	put16(p->data + 16, p->len - 14);
+	p->data[23] = IPPROTO_ICMP;
+	put16(p->data + 24, 0);
+	put16(p->data + 24, ~sum(p->data + 14, 20, 0));
+}
+
 bool packet_is(const char *what, const struct packet *in, const struct packet *expected,
 	       const struct packet *found)
 {

@@ -150,6 +150,8 @@ bool counters_are(const char *expected);
 
 /* Runs a packet; negative errno beyond -1000. XDP sees it come in on lo. */
 int run_packet(enum prog prog, const struct packet *in, struct packet *out, __u32 gso);
+/* An ICMP error of this type about a segment, from the side that it was sent to. */
+void build_icmp(const struct spec *about, __u8 type, __u8 code, struct packet *p);
 int prog_fd(enum prog prog);
 int ctl_fd(void);
 int names_fd(void);

@@ -143,28 +143,12 @@ static void past_the_numbers(bool v6)
 /* An ICMP error about a segment that left the box for the server with number `seq`; the number that it quotes then. */
 static int icmp_error(bool v6, __u32 seq, struct packet *in, struct packet *out, __u32 *quotes)
 {
-	__u32 ip = v6 ? 40 : 20, head = 14 + ip + 8;
-	struct packet quoted;
+	__u32 ip = v6 ? 40 : 20;
 	int rc;
 
-	build(&(struct spec)UP(.seq = seq, .ack = 51, .len = 100), &quoted);
-	build(&(struct spec)DOWN(.seq = 51, .ack = 131), in);
-	in->len = head + ip + 8;
-	memset(in->data + 14 + ip, 0, 8);
-	in->data[14 + ip] = v6 ? 1 : 3;
-	in->data[14 + ip + 1] = v6 ? 0 : 1;
-	memcpy(in->data + head, quoted.data + 14, ip + 8);
-	if (v6) {
-		in->data[18] = 0;
-		in->data[19] = in->len - 54;
-		in->data[20] = 58;
-	} else {
-		in->data[16] = 0;
-		in->data[17] = in->len - 14;
-		in->data[23] = 1;
-	}
+	build_icmp(&(struct spec)UP(.seq = seq, .ack = 51, .len = 100), v6 ? 1 : 3, v6 ? 0 : 1, in);
 	rc = run_packet(SERVER, in, out, 0);
-	memcpy(quotes, out->data + head + ip + 4, 4);
+	memcpy(quotes, out->data + 14 + ip + 8 + ip + 4, 4);
 	*quotes = __builtin_bswap32(*quotes);
 	return rc;
 }

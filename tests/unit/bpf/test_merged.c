@@ -114,33 +114,12 @@ static void closed(bool v6)
 /* An ICMP error from the server's side about a packet of the client. */
 static void icmp(bool v6)
 {
-	struct packet in, out, quoted, want;
-	__u32 ip = v6 ? 40 : 20, head = 14 + ip + 8, i, sum = 0;
+	struct packet in, out, want;
+	__u32 ip = v6 ? 40 : 20, i;
 	int rc;
 
 	merged(v6);
-	build(&(struct spec)UP(.seq = 1, .ack = 1, .len = 100), &quoted);
-	build(&(struct spec)DOWN(.seq = 1, .ack = 1), &in);
-	in.len = head + ip + 8;
-	memset(in.data + 14 + ip, 0, 8);
-	in.data[14 + ip] = v6 ? 2 : 3;
-	in.data[14 + ip + 1] = v6 ? 0 : 4;
-	memcpy(in.data + head, quoted.data + 14, ip + 8);
-	if (v6) {
-		in.data[18] = 0;
-		in.data[19] = in.len - 54;
-		in.data[20] = 58;
-	} else {
-		in.data[16] = 0;
-		in.data[17] = in.len - 14;
-		in.data[23] = 1;
-		in.data[24] = in.data[25] = 0;
-		for (i = 14; i < 34; i += 2)
-			sum += in.data[i] << 8 | in.data[i + 1];
-		sum = ~((sum >> 16) + (sum & 0xffff));
-		in.data[24] = sum >> 8;
-		in.data[25] = sum;
-	}
+	build_icmp(&(struct spec)UP(.seq = 1, .ack = 1, .len = 100), v6 ? 2 : 3, v6 ? 0 : 4, &in);
 	want = in;
 	memcpy(want.data, "\2\0\0\0\1\2\2\0\0\0\1\1", 12);
 	if (v6) {

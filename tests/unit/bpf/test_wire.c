@@ -258,6 +258,28 @@ static void other_vlan(bool v6)
 	STEPS({ "its own again", CLIENT, UP(.seq = 1, .ack = 1, .len = 10), REDIRECT, .counts = "", .flow = "c.nxt=11" });
 }
 
+/* Of segment 31, as it is numbered behind an edit. */
+static void icmp_is(bool v6, __u32 quoted, const char *name)
+{
+	struct packet in, out;
+	__u32 seq;
+	int rc;
+
+	build_icmp(&(struct spec)UP(.seq = 31, .ack = 1, .len = 10), v6 ? 1 : 3, 1, &in);
+	rc = run_packet(SERVER, &in, &out, 0);
+	memcpy(&seq, out.data + (v6 ? 54 + 8 + 40 + 4 : 34 + 8 + 20 + 4), 4);
+	check(rc == REDIRECT && __builtin_bswap32(seq) - 0xffffff00 == quoted, "%s", name);
+}
+
+static void icmp_of_a_vlan(bool v6)
+{
+	established(v6);
+	flow_set("state=merged +bypass +edited -want_up -want_down c.seq_delta=30 c.seq_pos=1");
+	icmp_is(v6, 1, "an ICMP error quotes what the client has sent");
+	vlan(SEAM_SERVER, TAG5, 0);
+	icmp_is(v6, 31, "one of another VLAN is about another connection");
+}
+
 int main(void)
 {
 	bool v6 = false;
@@ -268,6 +290,7 @@ int main(void)
 	do {
 		crosses(v6);
 		crosses_by_xdp(v6);
+		icmp_of_a_vlan(v6);
 		held(v6);
 		split(v6);
 		legs_mtu(v6);
