@@ -247,23 +247,40 @@ static void print_rows(const struct list *l, size_t n, __u64 now)
 	}
 }
 
+/* An array, one flow a line and one at a time: of a million of them jansson would take gigabytes. */
+static void print_json(const struct list *l, size_t n, __u64 now)
+{
+	size_t i;
+
+	putchar('[');
+	for (i = 0; i < n; i++) {
+		json_t *row = row_json(l, &l->v[i], now);
+		char *line = row ? json_dumps(row, JSON_COMPACT) : NULL;
+
+		if (!line) {
+			fputs("\nseam flows: out of memory\n", stderr);
+			exit(EXIT_FAILED);
+		}
+		printf("%s\n%s", i ? "," : "", line);
+		free(line);
+		json_decref(row);
+	}
+	puts("\n]");
+}
+
 static void output(struct list *l)
 {
 	static int (*const orders[])(const void *, const void *) = {
 		[SORT_ID] = by_id, [SORT_AGE] = by_age,
 		[SORT_IDLE] = by_idle, [SORT_BYTES] = by_bytes,
 	};
-	size_t i, n = l->q->max && l->q->max < l->n ? l->q->max : l->n;
+	size_t n = l->q->max && l->q->max < l->n ? l->q->max : l->n;
 	__u64 now = kern_now();
-	json_t *out;
 
 	if (l->n)
 		qsort(l->v, l->n, sizeof(*l->v), orders[l->q->sort]);
 	if (l->q->json) {
-		out = json_array();
-		for (i = 0; i < n; i++)
-			json_array_append_new(out, row_json(l, &l->v[i], now));
-		client_print(out);
+		print_json(l, n, now);
 		return;
 	}
 	print_rows(l, n, now);
