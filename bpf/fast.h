@@ -11,6 +11,8 @@
 #include "steer.h"
 #include "track.h"
 
+#include "seam/hop.h"
+
 /* What the fast path says of a packet that is not for it: nothing was done. */
 #define NOT_FAST (-4)
 
@@ -24,38 +26,11 @@
 #define SACK_BLOCKS 4
 
 /*
- * Next hops that were lately asked for, by flow and sender: bpf_fib_lookup() costs more
- * than all the rest. An answer is good for one tick of the clock, so that a change of
- * route, neighbour or link is seen as soon as a queue on the way would let it be.
- */
-struct hop {
-	__u64 whose;	/* flow id * 2 + sender: see hop_slot() */
-	__u64 now;	/* when it was asked for: for the whole tick good enough */
-	__u64 used_ns;	/* when the kernel last heard that its neighbour is in use */
-	__u64 left_ns;	/* when XDP last left a packet to TC for that */
-	__u32 tick;
-	__u32 from;	/* port it came in on */
-	__u32 flow_label;
-	__u8 tos;
-	__u8 reserved[3];
-	__u32 mac[3];	/* as in the frame */
-	struct bpf_redir_neigh nh;
-	struct bpf_fib_lookup fib; /* the answer; here, because the stack is short */
-};
-
-/*
  * Once in so long a packet goes by way of the neighbour's entry: if it is stale the kernel
  * asks whether the neighbour is still there, which it does not for those that it does not
- * see. Only TC can do so: XDP leaves one to it.
+ * see. For XDP the daemon does that: neigh.c.
  */
 #define HOP_USED NSEC_PER_SEC
-
-static __always_inline bool hop_unused(const struct hop *h, __u64 since)
-{
-	return (__s64)(h->now - since) >= (__s64)HOP_USED;
-}
-
-#define HOPS 256 /* a power of 2 */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -121,8 +96,6 @@ static __noinline struct hop *hop_ask(void *ctx, const struct pkt *p, __u32 ifin
 		h->tick = 0;
 		return NULL;
 	}
-	if (h->mac[0] != *(__u32 *)h->fib.dmac || (__u16)h->mac[1] != *(__u16 *)(h->fib.dmac + 4))
-		h->used_ns = h->left_ns = 0; /* another neighbour's */
 	h->now = bpf_ktime_get_ns();
 	h->whose = whose;
 	h->tick = tick();

@@ -323,7 +323,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			f->held_out++;
 		f->held_bytes -= f->held_bytes < p->len ? f->held_bytes : p->len;
 		f->released_ns = now;
-		leave_to_tc(f, now);
+		f->tc_at[end & 1] = left_at(now);
 	}
 	v->ifindex = me->ifindex;
 	if (!alive && source == FROM_PORT && needs_daemon(f))
@@ -510,7 +510,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		track_ack(f, me, peer, p, now);
 		track_data(f, me, peer, p);
 		v->where = f->flags & FLOW_F_BYPASS ? TO_WIRE : TO_STACK;
-		leave_to_tc(f, now);
+		f->tc_at[end & 1] = left_at(now);
 		if (f->state != FLOW_CLOSING && (p->flags & (TCP_FIN | TCP_RST)))
 			ending(f, me, peer, p, v, now, ev);
 		merged(f, me, peer, p, v);

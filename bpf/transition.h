@@ -85,12 +85,6 @@ static __always_inline __u32 left_at(__u64 now)
 	return (now >> 10) | 1;
 }
 
-/* XDP is not to overtake what TC has in hands of the flow at this time. */
-static __always_inline void leave_to_tc(struct flow *f, __u64 now)
-{
-	f->tc_at[SEAM_CLIENT] = f->tc_at[SEAM_SERVER] = left_at(now);
-}
-
 /*
  * Changes the state of `f`, whose lock is held, and notes it in `ev`. Of
  * several moves under one lock the event keeps the first state and the last.
@@ -102,7 +96,8 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 		ev->type = EVENT_STATE;
 		ev->from = f->state;
 	}
-	leave_to_tc(f, now); /* first: XDP looks at the state without the lock */
+	f->tc_at[SEAM_CLIENT] = f->tc_at[SEAM_SERVER] = left_at(now);
+	barrier(); /* XDP looks at the state without the lock, and then at these */
 	f->state = to;
 	f->reason = reason;
 	if (f->flags & FLOW_F_WAITS) {

@@ -21,11 +21,12 @@ struct {
  * way to TC (GRO, a queue of another CPU) when this packet comes, which would overtake it:
  * so TC has to have seen all bytes before this one's, and the last acknowledgement, and
  * some time has to have passed in which it got none, for what is on its way behind TC.
- * What TC gets of a port with XDP has come by here.
+ * One with old bytes says nothing of that. What TC gets of a port with XDP has come by
+ * here; but for a tagged frame or a fragment of a flow that has others as well.
  */
 static __always_inline bool quiet_in_tc(const struct flow_end *me, __u32 at, const struct pkt *p)
 {
-	return !at || (!seq_after(p->seq, me->nxt) && !seq_after(me->left_ack, me->ack) &&
+	return !at || (p->seq == me->nxt && !seq_after(me->left_ack, me->ack) &&
 		       (__s32)(left_at(bpf_ktime_get_ns()) - at) > XDP_GAP);
 }
 
@@ -86,11 +87,12 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 	if (!f)
 		return XDP_PASS;
 	me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
-	at = f->tc_at[side];
 	if (!fast_flow(f, side, wire_mode)) {
 		me->left_ack = p.ack;
 		return XDP_PASS;
 	}
+	barrier(); /* move() writes this one first */
+	at = f->tc_at[side];
 	/* In pieces: no kernel of 6.1 tells which devices can send those. */
 	if (len != data_end - data || me->ifindex != ifindex || !fast_packet(f, me, &p, wire_mode) || !settled(f) ||
 	    !quiet_in_tc(me, at, &p))
@@ -98,11 +100,6 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 	/* The way before the lock: TC must not track it again. */
 	if (!wire_mode && !(h = hop_find(ctx, f, side, &p, ifindex)))
 		goto to_tc;
-	/* The two are of different CPUs where packets change to another one on the way to TC. */
-	if (h && hop_unused(h, h->used_ns) && hop_unused(h, h->left_ns)) {
-		h->left_ns = h->now;
-		goto to_tc;
-	}
 	out = h ? h->fib.ifindex : out_across(ctx, f, side, ifindex);
 	if (!out || bpf_redirect_map(&xdp_ports, out, XDP_PASS) != XDP_REDIRECT)
 		goto to_tc;

@@ -148,6 +148,7 @@ static void timer_ready(struct daemon *d, struct watch *w, uint32_t events)
 		return;
 	conn_tick(d, kern_now());
 	mirror_tick(d, kern_now());
+	neigh_tick(d, kern_now());
 	sweep_run(d);
 }
 
@@ -319,6 +320,11 @@ static int attach_all(struct daemon *d)
 			return err;
 	}
 	kern_detach_dropped(&d->kern);
+	err = neigh_open(d);
+	if (err) {
+		log_err("opening a netlink socket: %s", strerror(-err));
+		return err;
+	}
 	if (wire)
 		return mirror_open(d);
 	warn_unless_router();
@@ -475,6 +481,7 @@ undo:
 	}
 close:
 	mirror_close(d);
+	neigh_close(d);
 	conn_bury(d);
 	reload_close(d);
 	control_close(d);

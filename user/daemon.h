@@ -126,6 +126,8 @@ struct daemon {
 	struct primer primer;
 	struct watch hold, events, signals, timer, pacer, look, listener, links_watch;
 	struct mnl_socket *links; /* wires: where the kernel reports links, NULL: not asked */
+	struct mnl_socket *neighbours; /* to tell the kernel of those in use, NULL: there is no XDP */
+	uint64_t neighbours_ns;	/* next time that it is told */
 	struct pace *paced;	/* of conns whose merge waits for a round trip to grow */
 	struct sockmap sockmap;
 	struct conn *arriving;	/* bytes on their way in the kernel are waited for */
@@ -310,6 +312,12 @@ int mirror_open(struct daemon *d);
 void mirror_tick(struct daemon *d, uint64_t now);
 /* Sets those up again that it has set down. */
 void mirror_close(struct daemon *d);
+
+/* neigh.c: neighbours that XDP sends to */
+/* In the host's namespace, once ports are attached. Negative errno. */
+int neigh_open(struct daemon *d);
+void neigh_tick(struct daemon *d, uint64_t now);
+void neigh_close(struct daemon *d);
 
 /* control.c: the control socket */
 int control_open(struct daemon *d);

@@ -408,11 +408,12 @@ int kern_attach(struct kern *k, const char *ifname, const char *partner, enum se
 	/* Written down before XDP is attached, so that kern_detach() looks there. */
 	err = bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_ANY) ? -errno : 0;
 	if (!err) {
-		xdp_attach(&k->objects->xdp, k->dir, port, xdp);
-		entry.xdp = port->xdp;
+		/* First: some drivers have no XDP with LRO. */
 		if (partner)
 			wire = wire_prepare(ifname, &entry.undo);
 		entry.undo = undo_of(old.undo, entry.undo);
+		xdp_attach(&k->objects->xdp, k->dir, port, xdp);
+		entry.xdp = port->xdp;
 		err = bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_ANY) ? -errno : 0;
 	}
 	if (err || wire) {

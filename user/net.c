@@ -522,13 +522,15 @@ bool net_driver(const char *ifname, char *driver, size_t len)
 	       strcmp(info.bus_info, "tun");
 }
 
-__u32 net_offloads(const char *ifname)
+int net_offloads(const char *ifname)
 {
 	struct ethtool_value flags = { .cmd = ETHTOOL_GFLAGS };
 	struct ifreq ifr = { .ifr_data = (void *)&flags };
+	int err;
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
-	return net_ifreq(SIOCETHTOOL, &ifr) ? 0 : flags.data;
+	err = net_ifreq(SIOCETHTOOL, &ifr);
+	return err ? err : (int)flags.data;
 }
 
 int net_port(const char *ifname, unsigned char mac[6], int *mtu)

@@ -50,8 +50,8 @@ int net_sysctl(const char *path, const char *value);
  */
 bool net_driver(const char *ifname, char *driver, size_t len);
 
-/* What offloads are on, as ETH_FLAG_*; 0 if the device has none of that kind. */
-__u32 net_offloads(const char *ifname);
+/* What offloads are on, as ETH_FLAG_*. Negative errno. */
+int net_offloads(const char *ifname);
 
 /* An ioctl for the interface that is named in `ifr`. Negative errno. */
 int net_ifreq(unsigned long request, struct ifreq *ifr);

@@ -136,13 +136,14 @@ int wire_check(const char *ifname, int ifindex)
 /* Turns large receive offload on or off; whether it was the other way. */
 static bool change_lro(const char *ifname, bool on)
 {
-	struct ethtool_value flags = { .cmd = ETHTOOL_SFLAGS, .data = net_offloads(ifname) };
+	struct ethtool_value flags = { .cmd = ETHTOOL_SFLAGS };
 	struct ifreq ifr = { .ifr_data = (void *)&flags };
+	int now = net_offloads(ifname);
 
 	/* Packets put together by it cannot be taken apart again. */
-	if (!(flags.data & ETH_FLAG_LRO) == !on)
+	if (now < 0 || !(now & ETH_FLAG_LRO) == !on)
 		return false;
-	flags.data ^= ETH_FLAG_LRO;
+	flags.data = now ^ ETH_FLAG_LRO;
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
 	return !net_ifreq(SIOCETHTOOL, &ifr);
 }

@@ -278,12 +278,13 @@ static enum port_xdp wanted(struct kern_port *port, enum policy_xdp how)
 {
 	char driver[32];
 	bool real = net_driver(port->name, driver, sizeof(driver));
+	int offloads = net_offloads(port->name);
 
 	if (how == POLICY_XDP_OFF) {
 		because(port, "turned off");
 		return PORT_XDP_OFF;
 	}
-	if (port->partner && (net_offloads(port->name) & ETH_FLAG_RXVLAN)) {
+	if (port->partner && (offloads < 0 || (offloads & ETH_FLAG_RXVLAN))) {
 		because(port, "on a wire it must see VLAN tags: ethtool -K %s rxvlan off", port->name);
 		return PORT_XDP_OFF;
 	}
@@ -361,7 +362,8 @@ void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum pol
 	port->xdp = PORT_XDP_OFF;
 	if (mode == PORT_XDP_OFF) {
 		xdp_detach(dir, port->ifindex);
-		log_info("%s: TC; no XDP: %s", port->name, port->xdp_why);
+		log_write(how == POLICY_XDP_AUTO || how == POLICY_XDP_OFF ? LOG_INFO : LOG_WARNING,
+			  "%s: TC; no XDP: %s", port->name, port->xdp_why);
 		return;
 	}
 	err = attach(x, dir, port, mode);

@@ -130,7 +130,7 @@ static void crosses_by_xdp(bool v6)
 	STEPS({ "passed", XDP_CLIENT, UP(.seq = 101, .ack = 1, .len = 100), XDP_REDIRECT, .counts = "xdp", .flow = "c.nxt=201" },
 	      { "as long as the MTU", XDP_CLIENT, UP(.seq = 201, .ack = 1, .len = mss), XDP_REDIRECT, .counts = "xdp" },
 	      { "longer", XDP_CLIENT, UP(.seq = 201, .ack = 1, .len = mss + 1), XDP_PASS, .counts = "" });
-	wire_to(HOLD);
+	wire_to(CLIENT);
 	flow_set("tc_at=0");
 	STEPS({ "by another wire", XDP_CLIENT, UP(.seq = 201, .ack = 1), XDP_PASS, .counts = "" });
 	wire_to(SERVER);
@@ -258,6 +258,31 @@ static void other_vlan(bool v6)
 	STEPS({ "its own again", CLIENT, UP(.seq = 1, .ack = 1, .len = 10), REDIRECT, .counts = "", .flow = "c.nxt=11" });
 }
 
+/* XDP overtakes nothing that it has left to TC. */
+static void taken_over_by_xdp(bool v6)
+{
+	if (csum_complete)
+		return;
+	established(v6);
+	wire_to(SERVER);
+	flow_set("c.ifindex=1 state=merged +bypass -want_up -want_down tc_at=0");
+	STEPS({ "one for TC", XDP_CLIENT, UP(.seq = 1, .ack = 1, .len = 100, .flags = "AU"), XDP_PASS },
+	      { "hard upon it", XDP_CLIENT, UP(.seq = 1, .ack = 1), XDP_PASS });
+	usleep(2000);
+	STEPS({ "before TC has seen its bytes", XDP_CLIENT, UP(.seq = 101, .ack = 1, .len = 10), XDP_PASS });
+	usleep(2000);
+	STEPS({ "old bytes say nothing of that", XDP_CLIENT, UP(.seq = 1, .ack = 1, .len = 10), XDP_PASS, .set = "c.nxt=101" });
+	usleep(2000);
+	STEPS({ "what is next does", XDP_CLIENT, UP(.seq = 101, .ack = 1, .len = 10), XDP_REDIRECT, .flow = "c.nxt=111" },
+	      { "old bytes then", XDP_CLIENT, UP(.seq = 1, .ack = 1, .len = 10), XDP_REDIRECT },
+	      { "an acknowledgement for TC", XDP_CLIENT, UP(.seq = 111, .ack = 21, .flags = "AU"), XDP_PASS, .set = "s.nxt=21",
+		.flow = "c.left_ack=21 c.ack=1" });
+	usleep(2000);
+	STEPS({ "before TC has seen it", XDP_CLIENT, UP(.seq = 111, .ack = 21), XDP_PASS });
+	usleep(2000);
+	STEPS({ "and after", XDP_CLIENT, UP(.seq = 111, .ack = 21), XDP_REDIRECT, .set = "c.ack=21" });
+}
+
 /* Of segment 31, as it is numbered behind an edit. */
 static void icmp_is(bool v6, __u32 quoted, const char *name)
 {
@@ -290,6 +315,7 @@ int main(void)
 	do {
 		crosses(v6);
 		crosses_by_xdp(v6);
+		taken_over_by_xdp(v6);
 		icmp_of_a_vlan(v6);
 		held(v6);
 		split(v6);
