@@ -29,7 +29,7 @@ def flows(args):
 
 def full(args):
 	import full as part
-	return part.run(args.rounds, [n for n in args.flows if n >= 1 << 20])
+	return part.run(args.rounds, [n for n in args.flows if n >= 1 << 20] or [1 << 20])
 
 
 def transitions(args):

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -102,32 +103,65 @@ int client_options(int argc, char **argv, const char *help, int operands,
 	return -1;
 }
 
-/* Whether a daemon of this instance has the lock. */
-static bool is_locked(const char *instance)
+/* The process that has the lock of this instance, 0: none has. */
+static int locked_by(const char *instance)
 {
-	char path[128];
+	char path[128], text[16] = "";
 	bool locked;
-	int fd;
+	int fd, pid;
 
-	snprintf(path, sizeof(path), "%s/%s.lock", KERN_RUN_DIR, instance);
+	client_path(instance, "lock", path, sizeof(path));
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return false;
+		return 0;
 	locked = flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+	pid = read(fd, text, sizeof(text) - 1) > 0 ? atoi(text) : 0;
 	close(fd);
-	return locked;
+	return !locked ? 0 : pid > 0 ? pid : -1;
+}
+
+/* Whether what a process has mounted is not what is mounted here. */
+static bool mounts_elsewhere(int pid)
+{
+	struct stat here, there;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
+	return !stat("/proc/self/ns/mnt", &here) && !stat(path, &there) && here.st_ino != there.st_ino;
+}
+
+bool client_starting(const char *instance)
+{
+	int pid = locked_by(instance);
+
+	return pid && !mounts_elsewhere(pid);
+}
+
+int client_no_daemon(const char *verb, const char *instance)
+{
+	if (client_starting(instance)) {
+		fprintf(stderr, "seam %s: instance `%s` is starting; try again in a moment\n", verb, instance);
+		return EXIT_FAILED;
+	}
+	fprintf(stderr, "seam %s: no daemon runs for instance `%s`; `seam run` starts one\n", verb, instance);
+	return EXIT_NOT_RUNNING;
 }
 
 int client_open(const char *verb, const char *instance, struct kern *k)
 {
-	int err;
+	int err, pid;
 
 	if (!client_is_instance(verb, instance))
 		return EXIT_USAGE;
 	err = kern_open(k, instance);
-	if ((err ? err != -EPERM && err != -EACCES : !k->control->abi) && is_locked(instance)) {
-		fprintf(stderr, "seam %s: instance `%s` is starting; try again in a moment\n", verb,
-			instance);
+	if ((err ? err != -EPERM && err != -EACCES : !k->control->abi) && (pid = locked_by(instance))) {
+		if (mounts_elsewhere(pid))
+			fprintf(stderr, "seam %s: instance `%s` is process %d, whose pins are not to be seen "
+					"here, in another mount namespace: nsenter -t %d -m seam %s\n",
+				verb, instance, pid, pid, verb);
+		else
+			fprintf(stderr, "seam %s: instance `%s` is starting; try again in a moment\n", verb,
+				instance);
 		if (!err)
 			kern_close(k);
 		return EXIT_FAILED;

@@ -35,6 +35,12 @@ int client_options(int argc, char **argv, const char *help, int operands,
  */
 int client_open(const char *verb, const char *instance, struct kern *k);
 
+/* Whether a process has this instance's lock: asked where nobody answers, it is one that starts. */
+bool client_starting(const char *instance);
+
+/* "seam VERB: no daemon runs for instance `X`; ...", or it is starting; returns the exit status. */
+int client_no_daemon(const char *verb, const char *instance);
+
 /* "seam VERB: there is no instance `X`; ..."; returns EXIT_NOT_RUNNING. */
 int client_no_instance(const char *verb, const char *instance);
 

@@ -35,7 +35,7 @@ static void usage(FILE *out)
 	      "FACTS are NAME=VALUE, separated by spaces; what is left out is not known:\n"
 	      "  client=ADDRESS server=ADDRESS client_port=PORT server_port=PORT (or port=PORT)\n"
 	      "  proto=tls|http|other server_first=yes|no\n"
-	      "  sni=NAME alpn=PROTOCOL,... (a TLS client; without sni= it sent none)\n"
+	      "  sni=NAME alpn=PROTOCOL,... (a TLS client; without sni= it sent none; alpn= if it offers none)\n"
 	      "  host=NAME (an HTTP/1 client; without host= it sent none)\n"
 	      "\n"
 	      "Exit status: 0 the policy is valid, 1 it has errors or cannot be read, 2 usage.\n",
@@ -118,6 +118,7 @@ static bool set_fact(struct scenario *sc, const char *name, const char *v)
 		       fact_protocol("http", f);
 	if (!strcmp(name, "alpn") && strlen(v) < sizeof(sc->rec.tls.alpn)) {
 		strcpy(sc->rec.tls.alpn, v);
+		f->missing &= ~FACT_NO_ALPN;
 		return fact_protocol("tls", f);
 	}
 	return false;
@@ -133,7 +134,8 @@ static int parse_facts(const char *text, struct scenario *sc)
 		return -ENOMEM;
 	memset(sc, 0, sizeof(*sc));
 	f->rec = &sc->rec;
-	f->missing = FACT_NO_CLIENT | FACT_NO_SERVER | FACT_NO_CLIENT_PORT | FACT_NO_SERVER_PORT;
+	f->missing = FACT_NO_CLIENT | FACT_NO_SERVER | FACT_NO_CLIENT_PORT | FACT_NO_SERVER_PORT |
+		     FACT_NO_ALPN;
 	while ((word = strsep(&rest, " \t\n"))) {
 		char *value = strchr(word, '=');
 

@@ -127,12 +127,8 @@ static int monitor(const char *instance, bool json, unsigned long long max)
 	if (!client_is_instance("monitor", instance))
 		return EXIT_USAGE;
 	fd = client_connect(instance);
-	if (fd == -ENOENT || fd == -ECONNREFUSED) {
-		fprintf(stderr, "seam monitor: no daemon runs for instance `%s`; `seam status -i %s` "
-				"tells more, `seam run` starts one\n",
-			instance, instance);
-		return EXIT_NOT_RUNNING;
-	}
+	if (fd == -ENOENT || fd == -ECONNREFUSED)
+		return client_no_daemon("monitor", instance);
 	if (fd < 0) {
 		fprintf(stderr, "seam monitor: %s%s\n", strerror(-fd),
 			fd == -EACCES ? "; run it as root" : "");

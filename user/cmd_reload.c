@@ -11,9 +11,9 @@ static const char help[] =
 	"usage: seam reload [-j] [-i NAME]\n"
 	"\n"
 	"Makes the daemon read its policy file again. A file with any error changes nothing.\n"
-	"Flows that exist keep the policy they were decided by. Of client, server, instance,\n"
-	"xdp, backlog, max_flows, max_embryos and log, what the daemon started with holds; it is told\n"
-	"which of them differ in the file.\n"
+	"Flows that exist keep the policy they were decided by. Of client, server, mode, mirror_link,\n"
+	"instance, xdp, backlog, max_flows, max_embryos and log, what the daemon started with\n"
+	"holds; it is told which of them differ in the file.\n"
 	"\n"
 	"  -i, --instance NAME  the instance (default: default)\n"
 	"  -j, --json           write JSON\n"
@@ -32,12 +32,8 @@ static int reload(const char *instance, bool json)
 		return EXIT_USAGE;
 	reply = client_request(instance, json_pack("{s:s}", "cmd", "reload"));
 	if (!reply) {
-		if (errno == ENOENT || errno == ECONNREFUSED) {
-			fprintf(stderr, "seam reload: no daemon runs for instance `%s`; `seam status "
-					"-i %s` tells more, `seam run` starts one\n",
-				instance, instance);
-			return EXIT_NOT_RUNNING;
-		}
+		if (errno == ENOENT || errno == ECONNREFUSED)
+			return client_no_daemon("reload", instance);
 		fprintf(stderr, "seam reload: the daemon of instance `%s` does not answer: %s%s\n",
 			instance, strerror(errno),
 			errno == EACCES	   ? "; run it as root" :

@@ -146,7 +146,7 @@ int cmd_run(int argc, char **argv)
 		}
 	}
 	if (optind < argc || !config == !(s.client.n && s.server.n)) {
-		fputs("seam run: needs either -c FILE, or --client IF and --server IF; see --help\n",
+		fputs("seam run: needs -c FILE, or else --client IF and --server IF, and not both; see --help\n",
 		      stderr);
 		return EXIT_USAGE;
 	}

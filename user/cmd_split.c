@@ -39,11 +39,8 @@ static int ask(const char *verb, const char *how, const char *instance, unsigned
 	reply = client_request(instance, json_pack("{s:s, s:I, s:s, s:s*}", "cmd", verb, "id",
 						   (json_int_t)id, "key", key, "how", how));
 	if (!reply) {
-		if (errno == ENOENT || errno == ECONNREFUSED) {
-			fprintf(stderr, "seam %s: no daemon runs for instance `%s`; `seam run` starts one\n",
-				verb, instance);
-			return EXIT_NOT_RUNNING;
-		}
+		if (errno == ENOENT || errno == ECONNREFUSED)
+			return client_no_daemon(verb, instance);
 		fprintf(stderr, "seam %s: the daemon of instance `%s` does not answer: %s\n", verb,
 			instance, strerror(errno));
 		return EXIT_FAILED;

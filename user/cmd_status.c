@@ -227,6 +227,8 @@ static int status_of(const char *instance, bool json)
 	else if (err != ENOENT && err != ECONNREFUSED) /* nobody listens: whatever the heartbeat says */
 		printf("daemon: %s, but its control socket does not answer: %s\n",
 		       fresh ? "running" : "stopped or hanging", strerror(err));
+	else if (client_starting(instance))
+		puts("daemon: starting");
 	else
 		printf("daemon: not running (%llu flows still forwarded)\n",
 		       tally.all - tally.state[FLOW_BLOCKED] - tally.state[FLOW_CLOSING]);

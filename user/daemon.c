@@ -63,6 +63,9 @@ static int take_lock(struct daemon *d, const char *instance)
 			"another `instance` name starts a second one", instance, path);
 		return -EBUSY;
 	}
+	/* For who asks whose it is. */
+	if (ftruncate(d->lock, 0) || dprintf(d->lock, "%d\n", getpid()) < 0)
+		log_warn("writing %s: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -379,13 +382,14 @@ static void finish(struct daemon *d)
 			continue;
 		}
 		lost++;
+		log_warn("flow %llu: not merged within the grace time; it is reset", (unsigned long long)c->id);
 		conn_ctl(d, c, CTL_RECOVER, SEAM_R_SHUTDOWN, 0, NULL);
 		split_reset(d, c);
 		conn_free(d, c);
 	}
 	if (lost)
-		log_warn("%u split flows could not be merged within the grace time and were reset",
-			 lost);
+		log_warn("split flows that were reset: %u; a longer `grace` in the policy waits longer for an end "
+			 "that does not read", lost);
 	/* What was released a moment ago may still be on its way through the device. */
 	hold_ready(d, &d->hold, EPOLLIN);
 	setns(d->host_ns, CLONE_NEWNET);

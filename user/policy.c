@@ -275,6 +275,8 @@ static enum policy_match match_alpn(const struct policy_strings *set, const stru
 		return MATCH_UNKNOWN;
 	if (is == CLASSIFY_NO || !f->rec)
 		return MATCH_NO;
+	if (f->missing & FACT_NO_ALPN)
+		return MATCH_UNKNOWN;
 	for (size_t i = 0; i < set->n; i++) {
 		if (alpn_offers(f->rec->tls.alpn, set->v[i]))
 			return MATCH_YES;

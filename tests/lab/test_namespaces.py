@@ -15,6 +15,13 @@ def attached(lab):
 @scenario
 def main(tap):
 	with Lab() as lab:
+		seam = start_seam(lab, args=ARGS)
+		# As `ip netns exec` does, for each command anew.
+		status = ["unshare", "-m", "sh", "-c", f"mount -t bpf bpf /sys/fs/bpf && exec {seam_binary()} status"]
+		done = lab.run("box", status, check=False)
+		tap.ok(done.returncode == 1 and f"process {seam.proc.pid}" in done.stderr and "nsenter -t" in done.stderr,
+			"where the pins of a running daemon are not to be seen, `seam status` says who has them (it said: is starting)", done)
+		tap.equal(seam.stop(), 0, "seam ends")
 		start_seam(lab, args=ARGS).stop(signal.SIGKILL)
 		tap.ok(attached(lab), "a killed daemon leaves its programs on the box")
 		done = lab.run("server", [seam_binary(), "detach"], check=False)

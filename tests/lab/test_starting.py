@@ -29,6 +29,7 @@ def main(tap):
 				break
 		early = {d.stderr for d in said if d.returncode}
 		tap.equal(early, {"seam status: instance `default` is starting; try again in a moment\n"}, "status says that it starts")
+		tap.ok("daemon: starting" in said[-1].stdout, "still, when its maps are there", said[-1].stdout)
 		proc.send_signal(signal.SIGTERM)
 		proc.communicate(timeout=20)
 		for wait in (0, 0.2, 0.6):
