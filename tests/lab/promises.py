@@ -95,7 +95,9 @@ def _judge(p, me, peer, disordered):
 				yield f"SACK to {right}, it has sent to {me.nxt}"
 		edge = _edge(p, peer.wscale)
 		# A window counts in units of its scale: an edge is met to within one (RFC 7323 2.4).
-		if me.told_edge is not None and _before((edge + unit - 1) & 0xffffffff, me.told_edge) and not late:
+		# Nor does anybody look at that of a SYN in mid-connection (RFC 9293 3.10.7.4).
+		if (me.told_edge is not None and _before((edge + unit - 1) & 0xffffffff, me.told_edge) and not late
+			and not p.flags & SYN):
 			yield f"window edge back from {me.told_edge} to {edge}"
 		if pcap.seq_after(edge, (peer.edge + unit - 1) & 0xffffffff):
 			yield f"window edge {edge}, the receiver's is {peer.edge}"
