@@ -11,10 +11,8 @@ import sys
 
 import common
 import isolate
-from common import HERE
+from common import OUTPUT
 from lab import LabError
-
-OUTPUT = HERE.parent / ".output" / "bench"
 
 
 def cost(args):

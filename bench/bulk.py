@@ -5,12 +5,11 @@ Saturated, one stream and four: throughput, and the CPU time of the whole machin
 gigabit. Requests and answers of 64 bytes on one connection, with everything on one CPU.
 Throughput once more with MTU-sized packets, as a wire carries them.
 """
-from common import open_lab, say, spread, table, unleash
-from lab import LabError
+from common import OUTPUT, Asking, open_lab, say, spread, table, unleash
 from measure import STRANGERS, Busy, Patience, on_one_cpu
 from proxies import Haproxy, HaproxySplice, NginxStream, Splice
 from servers import LoadServer
-from systems import (ECHO, OUTPUT, SINK, Conntrack, Direct, Forwarding, Redirect, SeamDeltas, SeamMerged, SeamMonitored,
+from systems import (ECHO, SINK, Conntrack, Direct, Forwarding, Redirect, SeamDeltas, SeamMerged, SeamMonitored,
 	SeamPassed, SeamRelayed, SeamSplit, choose, say_missing)
 
 SYSTEMS = (Direct, Forwarding, Conntrack, Redirect, SeamMonitored, SeamPassed, SeamMerged, SeamDeltas, SeamSplit,
@@ -37,17 +36,11 @@ def transfer(lab, system, streams, size):
 
 def exchanges(lab, system):
 	"""{"rr", "p50", "p99", "strangers"}: per second, and microseconds."""
-	pipe = {"stdin": -1, "stdout": -1, "stderr": -1}
-	proc = lab.popen("client", [OUTPUT / "load", "ask", system.address, ECHO, SIZE, EXCHANGES], **pipe)
-	lab.wait_line(proc, "ready", timeout=30)
+	asking = Asking(lab, system.address, ECHO, SIZE, EXCHANGES)
 	system.check()
 	with on_one_cpu(lab), Busy() as busy:
-		proc.stdin.write(b"\n")
-		proc.stdin.flush()
-		code, out, err = lab.stop(proc, signum=0, timeout=60)
-	if code:
-		raise LabError(f"{system.name}: load: {err.decode()}")
-	return dict(zip(("rr", "p50", "p99"), map(float, out.split()))) | {"strangers": busy.strangers}
+		found = asking.go()
+	return {k: found[k] for k in ("rr", "p50", "p99")} | {"strangers": busy.strangers}
 
 
 def measure(lab, kind, regime, patience):

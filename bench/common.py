@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """What the benchmarks share: the lab made fast, a server, figures and tables."""
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+OUTPUT = HERE.parent / ".output" / "bench"
 sys.path.insert(0, str(HERE.parent / "tests" / "lab"))
 
-from lab import SERVER4, Lab  # noqa: E402
+from lab import SERVER4, Lab, LabError  # noqa: E402
 from servers import Nginx  # noqa: E402
 
 PASS, INSPECT, DIRECT = "www.pass.test", "www.inspect.test", "www.direct.test"
@@ -44,6 +46,25 @@ def unleash(lab):
 	if not HOSTS.exists():
 		HOSTS.write_text(f"{SERVER4} {PASS} {INSPECT}\n10.99.3.2 {DIRECT}\n")
 		lab.run("client", ["mount", "--bind", HOSTS, "/etc/hosts"])
+
+
+class Asking:
+	"""`load ask`, on a connection to a server that echoes: it is made, and warm, once this returns."""
+
+	def __init__(self, lab, address, port, size, count):
+		self.lab = lab
+		self.proc = lab.popen("client", [OUTPUT / "load", "ask", address, port, size, count],
+			stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+		lab.wait_line(self.proc, "ready", timeout=30)
+
+	def go(self, timeout=60):
+		"""{"rr", "p50", "p99", "p99.9", "most"}: per second, and microseconds."""
+		self.proc.stdin.write(b"\n")
+		self.proc.stdin.flush()
+		code, out, err = self.lab.stop(self.proc, signum=0, timeout=timeout)
+		if code:
+			raise LabError(f"load: {err.decode()}")
+		return dict(zip(("rr", "p50", "p99", "p99.9", "most"), map(float, out.split())))
 
 
 class Web(Nginx):

@@ -2,15 +2,14 @@
 """What a packet costs each program, path by path, and what many flows do to that: runs cost.c."""
 import subprocess
 
-from common import HERE, say, table
+from common import HERE, OUTPUT, say, table
 
-COST = HERE.parent / ".output" / "bench" / "cost"
 KEYS = ("path", "became", "family", "median", "min", "max", "over_empty", "least_over_empty")
 
 
 def _measure(*args):
 	"""([a dict of KEYS per line], {other figures})."""
-	out = subprocess.run([COST, *map(str, args)], check=True, stdout=subprocess.PIPE, text=True,
+	out = subprocess.run([OUTPUT / "cost", *map(str, args)], check=True, stdout=subprocess.PIPE, text=True,
 		cwd=HERE.parent).stdout
 	lines = [line.split("\t") for line in out.splitlines()]
 	found = [dict(zip(KEYS, (*x[:2], *map(int, x[2:])))) for x in lines if len(x) == len(KEYS)]

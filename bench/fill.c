@@ -22,11 +22,9 @@ static struct flow flows[BATCH];
 
 static struct flow_key nth_key(__u32 n)
 {
-	__u8 *client, *server;
 	struct flow_key k = {};
+	__u8 *client = (__u8 *)k.client, *server = (__u8 *)k.server;
 
-	client = (__u8 *)k.client;
-	server = (__u8 *)k.server;
 	memset(client + 10, 0xff, 2);
 	memset(server + 10, 0xff, 2);
 	memcpy(client + 12, (__u8[]){ 10, 64, n / PORTS >> 8, n / PORTS }, 4);
@@ -38,7 +36,7 @@ static struct flow_key nth_key(__u32 n)
 
 int main(int argc, char **argv)
 {
-	__u32 n = argc == 2 ? strtoul(argv[1], NULL, 0) : 0, done, i, some;
+	__u32 n = argc == 2 ? strtoul(argv[1], NULL, 0) : 0, done, some, i;
 	int fd = bpf_obj_get("/sys/fs/bpf/seam/default/flows");
 	struct timespec ts;
 	__u64 now;
@@ -50,7 +48,8 @@ int main(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	now = ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 	for (done = 0; done < n; done += some) {
-		for (i = 0; i < BATCH && done + i < n; i++) {
+		some = n - done < BATCH ? n - done : BATCH;
+		for (i = 0; i < some; i++) {
 			keys[i] = nth_key(done + i);
 			flows[i] = (struct flow){
 				.state = FLOW_MERGED, .flags = FLOW_F_BYPASS | FLOW_F_IPV4 | FLOW_F_TSTAMP,
@@ -58,8 +57,7 @@ int main(int argc, char **argv)
 				.created_ns = now, .changed_ns = now, .seen_ns = now,
 			};
 		}
-		some = i;
-		if (bpf_map_update_batch(fd, keys, flows, &i, NULL)) {
+		if (bpf_map_update_batch(fd, keys, flows, &some, NULL)) {
 			perror("the map `flows`");
 			return 1;
 		}

@@ -1,19 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """A table full of merged flows: what its sweeps do to packets, and how long the daemon needs to start with it."""
-import contextlib
-import os
 import signal
-import socket
 import time
 
-import sockets
+from common import OUTPUT, Asking, say, spread, table	# first: it finds the lab
 from byhand import flow_to
-from common import HERE, say, spread, table
 from daemon import Daemon
 from lab import SERVER4, Lab, seam_json, start_seam
+from servers import LoadServer
 
-FILL = HERE.parent / ".output" / "bench" / "fill"
-SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "most": 1}
+COUNT = 1_000_000	# requests: while a table of a million flows is swept every few seconds
 POLICY = """
 client = "cli";
 server = "srv";
@@ -23,36 +19,12 @@ rules = ( {{ name = "all"; action = "inspect"; inspectors = ["count"]; until = {
 """
 
 
-def echo(s):
-	"""In a process of its own, which ends with the connection."""
-	pid = os.fork()
-	if not pid:
-		with contextlib.suppress(OSError):
-			while byte := s.recv(1):
-				s.sendall(byte)
-		os._exit(0)
-	return pid
-
-
-def requests(lab, port, seconds):
-	"""{share: us} of the time that a byte and its echo take on a merged flow."""
-	with sockets.listen(lab, port) as listener, sockets.connect(lab, SERVER4, port) as a:
-		with sockets.accept(listener) as b:
-			sockets.exchange(a, b)
-			flow_to(lab, port)
-			a.settimeout(None)
-			b.settimeout(None)
-			child = echo(b)
-		took, end = [], time.monotonic() + seconds
-		while time.monotonic() < end:
-			began = time.perf_counter_ns()
-			a.sendall(b"z")
-			a.recv(1)
-			took.append(time.perf_counter_ns() - began)
-		a.shutdown(socket.SHUT_RDWR)
-		os.waitpid(child, 0)
-	took.sort()
-	return {name: took[min(len(took) - 1, int(len(took) * share))] / 1000 for name, share in SHARES.items()}
+def requests(lab, port, count):
+	"""As Asking has it: of a byte and its echo on a merged flow."""
+	LoadServer(lab, "echo", port)
+	asking = Asking(lab, SERVER4, port, 1, count)
+	flow_to(lab, port)
+	return asking.go(timeout=300)
 
 
 def start(lab, flows):
@@ -62,18 +34,18 @@ def start(lab, flows):
 	return seam, time.monotonic() - began
 
 
-def one_round(flows, seconds):
+def one_round(flows):
 	out = {}
 	with Lab(pace=100_000) as lab:
 		seam, _took = start(lab, flows)
 		if flows:
-			lab.run("box", [FILL, flows])
+			lab.run("box", [OUTPUT / "fill", flows])
 		# A kill, so that the next one finds all of them.
 		seam.stop(signal.SIGKILL)
 		seam, out["start"] = start(lab, flows)
 		daemon, began = Daemon(lab), time.monotonic()
 		cpu = daemon.cpu()
-		out |= requests(lab, 7000, seconds)
+		out |= requests(lab, 7000, COUNT)
 		out["cpu"] = 100 * (daemon.cpu() - cpu) / (time.monotonic() - began)
 		began = time.monotonic()
 		seam_json(lab, "status")
@@ -82,12 +54,12 @@ def one_round(flows, seconds):
 	return out
 
 
-def run(rounds, sizes, seconds=20):	# of a million flows, a sweep begins every 4 seconds or so
+def run(rounds, sizes):
 	found = {n: [] for n in (0, *sizes)}
 	for i in range(rounds):
 		order = list(found)
 		for n in order[i % len(order):] + order[:i % len(order)]:
-			found[n].append(one_round(n, seconds))
+			found[n].append(one_round(n))
 	result = {n: {k: spread([r[k] for r in all_of]) for k in all_of[0]} for n, all_of in found.items()}
 	say("A byte and its echo on a merged flow, in microseconds, while the table holds so many others and is swept as ever; the\n"
 		"CPU time of the daemon meanwhile; and seconds until `seam run` is ready that finds them, and of `seam status`:")

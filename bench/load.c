@@ -8,8 +8,8 @@
  *	load ask ADDRESS PORT SIZE COUNT
  *		Requests of SIZE bytes on one connection to a server that echoes. After some to
  *		warm up it says "ready" on stderr and waits for a line; then it does COUNT and
- *		prints how many there were per second, and the median and the 99th percentile of
- *		what one took, in microseconds.
+ *		prints how many there were per second, and of what one took, in microseconds, the
+ *		median, the 99th and 99.9th percentile, and the most.
  *	load hello ADDRESS PORT NAME SECONDS
  *		Connections that send a ClientHello with that name and no cipher that a server
  *		knows, so that it answers with an alert: all of TLS that a verdict by name needs,
@@ -150,7 +150,8 @@ static int do_ask(char **argv, uint64_t size, uint64_t count)
 	}
 	whole = now() - whole;
 	qsort(took, count, sizeof(*took), order);
-	printf("%.1f\t%.2f\t%.2f\n", count * 1e9 / whole, took[count / 2] / 1e3, took[count * 99 / 100] / 1e3);
+	printf("%.1f\t%.2f\t%.2f\t%.2f\t%.2f\n", count * 1e9 / whole, took[count / 2] / 1e3,
+	       took[count * 99 / 100] / 1e3, took[count * 999 / 1000] / 1e3, took[count - 1] / 1e3);
 	return 0;
 }
 

@@ -8,10 +8,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from common import HOSTS, PASS
+from common import HOSTS, OUTPUT, PASS
 from lab import SERVER4, LabError, wait_for
 from servers import listening
-from systems import ECHO, OUTPUT, SINK, System
+from systems import ECHO, SINK, System
 
 NFT = """
 table inet lab {{

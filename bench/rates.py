@@ -7,11 +7,11 @@ whole machine did not idle, per connection: softirqs have no other owner.
 import re
 import shutil
 
-from common import Web, open_lab, say, spread, table, unleash
+from common import OUTPUT, Web, open_lab, say, spread, table, unleash
 from lab import LabError
 from measure import STRANGERS, Busy, Patience
 from proxies import HaproxyNames, NginxNames, SpliceTls, Squid, Sslsplit
-from systems import OUTPUT, Conntrack, Direct, Forwarding, Redirect, Seam, SeamName, SeamSyn, choose, say_missing
+from systems import Conntrack, Direct, Forwarding, Redirect, Seam, SeamName, SeamSyn, choose, say_missing
 
 SYSTEMS = (Direct, Forwarding, Conntrack, Redirect, SeamSyn, SeamName, Seam, SpliceTls, HaproxyNames, NginxNames, Squid, Sslsplit)
 PATIENCE = 30	# seconds in a round

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 
-from common import HERE, say, table	# first: it finds the lab
+from common import OUTPUT, say, table	# first: it finds the lab
 import isolate
 from byhand import POLICY
 from lab import LabError, start_seam
@@ -109,7 +109,7 @@ def main():
 		for one in r["plain"] + [x["noticed"] for x in r["runs"]]:
 			for key in list(one):
 				one["/".join(key)] = one.pop(key)
-	out = HERE.parent / ".output" / "bench" / "soak.json"
+	out = OUTPUT / "soak.json"
 	out.parent.mkdir(parents=True, exist_ok=True)
 	out.write_text(json.dumps(results, indent="\t") + "\n")
 	sys.exit(len(results) < len(args.cases) or any(x["noticed"] or x["wrong"] or x["stopped"]

@@ -7,10 +7,9 @@ import json
 import shutil
 from pathlib import Path
 
-from common import DIRECT, HERE, PASS, POLICY, say
+from common import DIRECT, OUTPUT, PASS, POLICY, say
 from lab import NFT_STATEFUL, SERVER4, LabError, seam_binary, seam_json, start_seam
 
-OUTPUT = HERE.parent / ".output" / "bench"
 # Ports of the server that `bulk` uses: a sink, and one that echoes.
 SINK, ECHO = 7000, 7001
 

@@ -103,7 +103,7 @@ int client_options(int argc, char **argv, const char *help, int operands,
 	return -1;
 }
 
-/* The process that has the lock of this instance, 0: none has. */
+/* The process that has the lock of this instance; 0: none has, -1: one that has not said who it is. */
 static int locked_by(const char *instance)
 {
 	char path[128], text[16] = "";
@@ -137,12 +137,16 @@ bool client_starting(const char *instance)
 	return pid && !mounts_elsewhere(pid);
 }
 
+static int say_starting(const char *verb, const char *instance)
+{
+	fprintf(stderr, "seam %s: instance `%s` is starting; try again in a moment\n", verb, instance);
+	return EXIT_FAILED;
+}
+
 int client_no_daemon(const char *verb, const char *instance)
 {
-	if (client_starting(instance)) {
-		fprintf(stderr, "seam %s: instance `%s` is starting; try again in a moment\n", verb, instance);
-		return EXIT_FAILED;
-	}
+	if (client_starting(instance))
+		return say_starting(verb, instance);
 	fprintf(stderr, "seam %s: no daemon runs for instance `%s`; `seam run` starts one\n", verb, instance);
 	return EXIT_NOT_RUNNING;
 }
@@ -155,15 +159,13 @@ int client_open(const char *verb, const char *instance, struct kern *k)
 		return EXIT_USAGE;
 	err = kern_open(k, instance);
 	if ((err ? err != -EPERM && err != -EACCES : !k->control->abi) && (pid = locked_by(instance))) {
-		if (mounts_elsewhere(pid))
-			fprintf(stderr, "seam %s: instance `%s` is process %d, whose pins are not to be seen "
-					"here, in another mount namespace: nsenter -t %d -m seam %s\n",
-				verb, instance, pid, pid, verb);
-		else
-			fprintf(stderr, "seam %s: instance `%s` is starting; try again in a moment\n", verb,
-				instance);
 		if (!err)
 			kern_close(k);
+		if (!mounts_elsewhere(pid))
+			return say_starting(verb, instance);
+		fprintf(stderr, "seam %s: instance `%s` is process %d, whose pins are not to be seen here, "
+				"in another mount namespace: nsenter -t %d -m seam %s\n",
+			verb, instance, pid, pid, verb);
 		return EXIT_FAILED;
 	}
 	if (!err && k->control->abi != SEAM_ABI) {

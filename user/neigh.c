@@ -34,13 +34,9 @@ int neigh_open(struct daemon *d)
 	if (!xdp || d->started->mode == MODE_WIRE)
 		return 0;
 	d->neighbours = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	if (!d->neighbours)
+	if (!d->neighbours || mnl_socket_bind(d->neighbours, 0, MNL_SOCKET_AUTOPID) < 0)
 		return -errno;
-	if (!mnl_socket_bind(d->neighbours, 0, MNL_SOCKET_AUTOPID))
-		return 0;
-	i = -errno;
-	neigh_close(d);
-	return i;
+	return 0;
 }
 
 void neigh_close(struct daemon *d)
@@ -72,7 +68,7 @@ static int by_content(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct neigh));
 }
 
-/* What XDP or TC has asked for since `since`, on any CPU; at most `max`. */
+/* Those that XDP or TC has asked for since then, on any CPU: HOPS of each, at most. */
 static size_t lately(const struct daemon *d, uint64_t since, struct neigh *out, int cpus)
 {
 	size_t size = (sizeof(struct hop) + 7) & ~7UL, n = 0;

@@ -133,12 +133,12 @@ struct policy {
 	size_t n_rules;
 };
 
-/* What of policy_facts.key is not known; 0 for a real flow. */
+/* What is not known of it: parts of policy_facts.key, or what a TLS client offers. 0 for a real flow. */
 #define FACT_NO_CLIENT	    (1U << 0)
 #define FACT_NO_SERVER	    (1U << 1)
 #define FACT_NO_CLIENT_PORT (1U << 2)
 #define FACT_NO_SERVER_PORT (1U << 3)
-#define FACT_NO_ALPN	    (1U << 4)	/* nor what a TLS client offers */
+#define FACT_NO_ALPN	    (1U << 4)
 
 /*
  * What is known of a flow. A classification of CLASSIFY_MORE counts as not

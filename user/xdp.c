@@ -273,18 +273,25 @@ out:
 	return err;
 }
 
+/* Whether the device leaves VLAN tags in the frames. */
+static bool leaves_tags(const char *ifname)
+{
+	int offloads = net_offloads(ifname);
+
+	return offloads >= 0 && !(offloads & ETH_FLAG_RXVLAN);
+}
+
 /* The mode to try; PORT_XDP_OFF with the reason filled in. */
 static enum port_xdp wanted(struct kern_port *port, enum policy_xdp how)
 {
 	char driver[32];
 	bool real = net_driver(port->name, driver, sizeof(driver));
-	int offloads = net_offloads(port->name);
 
 	if (how == POLICY_XDP_OFF) {
 		because(port, "turned off");
 		return PORT_XDP_OFF;
 	}
-	if (port->partner && (offloads < 0 || (offloads & ETH_FLAG_RXVLAN))) {
+	if (port->partner && !leaves_tags(port->name)) {
 		because(port, "on a wire it must see VLAN tags: ethtool -K %s rxvlan off", port->name);
 		return PORT_XDP_OFF;
 	}
@@ -355,6 +362,7 @@ static int attach(struct xdp *x, const char *dir, struct kern_port *port, enum p
 
 void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum policy_xdp how)
 {
+	bool asked = how == POLICY_XDP_NATIVE || how == POLICY_XDP_GENERIC;
 	enum port_xdp mode = wanted(port, how);
 	__u32 key = port->ifindex;
 	int err;
@@ -362,8 +370,7 @@ void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum pol
 	port->xdp = PORT_XDP_OFF;
 	if (mode == PORT_XDP_OFF) {
 		xdp_detach(dir, port->ifindex);
-		log_write(how == POLICY_XDP_AUTO || how == POLICY_XDP_OFF ? LOG_INFO : LOG_WARNING,
-			  "%s: TC; no XDP: %s", port->name, port->xdp_why);
+		log_write(asked ? LOG_WARNING : LOG_INFO, "%s: TC; no XDP: %s", port->name, port->xdp_why);
 		return;
 	}
 	err = attach(x, dir, port, mode);
@@ -374,8 +381,7 @@ void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum pol
 		if (!port->xdp_why[0] || err != -EBUSY)
 			because(port, "%s: %s", mode == PORT_XDP_NATIVE ? "native XDP" : "generic XDP",
 				err == -EOPNOTSUPP ? "the driver has none" : strerror(-err));
-		log_write(how == POLICY_XDP_AUTO ? LOG_INFO : LOG_WARNING, "%s: TC; no XDP: %s",
-			  port->name, port->xdp_why);
+		log_write(asked ? LOG_WARNING : LOG_INFO, "%s: TC; no XDP: %s", port->name, port->xdp_why);
 		return;
 	}
 	port->xdp = mode;

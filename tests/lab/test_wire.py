@@ -118,8 +118,8 @@ def same_frames(near, far, grouped):
 	if not grouped:
 		return sorted(p.frame for p in near) == sorted(p.frame for p in far)
 	near, far = (pcap.segments(c, 1448 if c[0].family == 4 else 1428) for c in (near, far))
-	links = ({(p.frame[:p.l3], p.ttl) for p in c} for c in (near, far))
-	return not pcap.same_above_link(near, far, ignore_tcp_checksum=True) and next(links) == next(links)
+	left, arrived = ({(p.frame[:p.l3], p.ttl) for p in c} for c in (near, far))
+	return left == arrived and not pcap.same_above_link(near, far, ignore_tcp_checksum=True)
 
 
 def unsplit(tap, lab, family, port, what, grouped):

@@ -828,6 +828,10 @@ static void test_check(const char *fixtures, const char *example)
 			       "decided: in the kernel, at the SYN\n"), "--explain at the SYN");
 	ok(RUN("-e", "port=80", example) == 0 && strstr(out, "rule 3 \"private\"") &&
 		   strstr(out, ": needs sni\ndecision: none yet\n"), "--explain needs sni");
+	ok(RUN("-e", "port=443 sni=foo.com", example) == 0 && strstr(out, "rule 5 \"tls\"") &&
+		   strstr(out, ": needs alpn\ndecision: none yet\n"), "--explain needs alpn (it took none for offered)");
+	ok(RUN("-e", "port=443 sni=foo.com alpn=", example) == 0 && strstr(out, ": not matched because there is no alpn\n") &&
+		   strstr(out, "decision: pass, the default\n"), "--explain of a client that offers none");
 	ok(RUN("-e", "client=10.1.0.1 port=873", example) == 0 && strstr(out, ": needs server\n") &&
 		   strstr(out, "decided: cannot be told without server\n"), "--explain needs server");
 	ok(RUN("-e", "server=198.51.100.82 port=8443 client=192.0.2.1 sni=a", example) == 0 &&

@@ -27,6 +27,8 @@
 #define OK 0
 #define DROP 2
 #define REDIRECT 7
+#define XDP_PASS 2
+#define XDP_REDIRECT 4
 
 enum prog {
 	CLIENT,	 /* seam_client: from the client's port */

@@ -49,9 +49,6 @@ static void merged(bool v6)
 		.out = OUT_DOWN(.seq = 46, .flags = "R", .opts = ""), .flow = "state=closing s+rst" });
 }
 
-#define XDP_PASS 2
-#define XDP_REDIRECT 4
-
 /* The same, before there is a packet buffer: with complete checksums, and the rest is left to TC. */
 static void merged_by_xdp(bool v6)
 {

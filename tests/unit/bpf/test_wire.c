@@ -109,9 +109,6 @@ static void crosses(bool v6)
 	STEPS({ "blocked", CLIENT, UP(.seq = 101, .ack = 1, .len = 100), DROP, .counts = "block_drop" });
 }
 
-#define XDP_PASS 2
-#define XDP_REDIRECT 4
-
 /* XDP has the untagged frames of flows that were let go; of the others TC knows the way. */
 static void crosses_by_xdp(bool v6)
 {
