@@ -78,6 +78,7 @@ help:
 	@echo "make model          the model of the transitions, exhaustively; and that each rule is needed"
 	@echo "make fuzz           every fuzzer at length, FUZZ_SECONDS=$(FUZZ_SECONDS) each, FUZZERS=\"$(FUZZERS)\""
 	@echo "make check-asan     the daemon with ASan and UBSan through the lab (root)"
+	@echo "make check-workers  the lab's split flows with two workers; check-tsan: the same under TSan (root)"
 	@echo "make check-valgrind the daemon under valgrind through a short scenario (root)"
 	@echo "make check-compilers  the unit tests, built by gcc, clang 14 and clang 19"
 	@echo "make clean"

@@ -10,9 +10,9 @@ from measure import STRANGERS, Busy, Patience, on_one_cpu
 from proxies import Haproxy, HaproxySplice, NginxStream, Splice
 from servers import LoadServer
 from systems import (ECHO, SINK, Conntrack, Direct, Forwarding, Redirect, SeamDeltas, SeamMerged, SeamMonitored,
-	SeamPassed, SeamRelayed, SeamSplit, choose, say_missing)
+	SeamPassed, SeamRelayed, SeamSplit, SeamWorkers, choose, say_missing)
 
-SYSTEMS = (Direct, Forwarding, Conntrack, Redirect, SeamMonitored, SeamPassed, SeamMerged, SeamDeltas, SeamSplit,
+SYSTEMS = (Direct, Forwarding, Conntrack, Redirect, SeamMonitored, SeamPassed, SeamMerged, SeamDeltas, SeamSplit, SeamWorkers,
 	SeamRelayed, Splice, HaproxySplice, Haproxy, NginxStream)
 STREAMS = (1, 4)
 SIZE = 64	# bytes of a request, and of its answer

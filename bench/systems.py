@@ -194,6 +194,13 @@ class SeamSplit(Seam):
 	policy = _rule('inspectors = ["count"]; relay = "userspace"; until = { verdict = false; time = "1h"; };')
 
 
+class SeamWorkers(Seam):
+	"""The same with two threads that share the flows."""
+
+	name, state = "Seam, split, two workers", "split"
+	policy = SeamSplit.policy + "workers = 2;\n"
+
+
 class SeamRelayed(Seam):
 	name, state = "Seam, relayed", "relayed"
 	policy = _rule('inspectors = ["count"]; relay = "kernel"; until = { verdict = false; time = "1h"; };')

@@ -12,7 +12,7 @@ static const char help[] =
 	"\n"
 	"Makes the daemon read its policy file again. A file with any error changes nothing.\n"
 	"Flows that exist keep the policy they were decided by. Of client, server, mode, mirror_link,\n"
-	"instance, xdp, backlog, max_flows, max_embryos and log, what the daemon started with\n"
+	"instance, xdp, backlog, workers, max_flows, max_embryos and log, what the daemon started with\n"
 	"holds; it is told which of them differ in the file.\n"
 	"\n"
 	"  -i, --instance NAME  the instance (default: default)\n"

@@ -132,6 +132,24 @@ static json_int_t number(const json_t *at, const char *key)
 	return json_integer_value(json_object_get(at, key));
 }
 
+static void print_workers(const json_t *workers)
+{
+	const char *sep = ", with ";
+	json_t *one;
+	size_t i;
+
+	if (!json_is_true(json_object_get(json_array_get(workers, 0), "thread"))) {
+		puts("workers: none; the daemon's main thread moves the bytes");
+		return;
+	}
+	printf("workers: %zu", json_array_size(workers));
+	json_array_foreach(workers, i, one) {
+		printf("%s%lld", sep, (long long)number(one, "conns"));
+		sep = " + ";
+	}
+	puts(" connections");
+}
+
 static void print_daemon(const json_t *status)
 {
 	const json_t *conns = json_object_get(status, "conns");
@@ -156,6 +174,7 @@ static void print_daemon(const json_t *status)
 	       (long long)number(conns, "held"), (long long)number(conns, "split"),
 	       (long long)number(conns, "merging"), (long long)number(conns, "aborting"),
 	       show_bytes(number(conns, "inspector_memory"), a));
+	print_workers(json_object_get(status, "workers"));
 	printf("legs: their queues take %s, of one flow at most ",
 	       show_bytes(number(conns, "leg_memory"), a));
 	printf("%s\n", show_bytes(number(conns, "leg_memory_max"), a));

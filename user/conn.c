@@ -74,6 +74,8 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 		return NULL;
 	}
 	classifier_begin(c->classifier);
+	c->worker = workers_next(d);
+	c->worker->conns++;
 	c->key = *key;
 	c->id = f->id;
 	c->counted = f->flags & FLOW_F_INSPECT; /* at the SYN */
@@ -146,9 +148,11 @@ void conn_free(struct daemon *d, struct conn *c)
 {
 	relay_kernel_forget(d, c);
 	keep_record(d, c);
+	pthread_mutex_lock(&d->lists);
 	HASH_DEL(d->conns, c);
+	pthread_mutex_unlock(&d->lists);
 	pace_stop(d, c);
-	split_vanish(d, c);
+	split_vanish(c);
 	hold_drop(c);
 	close_inspectors(c);
 	editor_free(&c->leg[SEAM_CLIENT].edit);
@@ -156,16 +160,17 @@ void conn_free(struct daemon *d, struct conn *c)
 	head_free(c);
 	policy_put(c->policy);
 	/* Other events of the same turn may point here. */
-	c->next_dead = d->dead;
-	d->dead = c;
+	c->next_dead = c->worker->dead;
+	c->worker->dead = c;
+	c->worker->conns--;
 }
 
-void conn_bury(struct daemon *d)
+void conn_bury(struct worker *k)
 {
 	struct conn *c;
 
-	while ((c = d->dead)) {
-		d->dead = c->next_dead;
+	while ((c = k->dead)) {
+		k->dead = c->next_dead;
 		free(c);
 	}
 }
@@ -309,7 +314,7 @@ void conn_block(struct daemon *d, struct conn *c, const struct policy_rule *rule
 	if (split && rule->block_rst) {
 		/* The legs know the right sequence numbers for a RST. */
 		conn_ctl(d, c, CTL_ABORT, reason, 3, NULL);
-		split_reset(d, c);
+		split_reset(c);
 	}
 	err = conn_ctl(d, c, CTL_BLOCK, reason, 0, NULL);
 	if (err && err != -ENOENT)
@@ -327,7 +332,7 @@ void conn_block(struct daemon *d, struct conn *c, const struct policy_rule *rule
 
 void conn_reset(struct daemon *d, struct conn *c)
 {
-	split_reset(d, c);
+	split_reset(c);
 	conn_ctl(d, c, CTL_CLOSED, SEAM_R_RST, 0, NULL);
 	conn_free(d, c);
 }
@@ -336,7 +341,7 @@ void conn_reset(struct daemon *d, struct conn *c)
 static void conn_over(struct daemon *d, struct conn *c, const struct seam_event *ev)
 {
 	if (ev->to == FLOW_BLOCKED && ev->reason != SEAM_R_RULE)
-		split_reset(d, c);
+		split_reset(c);
 	conn_free(d, c);
 }
 

@@ -296,12 +296,28 @@ static json_t *conns_json(struct daemon *d)
 	return out;
 }
 
+/* Flows that each worker has at the moment, and bytes that it has moved. */
+static json_t *workers_json(const struct daemon *d, json_int_t *bytes)
+{
+	json_t *list = json_array();
+	unsigned int i;
+
+	*bytes = 0;
+	for (i = 0; i < d->n_workers; i++) {
+		*bytes += d->workers[i].bytes;
+		json_array_append_new(list, json_pack("{s:b, s:I, s:I}", "thread", d->threads > 0, "conns",
+						      (json_int_t)d->workers[i].conns, "bytes",
+						      (json_int_t)d->workers[i].bytes));
+	}
+	return list;
+}
+
 static json_t *reply_status(struct daemon *d)
 {
 	char hold[IF_NAMESIZE], veth[IF_NAMESIZE];
-	json_int_t monitors = 0;
+	json_int_t monitors = 0, bytes;
+	json_t *reply, *workers;
 	struct monitor *m;
-	json_t *reply;
 
 	for (m = d->monitors; m; m = m->next)
 		monitors += m->monitors;
@@ -322,12 +338,14 @@ static json_t *reply_status(struct daemon *d)
 	json_object_set_new(reply, "veth",
 			    json_pack("{s:s, s:i}", "name", veth, "ifindex", d->veth_ifindex));
 	json_object_set_new(reply, "conns", conns_json(d));
+	workers = workers_json(d, &bytes);
+	json_object_set_new(reply, "workers", workers);
 	json_object_set_new(reply, "stats",
 			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "splits",
 				      (json_int_t)d->stats.splits, "merges",
 				      (json_int_t)d->stats.merges, "closing_ns",
 				      (json_int_t)d->stats.closing_ns, "bytes",
-				      (json_int_t)d->stats.bytes, "kernel_bytes",
+				      bytes, "kernel_bytes",
 				      (json_int_t)relay_kernel_bytes(d), "held_packets",
 				      (json_int_t)d->stats.held_packets));
 	json_object_set_new(reply, "monitors", json_integer(monitors));

@@ -337,22 +337,26 @@ static int attach_all(struct daemon *d)
 static void loop(struct daemon *d)
 {
 	struct epoll_event ev[64];
+	bool done = false;
 	struct watch *w;
 	int n, i;
 
-	while (!d->stop_now) {
+	while (!done && !d->stop_now) {
 		d->kern.control->heartbeat_ns = kern_now();
 		n = epoll_wait(d->epoll, ev, 64, -1);
+		workers_halt(d);
 		d->kern.control->heartbeat_ns = kern_now();
 		for (i = 0; i < n; i++) {
 			w = ev[i].data.ptr;
 			if (w->fd >= 0)
 				w->ready(d, w, ev[i].events);
 		}
-		conn_bury(d);
-		if (d->stopping && (!HASH_COUNT(d->conns) || kern_now() >= d->stop_ns))
-			break;
+		if (!d->threads)
+			conn_bury(d->workers);
+		done = d->stopping && (!HASH_COUNT(d->conns) || kern_now() >= d->stop_ns);
+		workers_resume(d);
 	}
+	workers_stop(d);
 }
 
 /* Whether the host tracks connections, and would not know the ones that bypassed it. */
@@ -384,7 +388,7 @@ static void finish(struct daemon *d)
 		lost++;
 		log_warn("flow %llu: not merged within the grace time; it is reset", (unsigned long long)c->id);
 		conn_ctl(d, c, CTL_RECOVER, SEAM_R_SHUTDOWN, 0, NULL);
-		split_reset(d, c);
+		split_reset(c);
 		conn_free(d, c);
 	}
 	if (lost)
@@ -429,7 +433,7 @@ int daemon_run(struct policy *policy, const char *config)
 	d->policy = policy;
 	d->started = policy_get(policy);
 	d->config = config ? strdup(config) : NULL;
-	d->lock = d->host_ns = d->inner_ns = d->hold.fd = d->listener.fd = d->pacer.fd = -1;
+	d->lock = d->host_ns = d->inner_ns = d->hold.fd = d->listener.fd = d->pacer.fd = d->halt = -1;
 	d->primer.fd4 = d->primer.fd6 = -1;
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
@@ -443,6 +447,9 @@ int daemon_run(struct policy *policy, const char *config)
 		err = -errno;
 		goto out;
 	}
+	err = workers_open(d, policy->workers);
+	if (err)
+		goto out;
 	err = take_lock(d, policy->instance);
 	if (err)
 		goto out;
@@ -472,10 +479,16 @@ int daemon_run(struct policy *policy, const char *config)
 		log_err("entering the inner namespace: %s", strerror(-err));
 		goto undo;
 	}
+	err = workers_start(d);
+	if (err) {
+		log_err("starting %u workers: %s", d->n_workers, strerror(-err));
+		goto undo;
+	}
 	loop(d);
 	finish(d);
 	goto close;
 undo:
+	workers_stop(d);
 	if (d->host_ns >= 0)
 		setns(d->host_ns, CLONE_NEWNET);
 	if (d->kern.control) {
@@ -486,13 +499,13 @@ undo:
 close:
 	mirror_close(d);
 	neigh_close(d);
-	conn_bury(d);
 	reload_close(d);
 	control_close(d);
 	ring_buffer__free(d->ring);
 	sockmap_close(&d->sockmap);
 	kern_close(&d->kern);
 out:
+	workers_close(d);
 	primer_close(&d->primer);
 	if (d->hold.fd >= 0)
 		close(d->hold.fd);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The daemon: one event loop in the inner namespace over the hold device, the
- * kernel's events, the legs and the control socket. What it knows of a flow
- * beyond the kernel's entry is a struct conn, which exists only while the flow
- * is held or split.
+ * kernel's events, the legs and the control socket; with workers, the legs are
+ * theirs. What it knows of a flow beyond the kernel's entry is a struct conn,
+ * which exists only while the flow is held or split.
  */
 #ifndef SEAM_DAEMON_H
 #define SEAM_DAEMON_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -68,7 +69,8 @@ enum conn_phase {
 
 struct conn {
 	UT_hash_handle hh;	/* by key */
-	struct conn *next_dead;	/* freed in this turn of the loop */
+	struct worker *worker;
+	struct conn *next_dead;	/* in worker.dead */
 	struct flow_key key;
 	uint64_t id;
 	enum conn_phase phase;
@@ -110,6 +112,22 @@ struct conn {
 	uint64_t checked_ns;	/* its flow was last found to be as it should */
 };
 
+/*
+ * Who moves the bytes of some of the split flows. Either it has a thread, or, being
+ * the only one, it is the loop's. What it has, and its conns, is touched by its own
+ * thread alone, and by the loop while no worker is at work: see daemon.turn.
+ */
+struct worker {
+	struct daemon *daemon;
+	pthread_t thread;
+	int epoll;		/* of legs */
+	unsigned int conns;	/* that it was given */
+	struct conn *dead;	/* conns freed, while events may still point there */
+	uint64_t bytes;		/* moved by it */
+	uint64_t kernel_bytes;	/* of kernel relays that are over */
+	uint8_t *buf;		/* FRAME_MAX bytes */
+};
+
 struct mnl_socket;
 struct monitor;
 struct retired;
@@ -134,7 +152,17 @@ struct daemon {
 	int look_ms;
 	struct ring_buffer *ring;
 	struct conn *conns;	/* hash */
-	struct conn *dead;	/* freed in this turn of the loop */
+	struct worker *workers;
+	unsigned int n_workers;	/* at least 1 */
+	unsigned int threads;	/* of theirs, that run */
+	int halt;		/* eventfd: they end */
+	/*
+	 * The loop writes, a worker reads: while the loop is at work no worker is, and
+	 * a worker goes no further than its own conns. Inside of that `lists` is for what
+	 * conns of several workers hang in: `conns`, `paced`, `arriving`, their timers.
+	 */
+	pthread_rwlock_t turn;
+	pthread_mutex_t lists;
 	struct monitor *monitors;
 	struct retired *retired; /* policies that armed flows may still need */
 	struct reload *reload;	/* under way */
@@ -146,10 +174,9 @@ struct daemon {
 	uint64_t stop_ns;	/* stopping: when patience with merges ends */
 	bool stopping, stop_now;
 	bool ignore_config_changes;
-	uint8_t *buf;		/* FRAME_MAX bytes for whoever runs */
+	uint8_t *buf;		/* FRAME_MAX bytes, for the hold device */
 	struct {
-		uint64_t splits, merges, bytes, held_packets;
-		uint64_t kernel_bytes;	/* of relays that are over */
+		uint64_t splits, merges, held_packets;
 		uint64_t closing_ns; /* from merged to its legs closed, of all merges */
 	} stats;
 };
@@ -161,13 +188,31 @@ void daemon_unwatch(struct daemon *d, struct watch *w);
 /* Puts a policy in force on the kernel side. */
 int daemon_policy(struct daemon *d, struct policy *p);
 
+/* worker.c: who moves the bytes of split flows */
+/* With `n` threads; 0: with the loop. Negative errno. */
+int workers_open(struct daemon *d, unsigned int n);
+/* Starts the threads, in the network namespace that this one is in. Negative errno. */
+int workers_start(struct daemon *d);
+/* Waits for the threads to end. */
+void workers_stop(struct daemon *d);
+void workers_close(struct daemon *d);
+/* The loop's turn: from the one to the other no worker is at work. */
+void workers_halt(struct daemon *d);
+void workers_resume(struct daemon *d);
+/* The one that has the fewest conns. */
+struct worker *workers_next(struct daemon *d);
+/* A leg of one of its conns: as daemon_watch() and the like. */
+int worker_watch(struct worker *k, struct watch *w, uint32_t events);
+int worker_rewatch(struct worker *k, struct watch *w, uint32_t events);
+void worker_unwatch(struct worker *k, struct watch *w);
+
 /* conn.c: a flow from its first held packet to the end of its split */
 struct conn *conn_find(struct daemon *d, const struct flow_key *key);
 /* Frees what is left under that key of a flow with another id. */
 struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct flow *f);
 void conn_free(struct daemon *d, struct conn *c);
-/* Gives back the memory of conns freed in this turn of the loop. */
-void conn_bury(struct daemon *d);
+/* Gives back the memory of conns that were freed, once no event points there any more. */
+void conn_bury(struct worker *k);
 /* The flow's rule, if it is known by now; walks the policy with what is seen. */
 const struct policy_rule *conn_decide(struct conn *c);
 /* The legs stand, and what is theirs counts alone: the client's first bytes are read anew. */
@@ -225,9 +270,9 @@ void split_nudge(struct conn *c, const struct flow *f);
 /* Looks after a merge that is under way. */
 void split_merge_on(struct daemon *d, struct conn *c);
 /* Closes both legs without a sound. */
-void split_vanish(struct daemon *d, struct conn *c);
+void split_vanish(struct conn *c);
 /* Ends both with RST. */
-void split_reset(struct daemon *d, struct conn *c);
+void split_reset(struct conn *c);
 
 /* later.c: splits at another moment than the first payload */
 /* A policy that is no longer in force. */
@@ -289,7 +334,7 @@ bool relay_kernel_stop(struct daemon *d, struct conn *c, __u8 reason);
 /* A packet with urgent data is in the hold queue. May free the conn. */
 void relay_kernel_urgent(struct daemon *d, struct conn *c);
 /* Asks for the events of both legs again: not for each packet that the kernel relays. */
-void relay_kernel_rewatch(struct daemon *d, struct conn *c);
+void relay_kernel_rewatch(struct conn *c);
 void relay_kernel_forget(struct daemon *d, struct conn *c);
 /* Bytes that the kernel has moved so far. */
 uint64_t relay_kernel_bytes(const struct daemon *d);

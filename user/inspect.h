@@ -106,6 +106,9 @@ extern const struct inspector inspector_headers;
 /* All built-in inspectors, ended by NULL. */
 extern const struct inspector *const inspectors[];
 
+/* Gives back what inspectors keep for a thread, which ends. */
+void inspect_thread_end(void);
+
 /* The inspector of that name, or NULL. */
 const struct inspector *inspector_find(const char *name);
 

@@ -92,6 +92,13 @@ static hs_scratch_t *scratch_for(const struct pattern_db *db)
 	return scratch;
 }
 
+void inspect_thread_end(void)
+{
+	hs_free_scratch(scratch);
+	scratch = NULL;
+	scratch_serial = 0;
+}
+
 static void __attribute__((format(printf, 3, 4)))
 message(char *err, size_t errlen, const char *fmt, ...)
 {

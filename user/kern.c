@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -614,10 +615,14 @@ int kern_ctl(struct kern *k, struct seam_ctl *c)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = c, .data_size_in = sizeof(*c),
 		    .data_out = c, .data_size_out = sizeof(*c));
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
 	int err;
 
 	c->result = -EIO;
+	/* There is one room for it on each CPU, where before Linux 6.11 another test run could come between. */
+	pthread_mutex_lock(&one);
 	err = bpf_prog_test_run_opts(k->ctl_fd, &opts);
+	pthread_mutex_unlock(&one);
 	return err ? err : c->result;
 }
 

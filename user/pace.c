@@ -83,11 +83,13 @@ void pace_start(struct daemon *d, struct conn *c)
 	p->began_ns = kern_now();
 	if (p->on)
 		return;
+	pthread_mutex_lock(&d->lists);
 	if (!d->paced)
 		timerfd_settime(d->pacer.fd, 0, &every, NULL);
 	p->on = true;
 	p->next = d->paced;
 	d->paced = p;
+	pthread_mutex_unlock(&d->lists);
 }
 
 void pace_stop(struct daemon *d, struct conn *c)
@@ -97,12 +99,14 @@ void pace_stop(struct daemon *d, struct conn *c)
 
 	if (!c->pace.on)
 		return;
+	pthread_mutex_lock(&d->lists);
 	for (at = &d->paced; *at != &c->pace; at = &(*at)->next)
 		;
 	*at = c->pace.next;
 	c->pace.on = false;
 	if (!d->paced)
 		timerfd_settime(d->pacer.fd, 0, &never, NULL);
+	pthread_mutex_unlock(&d->lists);
 }
 
 static void pace_tell(struct daemon *d, struct pace *p, uint32_t bytes)

@@ -124,6 +124,7 @@ struct policy {
 		bool block;
 	} hold;				 /* limits of an undecided flow, then the answer */
 	__u64 backlog;			 /* bytes of one direction that legs take charge of */
+	__u32 workers;			 /* threads that move bytes of split flows; 0: the loop does */
 	__u32 max_flows;
 	__u32 max_embryos;
 	__u64 timeout_ns[FLOW_STATE_MAX]; /* idle, by enum flow_state */
@@ -188,7 +189,7 @@ struct policy *policy_get(struct policy *p);
 /* Drops a reference; the last one frees. NULL is allowed. */
 void policy_put(struct policy *p);
 
-#define POLICY_FIXED_MAX 10
+#define POLICY_FIXED_MAX 11
 /*
  * The settings by which two policies differ and that a daemon takes from the one it
  * starts with: fills in up to POLICY_FIXED_MAX names, static, and returns how many.

@@ -71,6 +71,7 @@ static const struct key top_keys[] = {
 	KEY("fail", read_either, fail_block, 0, 0, policy_answers),
 	{ "hold", read_group, 0, 0, 0, hold_keys },
 	KEY("backlog", read_size, backlog, 64 << 10, 1 << 30, NULL),
+	KEY("workers", read_number, workers, 0, 64, NULL),
 	KEY("max_flows", read_number, max_flows, 1, 1 << 24, NULL),
 	KEY("max_embryos", read_number, max_embryos, 1, 1 << 24, NULL),
 	{ "timeouts", read_group, 0, 0, 0, timeout_keys },

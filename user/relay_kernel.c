@@ -54,7 +54,7 @@ void relay_kernel_open(struct daemon *d)
 		log_info("%s: %s", text, why);
 }
 
-void relay_kernel_rewatch(struct daemon *d, struct conn *c)
+void relay_kernel_rewatch(struct conn *c)
 {
 	uint32_t events;
 	int end;
@@ -65,7 +65,7 @@ void relay_kernel_rewatch(struct daemon *d, struct conn *c)
 			events &= ~EPOLLIN;
 		if (c->leg[!end].by_kernel)
 			events &= ~EPOLLOUT;
-		daemon_rewatch(d, &c->leg[end].watch, events);
+		worker_rewatch(c->worker, &c->leg[end].watch, events);
 	}
 }
 
@@ -82,14 +82,19 @@ static void look_again(struct daemon *d, struct conn *c)
 	if (c->looked_at)
 		return;
 	c->looked_at = true;
+	pthread_mutex_lock(&d->lists);
 	DL_APPEND2(d->arriving, c, look_prev, look_next);
 	look_in(d, LOOK_MIN);
+	pthread_mutex_unlock(&d->lists);
 }
 
 static void look_no_more(struct daemon *d, struct conn *c)
 {
-	if (c->looked_at)
-		DL_DELETE2(d->arriving, c, look_prev, look_next);
+	if (!c->looked_at)
+		return;
+	pthread_mutex_lock(&d->lists);
+	DL_DELETE2(d->arriving, c, look_prev, look_next);
+	pthread_mutex_unlock(&d->lists);
 	c->looked_at = false;
 }
 
@@ -113,15 +118,15 @@ static void give_up(struct daemon *d, struct conn *c)
 	log_err("flow %llu: the kernel relay lost bytes; both ends are reset",
 		(unsigned long long)c->id);
 	conn_ctl(d, c, CTL_RECOVER, SEAM_R_RELAY_LOST, 0, NULL);
-	split_reset(d, c);
+	split_reset(c);
 	conn_free(d, c);
 }
 
-static void account(struct daemon *d, struct conn *c, enum seam_dir dir, uint64_t bytes)
+static void account(struct conn *c, enum seam_dir dir, uint64_t bytes)
 {
 	editor_advance(&c->leg[dir].edit, bytes);
 	c->rec.bytes[dir] += bytes;
-	d->stats.kernel_bytes += bytes;
+	c->worker->kernel_bytes += bytes;
 }
 
 /*
@@ -149,7 +154,7 @@ static bool take_back(struct daemon *d, struct conn *c, enum seam_dir dir)
 	from->by_kernel = false;
 	from->arriving = true;
 	from->taken = r.bytes;
-	account(d, c, dir, r.bytes);
+	account(c, dir, r.bytes);
 	if (err && err != -EIO)
 		from->dead = true;
 	/* What comes before a RST may be cut off by it anywhere. */
@@ -240,7 +245,7 @@ void relay_kernel_try(struct daemon *d, struct conn *c)
 	up = begin(d, c, SEAM_UP);
 	down = begin(d, c, SEAM_DOWN);
 	if (up || down)
-		relay_kernel_rewatch(d, c);
+		relay_kernel_rewatch(c);
 }
 
 /* Whether it is over, in this direction at least. */
@@ -268,7 +273,7 @@ enum relay_kernel relay_kernel_dir(struct daemon *d, struct conn *c, enum seam_d
 			return RELAY_KERNEL_BUSY;
 		if (!take_back(d, c, dir))
 			return RELAY_KERNEL_GONE;
-		relay_kernel_rewatch(d, c);
+		relay_kernel_rewatch(c);
 		if (!to->by_kernel && c->relayed) {
 			c->relayed = false;
 			conn_ctl(d, c, CTL_UNRELAY, SEAM_R_RELAY_OVER, 0, NULL);
@@ -297,7 +302,7 @@ bool relay_kernel_stop(struct daemon *d, struct conn *c, __u8 reason)
 	if (c->relayed)
 		conn_ctl(d, c, CTL_UNRELAY, reason, 0, NULL);
 	c->relayed = false;
-	relay_kernel_rewatch(d, c);
+	relay_kernel_rewatch(c);
 	return true;
 }
 
@@ -316,7 +321,7 @@ void relay_kernel_forget(struct daemon *d, struct conn *c)
 	look_no_more(d, c);
 	for (dir = 0; dir < 2; dir++) {
 		if (c->leg[dir].by_kernel && !sockmap_read(&d->sockmap, &c->leg[dir].kernel, &r))
-			account(d, c, dir, r.bytes);
+			account(c, dir, r.bytes);
 		c->leg[dir].by_kernel = c->leg[dir].arriving = false;
 		sockmap_forget(&d->sockmap, &c->leg[dir].kernel);
 	}
@@ -324,11 +329,14 @@ void relay_kernel_forget(struct daemon *d, struct conn *c)
 
 uint64_t relay_kernel_bytes(const struct daemon *d)
 {
-	uint64_t sum = d->stats.kernel_bytes;
 	const struct conn *c;
+	uint64_t sum = 0;
 	struct relay r;
+	unsigned int i;
 	int dir;
 
+	for (i = 0; i < d->n_workers; i++)
+		sum += d->workers[i].kernel_bytes;
 	for (c = d->conns; c; c = c->hh.next)
 		for (dir = 0; dir < 2; dir++)
 			if (c->leg[dir].by_kernel && !sockmap_read(&d->sockmap, &c->leg[dir].kernel, &r))

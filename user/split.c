@@ -58,7 +58,7 @@ static void split_failed(struct daemon *d, struct conn *c, const struct flow *f,
 			      SEAM_R_NO_MEMORY : SEAM_R_LEG_FAILED;
 
 	log_warn("flow %llu: building its legs: %s", (unsigned long long)c->id, strerror(-err));
-	split_vanish(d, c);
+	split_vanish(c);
 	if (block) {
 		conn_block(d, c, rule, reason);
 		return;
@@ -90,7 +90,7 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		c->leg[end].watch.fd = fd;
 		err = is_last(fd) ? -EMFILE : leg_insert(d, c, end);
 		if (!err)
-			err = daemon_watch(d, &c->leg[end].watch, LEG_EVENTS);
+			err = worker_watch(c->worker, &c->leg[end].watch, LEG_EVENTS);
 		if (err) {
 			split_failed(d, c, f, err);
 			return;
@@ -171,25 +171,25 @@ void split_merge_on(struct daemon *d, struct conn *c)
 		split_nudge(c, &f);
 }
 
-static void close_legs(struct daemon *d, struct conn *c, void (*close_leg)(int fd))
+static void close_legs(struct conn *c, void (*close_leg)(int fd))
 {
 	int end;
 
 	for (end = 0; end < 2; end++) {
 		if (c->leg[end].watch.fd < 0)
 			continue;
-		daemon_unwatch(d, &c->leg[end].watch);
+		worker_unwatch(c->worker, &c->leg[end].watch);
 		close_leg(c->leg[end].watch.fd);
 		c->leg[end].watch.fd = -1;
 	}
 }
 
-void split_vanish(struct daemon *d, struct conn *c)
+void split_vanish(struct conn *c)
 {
-	close_legs(d, c, leg_vanish);
+	close_legs(c, leg_vanish);
 }
 
-void split_reset(struct daemon *d, struct conn *c)
+void split_reset(struct conn *c)
 {
-	close_legs(d, c, leg_reset);
+	close_legs(c, leg_reset);
 }

@@ -81,7 +81,7 @@ _sequence = itertools.count()
 
 
 # What sanitizers and valgrind write, see tests/sanitize.
-REPORT = re.compile(r"runtime error:|ERROR: \w+Sanitizer|^==\d+== ", re.M)
+REPORT = re.compile(r"runtime error:|(?:ERROR|WARNING): \w+Sanitizer|^==\d+== ", re.M)
 
 
 class LabError(Exception):
@@ -597,11 +597,15 @@ def seam_binary():
 
 
 def start_seam(lab, conf_text=None, args=()):
-	"""Start `seam run -c FILE ARGS` on the box, wait until stderr says ready; returns a Seam."""
+	"""Start `seam run -c FILE ARGS` on the box, wait until stderr says ready; returns a Seam.
+
+	WORKERS in the environment: with so many, where the policy does not say (make check-workers).
+	"""
 	argv = [seam_binary(), "run"]
 	if conf_text is not None:
 		conf = lab.tmp / f"seam-{next(_sequence)}.conf"
-		conf.write_text(conf_text)
+		workers = os.environ.get("WORKERS")
+		conf.write_text(conf_text + (f"\nworkers = {workers};\n" if workers and "workers =" not in conf_text else ""))
 		argv += ["-c", conf]
 	return Seam(lab, [*argv, *args])
 

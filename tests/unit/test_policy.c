@@ -134,7 +134,7 @@ static void test_defaults(void)
 		   !strcmp(p->server.v[0], "eth1"), "interfaces");
 	ok(!strcmp(p->instance, "default") && !*p->congestion && p->xdp == POLICY_XDP_AUTO &&
 		   p->log == LOG_INFO && !p->fail_block && !p->decide_daemon, "defaults of names and choices");
-	ok(p->backlog == 32 << 20 && p->max_flows == 262144 && p->max_embryos == 65536 && p->grace_ns == 5000000000ULL &&
+	ok(p->backlog == 32 << 20 && !p->workers && p->max_flows == 262144 && p->max_embryos == 65536 && p->grace_ns == 5000000000ULL &&
 		   p->hold.time_ns == 5000000000ULL && p->hold.bytes == 65536 && !p->hold.block,
 	   "defaults of limits");
 	ok(p->timeout_ns[FLOW_MONITORED] == 432000000000000ULL &&
@@ -150,7 +150,7 @@ static void test_settings(void)
 	struct policy *p = load(
 		"client = [ \"a\", \"b\" ]; server = ( \"c\" ); instance = \"two\"; xdp = \"off\";\n"
 		"hold = { time = \"200ms\"; bytes = 1000; answer = \"block\"; };\n"
-		"backlog = \"2M\"; max_flows = 10; max_embryos = 20; timeouts = { split = \"2h\"; passed = \"1m\"; };\n"
+		"backlog = \"2M\"; workers = 4; max_flows = 10; max_embryos = 20; timeouts = { split = \"2h\"; passed = \"1m\"; };\n"
 		"grace = \"0s\"; decide = \"daemon\"; congestion = \"bbr\"; log = \"debug\"; default = \"inspect\";\n"
 		"rules = ( { name = \"r\"; action = \"inspect\"; inspectors = [ \"http\", \"count\" ];\n"
 		"  until = { bytes = \"1M\"; time = \"3s\"; message = 7; verdict = false; }; },\n"
@@ -164,7 +164,7 @@ static void test_settings(void)
 		   !strcmp(p->congestion, "bbr") && p->xdp == POLICY_XDP_OFF && p->log == LOG_DEBUG && p->decide_daemon,
 	   "names and choices");
 	ok(p->hold.time_ns == 200000000 && p->hold.bytes == 1000 && p->hold.block &&
-		   p->backlog == 2 << 20 && p->max_flows == 10 && p->max_embryos == 20 &&
+		   p->backlog == 2 << 20 && p->workers == 4 && p->max_flows == 10 && p->max_embryos == 20 &&
 		   !p->grace_ns, "limits");
 	ok(p->timeout_ns[FLOW_MERGING] == 7200000000000ULL &&
 		   p->timeout_ns[FLOW_PASSED] == 60000000000ULL, "timeouts");
