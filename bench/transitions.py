@@ -84,7 +84,7 @@ def report(times, other, lags):
 		s = spread(values)
 		proto = "TLS 1.3" if scheme == "https" else "HTTP"
 		result.append({"protocol": proto, "family": family, "what": what.strip(), "us": s, "not_measured": other[kind]})
-		rows.append((what, proto, f"IPv{family}", s["n"], *(f"{s[k]:.0f}" for k in ("median", "p10", "p90", "max")),
+		rows.append((what, proto, f"IPv{family}", s["n"], *(f"{s[k]:.0f}" if k in s else "" for k in ("median", "p10", "p90", "max")),
 			other[kind] or ""))
 	table(("", "protocol", "", "n", "median", "p10", "p90", "max", "otherwise"), rows)
 	lag = spread(lags)

@@ -24,7 +24,8 @@ static const char help[] =
 	"  -h, --help           this text\n"
 	"\n"
 	"Exit status: 0 shown, 1 not permitted or broken, 2 wrong usage, 3 no such instance.\n"
-	"A daemon that is not running is no error; with -j, \"daemon\" is then null.\n";
+	"A daemon that is not running is no error; with -j, \"daemon\" is then null;\n"
+	"\"starting\" says whether one is about to run.\n";
 
 struct tally {
 	unsigned long long all, state[FLOW_STATE_MAX];
@@ -207,7 +208,7 @@ static int status_of(const char *instance, bool json)
 	json_t *status, *ports;
 	struct kern k;
 	__u64 beat, now;
-	bool fresh;
+	bool fresh, starting;
 	int rc, err;
 
 	rc = client_open("status", instance, &k);
@@ -215,6 +216,8 @@ static int status_of(const char *instance, bool json)
 		return rc;
 	status = client_status(instance);
 	err = errno;
+	/* Where nobody listens, whatever the heartbeat says. */
+	starting = !status && (err == ENOENT || err == ECONNREFUSED) && client_starting(instance);
 	ports = ports_from_pins(&k, status);
 	rc = client_each(k.maps.flows, sizeof(struct flow_key), sizeof(struct flow), tally_flow,
 			 &tally);
@@ -229,8 +232,9 @@ static int status_of(const char *instance, bool json)
 	now = kern_now();
 	fresh = beat && (now < beat || now - beat < k.control->patience_ms * 1000000ULL);
 	if (json) {
-		json_t *out = json_pack("{s:s, s:s, s:s, s:o?, s:b, s:i, s:o, s:o, s:I}", "instance", instance,
-					"mode", policy_mode_name(k.control->mode), "pins", k.dir, "daemon", status, "heartbeat", fresh,
+		json_t *out = json_pack("{s:s, s:s, s:s, s:o?, s:b, s:b, s:i, s:o, s:o, s:I}", "instance", instance,
+					"mode", policy_mode_name(k.control->mode), "pins", k.dir, "daemon", status, "starting", starting,
+					"heartbeat", fresh,
 					"generation", (int)k.control->policy, "ports", ports, "flows",
 					flows_json(&tally), "backlog_max",
 					(json_int_t)tally.backlog_max);
@@ -243,11 +247,11 @@ static int status_of(const char *instance, bool json)
 	       policy_mode_name(k.control->mode), k.dir);
 	if (status)
 		print_daemon(status);
-	else if (err != ENOENT && err != ECONNREFUSED) /* nobody listens: whatever the heartbeat says */
+	else if (starting)
+		puts("daemon: starting");
+	else if (err != ENOENT && err != ECONNREFUSED)
 		printf("daemon: %s, but its control socket does not answer: %s\n",
 		       fresh ? "running" : "stopped or hanging", strerror(err));
-	else if (client_starting(instance))
-		puts("daemon: starting");
 	else
 		printf("daemon: not running (%llu flows still forwarded)\n",
 		       tally.all - tally.state[FLOW_BLOCKED] - tally.state[FLOW_CLOSING]);

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """While a daemon starts: other verbs say so, and a signal ends it with nothing left half made."""
+import json
 import signal
 import subprocess
 import time
@@ -30,6 +31,8 @@ def main(tap):
 		early = {d.stderr for d in said if d.returncode}
 		tap.equal(early, {"seam status: instance `default` is starting; try again in a moment\n"}, "status says that it starts")
 		tap.ok("daemon: starting" in said[-1].stdout, "still, when its maps are there", said[-1].stdout)
+		both = json.loads(lab.run("box", [seam_binary(), "status", "-j"]).stdout)
+		tap.equal((both["daemon"], both["starting"]), (None, True), "and in JSON")
 		proc.send_signal(signal.SIGTERM)
 		proc.communicate(timeout=20)
 		for wait in (0, 0.2, 0.6):
