@@ -146,6 +146,8 @@ static void keep_record(struct daemon *d, const struct conn *c)
 
 void conn_free(struct daemon *d, struct conn *c)
 {
+	struct conn **dead;
+
 	relay_kernel_forget(d, c);
 	keep_record(d, c);
 	pthread_mutex_lock(&d->lists);
@@ -159,18 +161,22 @@ void conn_free(struct daemon *d, struct conn *c)
 	editor_free(&c->leg[SEAM_SERVER].edit);
 	head_free(c);
 	policy_put(c->policy);
-	/* Other events of the same turn may point here. */
-	c->next_dead = c->worker->dead;
-	c->worker->dead = c;
 	c->worker->conns--;
+	/*
+	 * Other events of the same turn may point here, or ones that its worker has already
+	 * got and not looked at yet.
+	 */
+	dead = c->watched ? &c->worker->dead : &d->dead;
+	c->next_dead = *dead;
+	*dead = c;
 }
 
-void conn_bury(struct worker *k)
+void conn_bury(struct conn **dead)
 {
 	struct conn *c;
 
-	while ((c = k->dead)) {
-		k->dead = c->next_dead;
+	while ((c = *dead)) {
+		*dead = c->next_dead;
 		free(c);
 	}
 }

@@ -25,23 +25,41 @@
 #define HOLD_QUEUE 16384
 #define HOLD_BYTES (256 * 1024)
 
-int daemon_watch(struct daemon *d, struct watch *w, uint32_t events)
+static int epoll_set(int epoll, int op, struct watch *w, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = w };
 
-	return epoll_ctl(d->epoll, EPOLL_CTL_ADD, w->fd, &ev) ? -errno : 0;
+	return epoll_ctl(epoll, op, w->fd, &ev) ? -errno : 0;
+}
+
+int daemon_watch(struct daemon *d, struct watch *w, uint32_t events)
+{
+	return epoll_set(d->epoll, EPOLL_CTL_ADD, w, events);
 }
 
 int daemon_rewatch(struct daemon *d, struct watch *w, uint32_t events)
 {
-	struct epoll_event ev = { .events = events, .data.ptr = w };
-
-	return epoll_ctl(d->epoll, EPOLL_CTL_MOD, w->fd, &ev) ? -errno : 0;
+	return epoll_set(d->epoll, EPOLL_CTL_MOD, w, events);
 }
 
 void daemon_unwatch(struct daemon *d, struct watch *w)
 {
-	epoll_ctl(d->epoll, EPOLL_CTL_DEL, w->fd, NULL);
+	epoll_set(d->epoll, EPOLL_CTL_DEL, w, 0);
+}
+
+int worker_watch(struct worker *k, struct watch *w, uint32_t events)
+{
+	return epoll_set(k->epoll, EPOLL_CTL_ADD, w, events);
+}
+
+int worker_rewatch(struct worker *k, struct watch *w, uint32_t events)
+{
+	return epoll_set(k->epoll, EPOLL_CTL_MOD, w, events);
+}
+
+void worker_unwatch(struct worker *k, struct watch *w)
+{
+	epoll_set(k->epoll, EPOLL_CTL_DEL, w, 0);
 }
 
 static int take_lock(struct daemon *d, const char *instance)
@@ -351,8 +369,9 @@ static void loop(struct daemon *d)
 			if (w->fd >= 0)
 				w->ready(d, w, ev[i].events);
 		}
+		conn_bury(&d->dead);
 		if (!d->threads)
-			conn_bury(d->workers);
+			conn_bury(&d->workers->dead);
 		done = d->stopping && (!HASH_COUNT(d->conns) || kern_now() >= d->stop_ns);
 		workers_resume(d);
 	}
@@ -448,8 +467,10 @@ int daemon_run(struct policy *policy, const char *config)
 		goto out;
 	}
 	err = workers_open(d, policy->workers);
-	if (err)
+	if (err) {
+		log_err("preparing %u workers: %s", policy->workers, strerror(-err));
 		goto out;
+	}
 	err = take_lock(d, policy->instance);
 	if (err)
 		goto out;

@@ -70,7 +70,8 @@ enum conn_phase {
 struct conn {
 	UT_hash_handle hh;	/* by key */
 	struct worker *worker;
-	struct conn *next_dead;	/* in worker.dead */
+	bool watched;		/* its worker has had events of it, or may have */
+	struct conn *next_dead;	/* in worker.dead, or daemon.dead */
 	struct flow_key key;
 	uint64_t id;
 	enum conn_phase phase;
@@ -152,6 +153,7 @@ struct daemon {
 	int look_ms;
 	struct ring_buffer *ring;
 	struct conn *conns;	/* hash */
+	struct conn *dead;	/* freed in this turn of the loop, which alone knew of them */
 	struct worker *workers;
 	unsigned int n_workers;	/* at least 1 */
 	unsigned int threads;	/* of theirs, that run */
@@ -188,6 +190,11 @@ void daemon_unwatch(struct daemon *d, struct watch *w);
 /* Puts a policy in force on the kernel side. */
 int daemon_policy(struct daemon *d, struct policy *p);
 
+/* The same for the legs of a worker's conns. */
+int worker_watch(struct worker *k, struct watch *w, uint32_t events);
+int worker_rewatch(struct worker *k, struct watch *w, uint32_t events);
+void worker_unwatch(struct worker *k, struct watch *w);
+
 /* worker.c: who moves the bytes of split flows */
 /* With `n` threads; 0: with the loop. Negative errno. */
 int workers_open(struct daemon *d, unsigned int n);
@@ -201,10 +208,6 @@ void workers_halt(struct daemon *d);
 void workers_resume(struct daemon *d);
 /* The one that has the fewest conns. */
 struct worker *workers_next(struct daemon *d);
-/* A leg of one of its conns: as daemon_watch() and the like. */
-int worker_watch(struct worker *k, struct watch *w, uint32_t events);
-int worker_rewatch(struct worker *k, struct watch *w, uint32_t events);
-void worker_unwatch(struct worker *k, struct watch *w);
 
 /* conn.c: a flow from its first held packet to the end of its split */
 struct conn *conn_find(struct daemon *d, const struct flow_key *key);
@@ -212,7 +215,7 @@ struct conn *conn_find(struct daemon *d, const struct flow_key *key);
 struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct flow *f);
 void conn_free(struct daemon *d, struct conn *c);
 /* Gives back the memory of conns that were freed, once no event points there any more. */
-void conn_bury(struct worker *k);
+void conn_bury(struct conn **dead);
 /* The flow's rule, if it is known by now; walks the policy with what is seen. */
 const struct policy_rule *conn_decide(struct conn *c);
 /* The legs stand, and what is theirs counts alone: the client's first bytes are read anew. */

@@ -70,8 +70,13 @@ uint64_t pace_wanted(struct daemon *d, struct conn *c)
 	    (f.end[end].flags & (END_F_DATA | END_F_FIN)) != END_F_DATA ||
 	    (f.end[!end].flags & END_F_FIN)) /* its leg has sent that FIN, and probes no more */
 		return 0;
-	*p = (struct pace){ .conn = c, .end = end, .far = rtt[0] + rtt[1], .next = p->next, .on = p->on,
-			    .rtt = { rtt[end], 2 * rtt[end] } };
+	/* Not where it is in the list, which is another lock's. */
+	p->conn = c;
+	p->end = end;
+	p->far = rtt[0] + rtt[1];
+	p->rtt = (struct pace_rtt){ rtt[end], 2 * rtt[end] };
+	p->since_ns = p->due_ns = 0;
+	p->upto = 0;
 	return 1 << end;
 }
 

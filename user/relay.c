@@ -241,7 +241,7 @@ static void take(struct conn_leg *from, size_t n)
 	ssize_t got;
 
 	editor_advance(&from->edit, n);
-	/* Nothing is written there; TSan thinks so. No read goes across a mark of urgent data. */
+	/* Nothing is written there, though TSan expects it. No read goes across a mark of urgent data. */
 	for (; n; n -= got) {
 		got = recv(from->watch.fd, from->conn->worker->buf, n < FRAME_MAX ? n : FRAME_MAX,
 			   MSG_TRUNC | MSG_DONTWAIT);

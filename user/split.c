@@ -91,6 +91,7 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		err = is_last(fd) ? -EMFILE : leg_insert(d, c, end);
 		if (!err)
 			err = worker_watch(c->worker, &c->leg[end].watch, LEG_EVENTS);
+		c->watched |= !err;
 		if (err) {
 			split_failed(d, c, f, err);
 			return;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Threads that move the bytes of split flows, each those of its own conns. Bytes are
- * nearly all the work there is; decisions, events and whatever else concerns more than
- * one flow stay with the loop, in whose turns the workers stand still. Without threads
- * there is one worker, whose legs are in the loop's own epoll.
+ * Threads that move the bytes of split flows, each those of its own conns, and do what
+ * follows from these bytes. They are nearly all the work there is; held packets, the
+ * kernel's events and whatever else concerns more than one flow stay with the loop, in
+ * whose turns the workers stand still. Without threads there is one worker, whose legs
+ * are in the loop's own epoll.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,27 +19,8 @@
 #include "inspect.h"
 
 #define EVENTS 64
-/* What the loop has freed of a worker's that is idle is kept no longer than that. */
+/* A split flow that the loop has freed while its worker is idle takes memory no longer than that. */
 #define BURY_MS 1000
-
-int worker_watch(struct worker *k, struct watch *w, uint32_t events)
-{
-	struct epoll_event ev = { .events = events, .data.ptr = w };
-
-	return epoll_ctl(k->epoll, EPOLL_CTL_ADD, w->fd, &ev) ? -errno : 0;
-}
-
-int worker_rewatch(struct worker *k, struct watch *w, uint32_t events)
-{
-	struct epoll_event ev = { .events = events, .data.ptr = w };
-
-	return epoll_ctl(k->epoll, EPOLL_CTL_MOD, w->fd, &ev) ? -errno : 0;
-}
-
-void worker_unwatch(struct worker *k, struct watch *w)
-{
-	epoll_ctl(k->epoll, EPOLL_CTL_DEL, w->fd, NULL);
-}
 
 struct worker *workers_next(struct daemon *d)
 {
@@ -63,7 +45,7 @@ void workers_resume(struct daemon *d)
 		pthread_rwlock_unlock(&d->turn);
 }
 
-/* One event. In the loop's turn its leg may have been closed. */
+/* One event. Its leg may have been closed since: by the loop in its turn, or by an event before this one. */
 static void handle(struct worker *k, const struct epoll_event *ev)
 {
 	struct daemon *d = k->daemon;
@@ -91,7 +73,7 @@ static void *work(void *arg)
 				halted = true;
 		}
 		pthread_rwlock_rdlock(&k->daemon->turn);
-		conn_bury(k);
+		conn_bury(&k->dead);
 		pthread_rwlock_unlock(&k->daemon->turn);
 	}
 	inspect_thread_end();
@@ -171,8 +153,9 @@ void workers_close(struct daemon *d)
 	if (!d->workers)
 		return;
 	workers_stop(d);
+	conn_bury(&d->dead);
 	for (i = 0; i < d->n_workers; i++) {
-		conn_bury(&d->workers[i]);
+		conn_bury(&d->workers[i].dead);
 		if (d->workers[i].epoll >= 0 && d->workers[i].epoll != d->epoll)
 			close(d->workers[i].epoll);
 		free(d->workers[i].buf);

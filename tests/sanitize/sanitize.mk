@@ -6,8 +6,8 @@ SANITIZE_TESTS ?= tests/lab/test_split_merge.py tests/lab/test_hostile.py
 VALGRIND_TESTS ?= tests/lab/test_hostile.py
 # Where flows are split; each is to hold as well with threads that share them.
 WORKERS_TESTS ?= $(addprefix tests/lab/test_,workers.py split_merge.py relay_kernel.py edits.py edits_http.py live.py \
-	endings.py hold.py after.py crash.py merge_waits.py hostile.py wire_split.py windows.py)
-TSAN_TESTS ?= $(addprefix tests/lab/test_,workers.py split_merge.py relay_kernel.py edits.py endings.py hostile.py merge_waits.py)
+	endings.py hold.py after.py cycles.py asymmetric.py urgent.py crash.py merge_waits.py hostile.py wire_split.py windows.py)
+TSAN_TESTS ?= $(addprefix tests/lab/test_,workers.py split_merge.py relay_kernel.py edits.py hold.py asymmetric.py endings.py hostile.py merge_waits.py)
 ASAN_OUT := .output/asan
 ASAN_CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
