@@ -18,6 +18,8 @@ from lab import LabError, start_seam
 from moving import PATHS, WAYS, Moving, open_path
 
 CYCLES = 100
+# As the ends have it; else it would be whatever is the default of this machine.
+LEGS = 'congestion = "cubic";\n'
 PAUSE = 0.005	# seconds between a transition and the next
 CASES = [f"{path}/{way}{kind}" for path in PATHS for way in WAYS for kind in ("", "/limited", "/off")]
 SOME = ["0.1/up", "0.1/both", "0.1/down/off", "20/both", "100/both", "100/down/limited", "1+19/both"]
@@ -56,7 +58,7 @@ def measure(case, runs, controls):
 	path, way, *kind = case.split("/")
 	found, took = [], 2.0
 	with open_path(path, gso="off" not in kind, limited="limited" in kind) as lab:
-		seam = start_seam(lab, POLICY)
+		seam = start_seam(lab, POLICY + LEGS)
 		for _ in range(runs):
 			found.append(moved(lab, path, way))
 			took = found[-1][-1]
