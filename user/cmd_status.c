@@ -233,9 +233,8 @@ static int status_of(const char *instance, bool json)
 	fresh = beat && (now < beat || now - beat < k.control->patience_ms * 1000000ULL);
 	if (json) {
 		json_t *out = json_pack("{s:s, s:s, s:s, s:o?, s:b, s:b, s:i, s:o, s:o, s:I}", "instance", instance,
-					"mode", policy_mode_name(k.control->mode), "pins", k.dir, "daemon", status, "starting", starting,
-					"heartbeat", fresh,
-					"generation", (int)k.control->policy, "ports", ports, "flows",
+					"mode", policy_mode_name(k.control->mode), "pins", k.dir, "daemon", status,
+					"starting", starting, "heartbeat", fresh, "generation", (int)k.control->policy, "ports", ports, "flows",
 					flows_json(&tally), "backlog_max",
 					(json_int_t)tally.backlog_max);
 

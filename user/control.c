@@ -74,7 +74,7 @@ static void client_free(struct daemon *d, struct monitor *m)
 		;
 	if (*at)
 		*at = m->next;
-	daemon_unwatch(d, &m->watch);
+	watch_end(d->epoll, &m->watch);
 	close(m->watch.fd);
 	free(m->out);
 	free(m);
@@ -119,7 +119,7 @@ static void client_flush(struct daemon *d, struct monitor *m)
 	/* What it asks meanwhile stays in the socket. */
 	wanted = (m->reload ? 0 : EPOLLIN) | (m->out_len ? EPOLLOUT : 0);
 	if (wanted != m->wanted) {
-		daemon_rewatch(d, &m->watch, wanted);
+		watch_again(d->epoll, &m->watch, wanted);
 		m->wanted = wanted;
 	}
 }
@@ -296,28 +296,35 @@ static json_t *conns_json(struct daemon *d)
 	return out;
 }
 
+static json_int_t bytes_moved(const struct daemon *d)
+{
+	json_int_t sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < d->n_workers; i++)
+		sum += d->workers[i].bytes;
+	return sum;
+}
+
 /* Flows that each worker has at the moment, and bytes that it has moved. */
-static json_t *workers_json(const struct daemon *d, json_int_t *bytes)
+static json_t *workers_json(const struct daemon *d)
 {
 	json_t *list = json_array();
 	unsigned int i;
 
-	*bytes = 0;
-	for (i = 0; i < d->n_workers; i++) {
-		*bytes += d->workers[i].bytes;
+	for (i = 0; i < d->n_workers; i++)
 		json_array_append_new(list, json_pack("{s:b, s:I, s:I}", "thread", d->threads > 0, "conns",
 						      (json_int_t)d->workers[i].conns, "bytes",
 						      (json_int_t)d->workers[i].bytes));
-	}
 	return list;
 }
 
 static json_t *reply_status(struct daemon *d)
 {
 	char hold[IF_NAMESIZE], veth[IF_NAMESIZE];
-	json_int_t monitors = 0, bytes;
-	json_t *reply, *workers;
+	json_int_t monitors = 0;
 	struct monitor *m;
+	json_t *reply;
 
 	for (m = d->monitors; m; m = m->next)
 		monitors += m->monitors;
@@ -338,14 +345,13 @@ static json_t *reply_status(struct daemon *d)
 	json_object_set_new(reply, "veth",
 			    json_pack("{s:s, s:i}", "name", veth, "ifindex", d->veth_ifindex));
 	json_object_set_new(reply, "conns", conns_json(d));
-	workers = workers_json(d, &bytes);
-	json_object_set_new(reply, "workers", workers);
+	json_object_set_new(reply, "workers", workers_json(d));
 	json_object_set_new(reply, "stats",
 			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "splits",
 				      (json_int_t)d->stats.splits, "merges",
 				      (json_int_t)d->stats.merges, "closing_ns",
 				      (json_int_t)d->stats.closing_ns, "bytes",
-				      bytes, "kernel_bytes",
+				      bytes_moved(d), "kernel_bytes",
 				      (json_int_t)relay_kernel_bytes(d), "held_packets",
 				      (json_int_t)d->stats.held_packets));
 	json_object_set_new(reply, "monitors", json_integer(monitors));
@@ -556,7 +562,7 @@ static void listener_ready(struct daemon *d, struct watch *w, uint32_t events)
 		m->watch.fd = fd;
 		m->watch.ready = client_ready;
 		m->wanted = EPOLLIN;
-		if (daemon_watch(d, &m->watch, m->wanted)) {
+		if (watch_begin(d->epoll, &m->watch, m->wanted)) {
 			close(fd);
 			free(m);
 			continue;
@@ -693,7 +699,7 @@ int control_open(struct daemon *d)
 	if (!err && listen(d->listener.fd, 16))
 		err = -errno;
 	if (!err)
-		err = daemon_watch(d, &d->listener, EPOLLIN | EPOLLET);
+		err = watch_begin(d->epoll, &d->listener, EPOLLIN | EPOLLET);
 	if (err) {
 		log_err("opening the control socket %s: %s", d->socket_path, strerror(-err));
 		control_close(d);
@@ -709,7 +715,7 @@ void control_close(struct daemon *d)
 	}
 	if (d->listener.fd < 0)
 		return;
-	daemon_unwatch(d, &d->listener);
+	watch_end(d->epoll, &d->listener);
 	close(d->listener.fd);
 	d->listener.fd = -1;
 	unlink(d->socket_path);

@@ -32,34 +32,19 @@ static int epoll_set(int epoll, int op, struct watch *w, uint32_t events)
 	return epoll_ctl(epoll, op, w->fd, &ev) ? -errno : 0;
 }
 
-int daemon_watch(struct daemon *d, struct watch *w, uint32_t events)
+int watch_begin(int epoll, struct watch *w, uint32_t events)
 {
-	return epoll_set(d->epoll, EPOLL_CTL_ADD, w, events);
+	return epoll_set(epoll, EPOLL_CTL_ADD, w, events);
 }
 
-int daemon_rewatch(struct daemon *d, struct watch *w, uint32_t events)
+int watch_again(int epoll, struct watch *w, uint32_t events)
 {
-	return epoll_set(d->epoll, EPOLL_CTL_MOD, w, events);
+	return epoll_set(epoll, EPOLL_CTL_MOD, w, events);
 }
 
-void daemon_unwatch(struct daemon *d, struct watch *w)
+void watch_end(int epoll, struct watch *w)
 {
-	epoll_set(d->epoll, EPOLL_CTL_DEL, w, 0);
-}
-
-int worker_watch(struct worker *k, struct watch *w, uint32_t events)
-{
-	return epoll_set(k->epoll, EPOLL_CTL_ADD, w, events);
-}
-
-int worker_rewatch(struct worker *k, struct watch *w, uint32_t events)
-{
-	return epoll_set(k->epoll, EPOLL_CTL_MOD, w, events);
-}
-
-void worker_unwatch(struct worker *k, struct watch *w)
-{
-	epoll_set(k->epoll, EPOLL_CTL_DEL, w, 0);
+	epoll_set(epoll, EPOLL_CTL_DEL, w, 0);
 }
 
 static int take_lock(struct daemon *d, const char *instance)
@@ -210,12 +195,12 @@ static int watches_open(struct daemon *d)
 	d->events.fd = ring_buffer__epoll_fd(d->ring);
 	d->events.ready = events_ready;
 	d->hold.ready = hold_ready;
-	if ((err = daemon_watch(d, &d->signals, EPOLLIN)) ||
-	    (err = daemon_watch(d, &d->timer, EPOLLIN)) ||
-	    (err = daemon_watch(d, &d->look, EPOLLIN)) ||
-	    (err = daemon_watch(d, &d->events, EPOLLIN)) ||
+	if ((err = watch_begin(d->epoll, &d->signals, EPOLLIN)) ||
+	    (err = watch_begin(d->epoll, &d->timer, EPOLLIN)) ||
+	    (err = watch_begin(d->epoll, &d->look, EPOLLIN)) ||
+	    (err = watch_begin(d->epoll, &d->events, EPOLLIN)) ||
 	    (err = pace_open(d)) ||
-	    (err = daemon_watch(d, &d->hold, EPOLLIN)))
+	    (err = watch_begin(d->epoll, &d->hold, EPOLLIN)))
 		return err;
 	return control_open(d);
 }

@@ -184,16 +184,13 @@ struct daemon {
 };
 
 /* daemon.c */
-int daemon_watch(struct daemon *d, struct watch *w, uint32_t events);
-int daemon_rewatch(struct daemon *d, struct watch *w, uint32_t events);
-void daemon_unwatch(struct daemon *d, struct watch *w);
+/* What is waited for: in the loop's epoll, or for a leg in its worker's. Negative errno. */
+int watch_begin(int epoll, struct watch *w, uint32_t events);
+/* For other events, or for the edges of the same ones anew. */
+int watch_again(int epoll, struct watch *w, uint32_t events);
+void watch_end(int epoll, struct watch *w);
 /* Puts a policy in force on the kernel side. */
 int daemon_policy(struct daemon *d, struct policy *p);
-
-/* The same for the legs of a worker's conns. */
-int worker_watch(struct worker *k, struct watch *w, uint32_t events);
-int worker_rewatch(struct worker *k, struct watch *w, uint32_t events);
-void worker_unwatch(struct worker *k, struct watch *w);
 
 /* worker.c: who moves the bytes of split flows */
 /* With `n` threads; 0: with the loop. Negative errno. */
@@ -202,6 +199,7 @@ int workers_open(struct daemon *d, unsigned int n);
 int workers_start(struct daemon *d);
 /* Waits for the threads to end. */
 void workers_stop(struct daemon *d);
+/* Once they have. */
 void workers_close(struct daemon *d);
 /* The loop's turn: from the one to the other no worker is at work. */
 void workers_halt(struct daemon *d);

@@ -160,7 +160,7 @@ int mirror_open(struct daemon *d)
 	ask_all(d);
 	d->links_watch.fd = mnl_socket_get_fd(d->links);
 	d->links_watch.ready = links_ready;
-	return daemon_watch(d, &d->links_watch, EPOLLIN);
+	return watch_begin(d->epoll, &d->links_watch, EPOLLIN);
 }
 
 void mirror_tick(struct daemon *d, uint64_t now)

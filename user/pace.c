@@ -192,5 +192,5 @@ int pace_open(struct daemon *d)
 {
 	d->pacer.ready = pacer_ready;
 	d->pacer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-	return d->pacer.fd < 0 ? -errno : daemon_watch(d, &d->pacer, EPOLLIN);
+	return d->pacer.fd < 0 ? -errno : watch_begin(d->epoll, &d->pacer, EPOLLIN);
 }

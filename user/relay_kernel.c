@@ -65,7 +65,7 @@ void relay_kernel_rewatch(struct conn *c)
 			events &= ~EPOLLIN;
 		if (c->leg[!end].by_kernel)
 			events &= ~EPOLLOUT;
-		worker_rewatch(c->worker, &c->leg[end].watch, events);
+		watch_again(c->worker->epoll, &c->leg[end].watch, events);
 	}
 }
 

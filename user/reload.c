@@ -91,7 +91,7 @@ static void done(struct daemon *d, struct watch *w, uint32_t events)
 	err = take_over(d, r);
 	if (err && !*r->err)
 		snprintf(r->err, sizeof(r->err), "%s", strerror(-err));
-	daemon_unwatch(d, &r->watch);
+	watch_end(d->epoll, &r->watch);
 	close(r->watch.fd);
 	d->reload = NULL;
 	ended(d, d->reloads, err ? r->err : NULL);
@@ -112,7 +112,7 @@ static int begin(struct daemon *d)
 	r->config = d->config;
 	r->watch.ready = done;
 	r->watch.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	err = r->watch.fd < 0 ? -errno : daemon_watch(d, &r->watch, EPOLLIN);
+	err = r->watch.fd < 0 ? -errno : watch_begin(d->epoll, &r->watch, EPOLLIN);
 	if (!err)
 		err = -pthread_create(&r->thread, NULL, read_policy, r);
 	if (err) {

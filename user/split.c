@@ -90,7 +90,7 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		c->leg[end].watch.fd = fd;
 		err = is_last(fd) ? -EMFILE : leg_insert(d, c, end);
 		if (!err)
-			err = worker_watch(c->worker, &c->leg[end].watch, LEG_EVENTS);
+			err = watch_begin(c->worker->epoll, &c->leg[end].watch, LEG_EVENTS);
 		c->watched |= !err;
 		if (err) {
 			split_failed(d, c, f, err);
@@ -179,7 +179,7 @@ static void close_legs(struct conn *c, void (*close_leg)(int fd))
 	for (end = 0; end < 2; end++) {
 		if (c->leg[end].watch.fd < 0)
 			continue;
-		worker_unwatch(c->worker, &c->leg[end].watch);
+		watch_end(c->worker->epoll, &c->leg[end].watch);
 		close_leg(c->leg[end].watch.fd);
 		c->leg[end].watch.fd = -1;
 	}

@@ -152,7 +152,6 @@ void workers_close(struct daemon *d)
 
 	if (!d->workers)
 		return;
-	workers_stop(d);
 	conn_bury(&d->dead);
 	for (i = 0; i < d->n_workers; i++) {
 		conn_bury(&d->workers[i].dead);

@@ -32,7 +32,7 @@ static struct monitor *client_new(struct daemon *d, int fd)
 	CHECK(m);
 	m->watch.fd = fd;
 	m->watch.ready = client_ready;
-	CHECK(!daemon_watch(d, &m->watch, EPOLLIN));
+	CHECK(!watch_begin(d->epoll, &m->watch, EPOLLIN));
 	m->next = d->monitors;
 	d->monitors = m;
 	return m;

@@ -6,7 +6,8 @@ import select
 import socket
 import time
 
-from lab import LabError, seam_json, wait_for
+from lab import SERVER4, LabError, seam_json, wait_for
+from servers import LoadServer, finish_client, start_client
 
 SOCKET = "/run/seam/default.sock"
 # Every flow is split at its first payload and merged at once: from then on it is the operator's.
@@ -79,6 +80,23 @@ def each_once(lab, port, count):
 				refused.append(f"{verb}: {reply['error']}")
 		flows = all_in(until)
 	return refused
+
+
+def wave(lab, port, count, by_hand):
+	"""`count` connections, each split and merged once on its way if told so.
+
+	(how many, reports of what did not arrive, refusals)
+	"""
+	size, rate = 40_000, 8_000	# 5 s
+	server = LoadServer(lab, "echo", port, expect=7, rcvbuf=8192)
+	proc = start_client(lab, "source", SERVER4, port, send=size, recv=size, rate=rate, chunk=1000, seed=7, expect=7,
+		rcvbuf=8192, count=count, every=1, timeout=60)
+	refused = each_once(lab, port, count) if by_hand else []
+	reports = finish_client(lab, proc)
+	served = server.results(count)
+	server.stop()
+	bad = [r for r in reports + served if r["end"] != "eof" or r["mismatch_at"] != -1 or r["rx_bytes"] != size]
+	return len(reports), bad, refused
 
 
 class ByHand:

@@ -8,10 +8,10 @@ split and merged once (default 1000). `make check-cycles` has 1,000 and 10,000.
 import json
 import os
 
-from byhand import POLICY, ByHand, each_once, flow_to
+from byhand import POLICY, ByHand, flow_to, wave
 from daemon import Daemon
 from lab import NOTICED, NOTICED_AT_LEGS, SERVER4, Lab, scenario, seam_json, start_seam, wait_for
-from servers import LoadServer, finish_client, start_client
+from servers import LoadServer, start_client
 from transfer import silent
 
 CYCLES = int(os.environ.get("CYCLES", 300))
@@ -71,23 +71,6 @@ def one_connection(tap, lab):
 	tap.ok(at_client["mismatch_at"] == at_server["mismatch_at"] == -1 and at_client["rx_bytes"] > 1000
 		and at_server["rx_bytes"] > 1000, "what arrived is what was sent", at_client, at_server)
 	return done
-
-
-def wave(lab, port, count, by_hand):
-	"""`count` connections, each split and merged once on its way if told so.
-
-	(how many, reports of what did not arrive, refusals)
-	"""
-	size, rate = 40_000, 8_000	# 5 s
-	server = LoadServer(lab, "echo", port, expect=7, rcvbuf=8192)
-	proc = start_client(lab, "source", SERVER4, port, send=size, recv=size, rate=rate, chunk=1000, seed=7, expect=7,
-		rcvbuf=8192, count=count, every=1, timeout=60)
-	refused = each_once(lab, port, count) if by_hand else []
-	reports = finish_client(lab, proc)
-	served = server.results(count)
-	server.stop()
-	bad = [r for r in reports + served if r["end"] != "eof" or r["mismatch_at"] != -1 or r["rx_bytes"] != size]
-	return len(reports), bad, refused
 
 
 def crowd(tap, lab, what, ports, by_hand):

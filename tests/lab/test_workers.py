@@ -4,7 +4,7 @@
 import json
 from pathlib import Path
 
-from byhand import POLICY, ByHand, each_once, flow_to
+from byhand import POLICY, ByHand, flow_to, wave
 from daemon import Daemon
 from lab import NOTICED_AT_LEGS, SERVER4, Lab, scenario, seam_binary, seam_json, start_seam, wait_for
 from servers import LoadServer, finish_client, start_client
@@ -54,15 +54,8 @@ def long_lived(tap, lab):
 
 def crowd(tap, lab, port):
 	"""Many at once, whose splits, merges and ends come in between each other."""
-	size = 40_000
-	server = LoadServer(lab, "echo", port, expect=7, rcvbuf=8192)
-	proc = start_client(lab, "source", SERVER4, port, send=size, recv=size, rate=8000, chunk=1000, seed=7, expect=7,
-		rcvbuf=8192, count=CROWD, every=1, timeout=60)
-	refused = each_once(lab, port, CROWD)
-	reports = finish_client(lab, proc) + server.results(CROWD)
-	server.stop()
-	bad = [r for r in reports if r["end"] != "eof" or r["mismatch_at"] != -1 or r["rx_bytes"] != size]
-	tap.ok(len(reports) == 2 * CROWD and not bad and not refused, f"{CROWD} at once, each split and merged: all whole",
+	flows, bad, refused = wave(lab, port, CROWD, True)
+	tap.ok(flows == CROWD and not bad and not refused, f"{CROWD} at once, each split and merged: all whole",
 		*bad[:5], *refused[:5])
 
 
