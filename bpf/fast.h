@@ -173,11 +173,16 @@ static __always_inline void put_ts(__u8 *to, void *data_end, const struct pkt *p
 	put_word(to + 4, p->tsecr, t->tsecr, odd, sum);
 }
 
-/* What was added up by put_word(), as bpf_csum_diff() would say it. */
+/*
+ * What was added up by put_word(), as bpf_csum_diff() would say it; 0 if the checksum is to
+ * stay. Words written as they were add up to the other zero, ~0, which would make 0 of the
+ * checksum 0xffff (RFC 1624 3).
+ */
 static __always_inline __u32 sum_fold(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);
-	return (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return sum == 0xffffffff ? 0 : sum;
 }
 
 /*

@@ -59,7 +59,7 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
 	const struct room *room = room_get();
 	const struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	__u64 now, sum = 0;
-	__u32 ifindex = ctx->ifindex;
+	__u32 ifindex = ctx->ifindex, diff;
 	void *data, *data_end;
 	struct hop *h = NULL;
 	int err;
@@ -82,7 +82,8 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
 	if (err)
 		return err;
 	/* Of a checksum that covers only the pseudo-header the kernel leaves it as it is. */
-	if (sum && bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, 0, sum_fold(sum), 0))
+	diff = sum_fold(sum);
+	if (diff && bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, 0, diff, 0))
 		return TC_ACT_SHOT;
 	if (!h)
 		return wire_end(ctx);

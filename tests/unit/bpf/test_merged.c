@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Forwarding past the host's stack: merged and passed flows, ICMP errors. */
 #include <string.h>
+#include <unistd.h>
 
 #include "harness.h"
 
@@ -111,6 +112,41 @@ static void closed(bool v6)
 	      { "are answered", SERVER, DOWN(.seq = 52, .ack = 102), REDIRECT, .wire = true });
 }
 
+/* The other zero of a checksum, which came out as 0, though nothing had been changed. */
+static void checksum_of_ffff(bool v6, enum prog via)
+{
+	struct packet in, out, want;
+	__u32 l4 = 14 + (v6 ? 40 : 20), sum;
+	__u16 check_be, word;
+	int rc;
+
+	merged(v6);
+	if (via == XDP_CLIENT)
+		flow_set(XDP_PORT);
+	build(&(struct spec)UP(.seq = 1, .ack = 1, .len = 100), &in);
+	memcpy(&check_be, in.data + l4 + 16, 2);
+	memcpy(&word, in.data + in.len - 2, 2);
+	sum = check_be + word; /* with this for the last word the checksum is 0 */
+	word = (sum & 0xffff) + (sum >> 16);
+	memcpy(in.data + in.len - 2, &word, 2);
+	memcpy(in.data + l4 + 16, "\xff\xff", 2);
+	want = in;
+	memcpy(want.data, "\2\0\0\0\2\2\2\0\0\0\2\1", 12);
+	if (v6) {
+		want.data[21]--;
+	} else {
+		want.data[22]--;
+		want.data[24]++;
+	}
+	if (via == XDP_CLIENT) { /* hard upon TC: it is TC's */
+		run_packet(via, &in, &out, 0);
+		usleep(2000);
+	}
+	rc = run_packet(via, &in, &out, 0);
+	check(rc == (via == CLIENT ? REDIRECT : XDP_REDIRECT) && packet_is("checksum", &in, &want, &out),
+	      "a checksum of 0xffff stays (IPv%d, %s)", v6 ? 6 : 4, via == CLIENT ? "TC" : "XDP");
+}
+
 /* An ICMP error from the server's side about a packet of the client. */
 static void icmp(bool v6)
 {
@@ -164,5 +200,9 @@ int main(void)
 	closed(true);
 	icmp(false);
 	icmp(true);
+	for (int v6 = 0; v6 < 2; v6++) {
+		checksum_of_ffff(v6, CLIENT);
+		checksum_of_ffff(v6, XDP_CLIENT);
+	}
 	return harness_end();
 }
