@@ -89,28 +89,31 @@ static __always_inline int merge_goes_on(struct flow *f)
 	return -EINPROGRESS;
 }
 
-/* From now on `s` is told of what its leg has in steps. Lock held. */
+/* From now on `s` is told of what its leg has in steps, and the merge waits. Lock held. */
 static __always_inline void pace(struct flow_end *s, bool on)
 {
 	if (!on)
 		return;
-	s->flags |= END_F_PACED;
+	s->flags |= END_F_PACED | END_F_LEARNS;
 	s->pace = s->told_ack;
 }
 
 static __always_inline int ctl_pace(struct flow *f, const struct seam_ctl *c, __u64 now,
 				    struct seam_event *ev)
 {
-	struct flow_end *s = c->arg >> 32 ? &f->end[SEAM_SERVER] : &f->end[SEAM_CLIENT];
+	struct flow_end *s = c->arg & CTL_PACED(SEAM_SERVER, 0) ? &f->end[SEAM_SERVER] : &f->end[SEAM_CLIENT];
 	__u32 bytes = c->arg;
 
-	if (!(f->flags & FLOW_F_WAITS) || !(s->flags & END_F_PACED))
+	if (f->state != FLOW_MERGING || !(s->flags & END_F_PACED))
 		return -EINVAL;
-	announce(s, true);
 	s->pace = seq_after(s->pace + bytes, s->leg_ack) ? s->leg_ack : s->pace + bytes;
-	if (!bytes) {
+	if (c->arg & CTL_PACE_END)
 		s->flags &= ~END_F_PACED;
+	announce(s, bytes || (c->arg & CTL_PACE_END));
+	if ((c->arg & (CTL_PACE_LEARNT | CTL_PACE_END)) && (f->flags & FLOW_F_WAITS)) {
+		s->flags &= ~END_F_LEARNS;
 		try_merge(f, SEAM_R_QUIET, now, ev);
+		merge_goes_on(f);
 	}
 	return 0;
 }

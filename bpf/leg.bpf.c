@@ -50,15 +50,14 @@ static __always_inline bool silent(const struct flow *f, const struct flow_end *
 {
 	if (f->state == FLOW_SPLITTING)
 		return bare && !crossed(to, from);
-	if (paced(to)) /* one that holds nothing back answers something: what was told may be lost */
-		return bare && seq_after(p->ack, to->told_ack) && !news(f, to, from) &&
-		       !untold(f, to, from);
-	if (!merge_begun(f))
-		return false;
-	if (!bare)
+	if (merge_begun(f) && !bare)
 		return crossed(from, to);
-	return crossed(to, from) && !news(f, to, from) && !untold(f, to, from) &&
-	       (crossed(from, to) || !seq_before(p->seq, to->leg_nxt));
+	if (merge_begun(f) && crossed(to, from))
+		return !news(f, to, from) && !untold(f, to, from) &&
+		       (crossed(from, to) || !seq_before(p->seq, to->leg_nxt));
+	/* One that holds nothing back answers something: what was told may be lost. */
+	return paced(to) && bare && seq_after(p->ack, to->told_ack) && !news(f, to, from) &&
+	       !untold(f, to, from);
 }
 
 /* Decides on a packet of the leg that faces `to` and speaks for `from`. Lock held. */

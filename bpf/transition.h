@@ -50,10 +50,16 @@ static __always_inline bool merge_begun(const struct flow *f)
 	return f->state == FLOW_MERGING && !(f->flags & FLOW_F_WAITS);
 }
 
-/* Whether what is acknowledged to it is held back; that of its FIN is not. */
+/* Whether what its leg acknowledges to it is held back; that of its FIN is not. */
 static __always_inline bool paced(const struct flow_end *s)
 {
 	return (s->flags & (END_F_PACED | END_F_FIN)) == END_F_PACED;
+}
+
+/* Whether, besides, the merge waits until its timers have learnt from that. */
+static __always_inline bool learns(const struct flow_end *s)
+{
+	return (s->flags & (END_F_LEARNS | END_F_FIN)) == END_F_LEARNS;
 }
 
 /* Whether it can go on only with the daemon. */
@@ -97,14 +103,16 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 		ev->from = f->state;
 	}
 	f->tc_at[SEAM_CLIENT] = f->tc_at[SEAM_SERVER] = left_at(now);
-	barrier(); /* XDP looks at the state without the lock, and then at these */
+	if (f->state == FLOW_MERGING) {
+		__u16 over = END_F_LEARNS | (to == FLOW_MERGING ? 0 : END_F_PACED);
+
+		f->flags &= ~FLOW_F_WAITS;
+		f->end[SEAM_CLIENT].flags &= ~over;
+		f->end[SEAM_SERVER].flags &= ~over;
+	}
+	barrier(); /* XDP looks at the state without the lock, and then at tc_at */
 	f->state = to;
 	f->reason = reason;
-	if (f->flags & FLOW_F_WAITS) {
-		f->flags &= ~FLOW_F_WAITS;
-		f->end[SEAM_CLIENT].flags &= ~END_F_PACED;
-		f->end[SEAM_SERVER].flags &= ~END_F_PACED;
-	}
 	f->changed_ns = now;
 	/* Of no other flow does the daemon need to hear. */
 	if (to == FLOW_HELD || to == FLOW_SPLITTING || to == FLOW_BLOCKED)
@@ -462,7 +470,7 @@ static __always_inline __u8 merge_waits_for(const struct flow *f)
 		return SEAM_R_URGENT;
 	if (promised_more(c, s) || promised_more(s, c))
 		return SEAM_R_WINDOW;
-	return paced(c) || paced(s) ? SEAM_R_FAR : SEAM_R_NONE;
+	return learns(c) || learns(s) ? SEAM_R_FAR : SEAM_R_NONE;
 }
 
 /*

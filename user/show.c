@@ -193,7 +193,7 @@ const char *show_end_flags(__u16 flags, char *buf, size_t len)
 		{ END_F_CWR, "cwr" },	      { END_F_DATA, "data" },
 		{ END_F_URG, "urg" },	      { END_F_CLAMPED, "clamped" },
 		{ END_F_RST_SENT, "rst_sent" }, { END_F_URG_OUT, "urg_out" },
-		{ END_F_PACED, "paced" },
+		{ END_F_PACED, "paced" },     { END_F_LEARNS, "learns" },
 	};
 
 	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf, len);

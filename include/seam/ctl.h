@@ -28,7 +28,8 @@ enum seam_ctl_op {
 	CTL_DELETE,	  /* delete whatever its state */
 	CTL_RECOVER,	  /* held, splitting: the fail answer; split: RST to both ends */
 	CTL_SNAPSHOT,	  /* only fill in `flow` */
-	CTL_PACE,	  /* merging, waits: an end is told of `arg` more bytes, or all; see CTL_PACED */
+	CTL_PACE,	  /* merging: an end is told of `arg` more bytes, see CTL_PACED; END_F_ANNOUNCE
+			   * as of CTL_MERGE */
 	CTL_EDIT,	  /* split: the legs' streams differ by `arg` from now on, see CTL_DELTAS;
 			   * END_F_ANNOUNCE as of CTL_MERGE */
 	CTL_ARM,	  /* held, splitting, split: to be split as `after` says, once it has been let go */
@@ -63,8 +64,10 @@ struct seam_ctl {
 #define CTL_KEEP_RULE 0xffff
 /* CTL_SPLIT: only to give up a merge, with the legs that there are. */
 #define CTL_SPLIT_SAME 1
-/* CTL_PACE: bytes more for `end`; 0: it is paced no longer. */
+/* CTL_PACE: bytes more for `end`; the merge waits for it no longer; it is paced no longer. */
 #define CTL_PACED(end, bytes) ((__u64)(end) << 32 | (__u32)(bytes))
+#define CTL_PACE_LEARNT (1ULL << 33)
+#define CTL_PACE_END (1ULL << 34)
 /* CTL_EDIT: seq_delta of client and server. */
 #define CTL_DELTAS(client, server) ((__u64)(__u32)(server) << 32 | (__u32)(client))
 

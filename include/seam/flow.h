@@ -108,7 +108,8 @@ enum flow_state {
 #define END_F_ASKED	 (1U << 11) /* closed: it sent something again, and waits for an ack */
 #define END_F_ANNOUNCE	 (1U << 12) /* its leg is asked for its window, and will say it by a probe */
 #define END_F_URG_OUT	 (1U << 13) /* the other end itself has not acknowledged its urgent data, up to `urg` */
-#define END_F_PACED	 (1U << 14) /* merging, waits: acknowledged to it no further than `pace` */
+#define END_F_PACED	 (1U << 14) /* merging: acknowledged to it no further than `pace`, but by the other end itself */
+#define END_F_LEARNS	 (1U << 15) /* merging, waits: it is paced until it knows how far away the other end is */
 
 /*
  * The link header of a frame, on a wire: what packets that are made in an end's name

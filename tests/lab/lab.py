@@ -325,6 +325,15 @@ class Lab:
 		for end, link in self.links.items():
 			if link:
 				self._ip_batch(f"{end}link", "link set dev a up\nlink set dev b up\n")
+				self._introduce(end)
+
+	def _introduce(self, end):
+		"""Who is far away is not asked for across all the way, as it were over a delayed link: that SYN took twice its time."""
+		net, port = {"client": (1, "cli"), "server": (2, "srv")}[end]
+		for ns, iface, peer, peer_if, host in (("box", port, end, "eth0", 2), (end, "eth0", "box", port, 1)):
+			mac = json.loads(self.run(peer, ["ip", "-j", "link", "show", "dev", peer_if]).stdout)[0]["address"]
+			self._ip_batch(ns, "".join(f"neigh replace {address} lladdr {mac} dev {iface} nud reachable\n"
+				for address in (f"10.99.{net}.{host}", f"fd99:{net}::{host}")))
 
 	def _pin_sysctls(self):
 		quiet = {f"net.ipv6.conf.{which}.{k}": v for which in ("all", "default")

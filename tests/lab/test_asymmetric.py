@@ -12,8 +12,8 @@ from byhand import POLICY, ByHand, flow_to
 from lab import NOTICED, Lab, Link, scenario, start_seam
 from transfer import WAYS, Transfer
 
-SIZE = 12_000_000
 FULL = bool(os.environ.get("FULL"))
+SIZE = 150_000_000 if FULL else 12_000_000
 
 
 def transfer(tap, lab, far, way, port, cycles):
@@ -24,7 +24,7 @@ def transfer(tap, lab, far, way, port, cycles):
 		hand = ByHand(flow_to(lab, port))
 		refused, n = [], 0
 		while n < cycles and t.runs() and not refused:
-			refused = [why for go in (hand.split, hand.merge) if (why := go())]
+			refused = [why for go in (hand.split, hand.merge) if (why := go()) and t.runs()]
 			n += 1
 		t.arrived(tap, name)
 	tap.ok(not refused and n >= min(2, cycles), f"{name}: after {n} splits and merges", refused)
@@ -35,7 +35,7 @@ def transfer(tap, lab, far, way, port, cycles):
 @scenario
 def main(tap):
 	for far in ("client", "server"):
-		with Lab(**{f"{far}_link": Link(delay=125)}, window=4 << 20) as lab:
+		with Lab(**{f"{far}_link": Link(delay=125)}, window=4 << 20, loss_probes=FULL) as lab:
 			start_seam(lab, POLICY)
 			for i, way in enumerate(WAYS if FULL else ("up down",)):
 				transfer(tap, lab, far, way, 7000 + i, 4 if FULL else 2)

@@ -745,7 +745,7 @@ static const struct {
 	{ "cwr", END_F_CWR }, { "data", END_F_DATA }, { "urg", END_F_URG },
 	{ "clamped", END_F_CLAMPED }, { "rst_sent", END_F_RST_SENT },
 	{ "asked", END_F_ASKED }, { "announce", END_F_ANNOUNCE },
-	{ "urg_out", END_F_URG_OUT }, { "paced", END_F_PACED }, {},
+	{ "urg_out", END_F_URG_OUT }, { "paced", END_F_PACED }, { "learns", END_F_LEARNS }, {},
 };
 
 static int reason_by_name(const char *name)

@@ -259,7 +259,7 @@ static void paced(bool v6)
 	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
 	flow_set(SPLIT);
-	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 1, -EINPROGRESS, "state=merging reason=far +waits c+paced s-paced c.pace=1001");
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 1, -EINPROGRESS, "state=merging reason=far +waits c+paced c+learns s-paced s-learns c.pace=1001");
 	STEPS({ "data", CLIENT, UP(.seq = 1001, .ack = 201, .len = 400), REDIRECT, .counts = "" },
 	      { "its acknowledgement is held back", LEG_OUT, CLEG(.seq = 201, .ack = 1401), DROP, .counts = "",
 		.flow = "c.leg_ack=1401 c.told_ack=1001" },
@@ -279,9 +279,9 @@ static void paced(bool v6)
 	flow_set("c.pace=1101 c.leg_ack=1401");
 	STEPS({ "a FIN is not held back, nor what is before it", CLIENT, UP(.seq = 1401, .ack = 201, .flags = "FA"), REDIRECT,
 		.counts = "let_go", .flow = "state=merging -waits c.bound=1402" });
-	flow_set("state=merging +waits c+paced c-fin c.nxt=1401 c.pace=1401");
-	ctl_is("enough: it begins", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 0), 0,
-	       "state=merging reason=let_go -waits c-paced c.bound=1401");
+	flow_set("state=merging +waits c+paced c+learns c-fin c.nxt=1401 c.pace=1401");
+	ctl_is("patience is over: it begins", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 0) | CTL_PACE_END, 0,
+	       "state=merging reason=let_go -waits c-paced c-learns c.bound=1401 c+announce");
 	ctl_is("no more steps", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 100), -EINVAL, "state=merging");
 
 	flow_set(SPLIT " c-announce");
@@ -291,6 +291,29 @@ static void paced(bool v6)
 	ctl_is("given up: the client is owed it", CTL_SPLIT, SEAM_R_OPERATOR, CTL_SPLIT_SAME, 0, "state=split c-paced c+announce s-announce");
 	STEPS({ "is told", LEG_OUT, CLEG(.seq = 200, .ack = 1401), REDIRECT, .counts = "",
 		.out = WIRE_DOWN(.seq = 201, .ack = 1401, .wnd = 501, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1401 c-announce" });
+}
+
+/* What is still held back when the merge begins comes out by and by: the client is not without an answer. */
+static void paced_across(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 1, -EINPROGRESS, "state=merging reason=far +waits c+paced c+learns");
+	STEPS({ "data", CLIENT, UP(.seq = 1001, .ack = 201, .len = 400), REDIRECT, .counts = "" },
+	      { "its acknowledgement is held back", LEG_OUT, CLEG(.seq = 201, .ack = 1401), DROP, .counts = "", .flow = "c.told_ack=1001" });
+	ctl_is("the client has learnt: it begins", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 100) | CTL_PACE_LEARNT, 0,
+	       "state=merging reason=let_go -waits c+paced c-learns c.bound=1401 c.pace=1101 c+announce");
+	STEPS({ "a step is told", LEG_OUT, CLEG(.seq = 200, .ack = 1401), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 201, .ack = 1101, .wnd = 503, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1101 c-announce" },
+	      { "the next is held back", LEG_OUT, CLEG(.seq = 201, .ack = 1401), DROP, .counts = "", .flow = "c.told_ack=1101" },
+	      { "data straight to the server", CLIENT, UP(.seq = 1401, .ack = 201, .len = 100), REDIRECT, .counts = "",
+		.out = WIRE_UP(.seq = 1401, .ack = 201), .flow = "c.nxt=1501" });
+	ctl_is("the next", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 100), 0, "c.pace=1201 c+announce");
+	STEPS({ "is told", LEG_OUT, CLEG(.seq = 200, .ack = 1401), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 201, .ack = 1201, .wnd = 502, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1201 c-announce" },
+	      { "the server's own is not held back", SERVER, DOWN(.seq = 501, .ack = 1501), REDIRECT,
+		.out = WIRE_DOWN(.seq = 501, .ack = 701), .flow = "s.ack=1501 c.told_ack=1501" });
 }
 
 /*
@@ -571,6 +594,8 @@ int main(void)
 	waits(true);
 	paced(false);
 	paced(true);
+	paced_across(false);
+	paced_across(true);
 	gso_across(false);
 	gso_across(true);
 	window_while_merging(false);
