@@ -20,7 +20,6 @@ from servers import LoadServer, client  # noqa: E402
 POLICY = """
 client = "cli";
 server = "srv";
-congestion = "%s";
 rules = (
 	{ name = "passed"; server_port = "7000-7099"; action = "pass"; },
 	{ name = "split"; action = "inspect"; inspectors = ["count"]; until = { bytes = "1T"; }; }
@@ -51,7 +50,7 @@ def measure(args, rate, congestion):
 			LoadServer(lab, "sink", port, no_hash=True)
 			LoadServer(lab, "source", port + 1, send=size, after_rx=1, no_hash=True)
 			LoadServer(lab, "both", port + 2, send=size, no_hash=True)
-		seam = start_seam(lab, POLICY % congestion)
+		seam = start_seam(lab, POLICY)
 		for way in args.ways:
 			found = {kind: [] for kind in PORTS}
 			for _ in range(args.rounds):

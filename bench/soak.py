@@ -18,8 +18,6 @@ from lab import LabError, start_seam
 from moving import PATHS, WAYS, Moving, open_path
 
 CYCLES = 100
-# As the ends have it; else it would be whatever is the default of this machine.
-LEGS = 'congestion = "cubic";\n'
 PAUSE = 0.005	# seconds between a transition and the next
 CASES = [f"{path}/{way}{kind}" for path in PATHS for way in WAYS for kind in ("", "/limited", "/off")]
 SOME = ["0.1/up", "0.1/both", "0.1/down/off", "20/both", "100/both", "100/down/limited", "1+19/both"]
@@ -54,11 +52,11 @@ def left_alone(lab, path, way, seconds):
 	return moving.noticed
 
 
-def measure(case, runs, controls):
+def measure(case, runs, controls, congestion):
 	path, way, *kind = case.split("/")
 	found, took = [], 2.0
-	with open_path(path, gso="off" not in kind, limited="limited" in kind) as lab:
-		seam = start_seam(lab, POLICY + LEGS)
+	with open_path(path, congestion, gso="off" not in kind, limited="limited" in kind) as lab:
+		seam = start_seam(lab, POLICY)
 		for _ in range(runs):
 			found.append(moved(lab, path, way))
 			took = found[-1][-1]
@@ -91,6 +89,7 @@ def main():
 	parser.add_argument("cases", nargs="*", metavar="CASE", default=SOME)
 	parser.add_argument("--runs", type=int, default=20, help="transfers of each case (default 20)")
 	parser.add_argument("--controls", type=int, default=3, help="and through plain forwarding (default 3)")
+	parser.add_argument("--congestion", default="cubic", help="congestion control of ends and legs (default cubic)")
 	parser.add_argument("--list", action="store_true", help="the cases")
 	args = parser.parse_args()
 	if args.list:
@@ -102,7 +101,7 @@ def main():
 	rows, results = [], []
 	try:
 		for case in args.cases:
-			results.append(measure(case, args.runs, args.controls))
+			results.append(measure(case, args.runs, args.controls, args.congestion))
 			rows.append(row(results[-1]))
 	except LabError as e:
 		say(f"soak: {case}: {e}")

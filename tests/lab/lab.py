@@ -184,7 +184,7 @@ class Lab:
 	regime: "on", offloads as veth has them (GSO packets, partial checksums);
 		"box", the same with checksums completed by the box (tx off there);
 		"off", packets as on a wire, everywhere.
-	congestion: congestion control of both ends.
+	congestion: congestion control of both ends, of sockets on the box, and of legs unless the policy says.
 	stateful: a stateful nft ruleset on the box, as in NFT_STATEFUL.
 	client_link, server_link: a Link, or None for a plain veth pair.
 	window, pace: upper bound of the ends' receive buffers, bytes; their rate, Mbit/s (PACE).
@@ -322,6 +322,9 @@ class Lab:
 			# A route's congctl needs no permission of the initial namespace, the sysctl does.
 			self._ip_batch(end, f"route add default via 10.99.{net}.1 congctl {self.congestion}\n"
 				f"route add default via fd99:{net}::1 congctl {self.congestion}\n")
+			self._ip_batch("box", f"route change 10.99.{net}.0/24 dev {box_if} proto kernel scope link src 10.99.{net}.1 "
+				f"congctl {self.congestion}\nroute change fd99:{net}::/64 dev {box_if} proto kernel metric 256 "
+				f"congctl {self.congestion}\n")
 		for end, link in self.links.items():
 			if link:
 				self._ip_batch(f"{end}link", "link set dev a up\nlink set dev b up\n")
@@ -608,13 +611,13 @@ def seam_binary():
 def start_seam(lab, conf_text=None, args=()):
 	"""Start `seam run -c FILE ARGS` on the box, wait until stderr says ready; returns a Seam.
 
-	WORKERS in the environment: with so many, where the policy does not say (make check-workers).
+	Legs have the lab's congestion control, where the policy does not say. WORKERS in the environment: with so many, where the policy does not say (make check-workers).
 	"""
 	argv = [seam_binary(), "run"]
 	if conf_text is not None:
 		conf = lab.tmp / f"seam-{next(_sequence)}.conf"
-		workers = os.environ.get("WORKERS")
-		conf.write_text(conf_text + (f"\nworkers = {workers};\n" if workers and "workers =" not in conf_text else ""))
+		more = {"workers": os.environ.get("WORKERS"), "congestion": f'"{lab.congestion}"'}
+		conf.write_text(conf_text + "".join(f"\n{k} = {v};\n" for k, v in more.items() if v and f"{k} =" not in conf_text))
 		argv += ["-c", conf]
 	return Seam(lab, [*argv, *args])
 

@@ -42,7 +42,7 @@ def split(tap, lab, daemon, family, port):
 @scenario
 def main(tap):
 	with Lab(client_link=Link(delay=5), server_link=Link(delay=10), pace=200) as lab:
-		seam = start_seam(lab, POLICY + 'congestion = "cubic";')
+		seam = start_seam(lab, POLICY)
 		daemon = Daemon(lab)
 		for family in SERVER:
 			split(tap, lab, daemon, family, 7000 + family)
