@@ -100,15 +100,17 @@ class Patience:
 
 
 @contextlib.contextmanager
-def on_one_cpu(lab):
-	"""All that the lab has, processes and softirqs, on the last CPU: nothing waits for another's wake-up."""
+def on_one_cpu(*labs):
+	"""All that the labs have, processes and softirqs, on the last CPU: nothing waits for another's wake-up."""
 	last = CPUS - 1
 	_pin({last})
-	lab.steer(box=last, ends=last)
+	for lab in labs:
+		lab.steer(box=last, ends=last)
 	try:
 		yield
 	finally:
-		lab.steer()
+		for lab in labs:
+			lab.steer()
 		_pin(range(CPUS))
 
 
