@@ -13,11 +13,11 @@ from common import OUTPUT, Asking, open_lab, say, spread, table, unleash
 from measure import STRANGERS, Busy, Patience, on_one_cpu
 from proxies import Haproxy, HaproxySplice, NginxStream, Splice
 from servers import LoadServer
-from systems import (ECHO, SINK, Conntrack, Direct, Forwarding, Redirect, SeamDeltas, SeamMerged, SeamMonitored,
+from systems import (ECHO, SINK, Conntrack, Direct, Forwarding, Redirect, SeamBypass, SeamDeltas, SeamMerged, SeamMonitored,
 	SeamPassed, SeamRelayed, SeamSplit, SeamWorkers, choose, say_missing)
 
-SYSTEMS = (Direct, Forwarding, Conntrack, Redirect, SeamMonitored, SeamPassed, SeamMerged, SeamDeltas, SeamSplit, SeamWorkers,
-	SeamRelayed, Splice, HaproxySplice, Haproxy, NginxStream)
+SYSTEMS = (Direct, Forwarding, Conntrack, Redirect, SeamMonitored, SeamPassed, SeamBypass, SeamMerged, SeamDeltas, SeamSplit,
+	SeamWorkers, SeamRelayed, Splice, HaproxySplice, Haproxy, NginxStream)
 STREAMS = (1, 4)
 SIZE = 64	# bytes of a request, and of its answer
 EXCHANGES, TURNS = 4_000, 10

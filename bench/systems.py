@@ -172,6 +172,13 @@ class SeamPassed(SeamSyn):
 	name = "Seam, passed"
 
 
+class SeamBypass(Seam):
+	"""Past the host's stack."""
+
+	name, state = "Seam, passed, bypass", "passed"
+	policy = 'client = "cli"; server = "srv"; default = "pass"; bypass = true;\n'
+
+
 class SeamMonitored(Seam):
 	name, state = "Seam, monitored", "monitored"
 	policy = _rule('inspectors = ["count"]; after = { time = "1h"; }; until = { bytes = 1; };')

@@ -17,6 +17,9 @@
 /* A queue from which nothing has come for this long has lost what is missing. */
 #define HOLD_STUCK NSEC_PER_SEC
 
+/* Whether flows that are passed leave the host's stack as well. Fixed when the programs are loaded. */
+const volatile bool bypass_passed = false;
+
 /* Parses, with what of the headers is not in the linear part pulled in. */
 static __always_inline enum parse_result parse_skb(struct __sk_buff *ctx, struct pkt *p)
 {
@@ -509,6 +512,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		}
 		track_ack(f, me, peer, p, now);
 		track_data(f, me, peer, p);
+		if (bypass_passed && f->state == FLOW_PASSED)
+			f->flags |= FLOW_F_BYPASS;
 		v->where = f->flags & FLOW_F_BYPASS ? TO_WIRE : TO_STACK;
 		f->tc_at[end & 1] = left_at(now);
 		if (f->state != FLOW_CLOSING && (p->flags & (TCP_FIN | TCP_RST)))

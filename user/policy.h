@@ -111,6 +111,7 @@ struct policy {
 	struct policy_strings client, server; /* interface names; on wires in pairs */
 	enum seam_mode mode;
 	bool mirror_link;		 /* wires: a port whose partner has no link is down */
+	bool bypass;			 /* flows that are passed go past the host's stack, as merged ones */
 	char instance[POLICY_NAME_MAX];
 	char congestion[16];		 /* TCP_CONGESTION of legs; "": system default */
 	enum policy_xdp xdp;
@@ -189,7 +190,7 @@ struct policy *policy_get(struct policy *p);
 /* Drops a reference; the last one frees. NULL is allowed. */
 void policy_put(struct policy *p);
 
-#define POLICY_FIXED_MAX 11
+#define POLICY_FIXED_MAX 12
 /*
  * The settings by which two policies differ and that a daemon takes from the one it
  * starts with: fills in up to POLICY_FIXED_MAX names, static, and returns how many.

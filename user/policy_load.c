@@ -68,6 +68,7 @@ static const struct key top_keys[] = {
 	KEY("mirror_link", read_bool, mirror_link, 0, 0, NULL),
 	KEY("instance", read_name, instance, 0, POLICY_NAME_MAX, NULL),
 	KEY("xdp", read_choice, xdp, 0, 0, xdp_modes),
+	KEY("bypass", read_bool, bypass, 0, 0, NULL),
 	KEY("fail", read_either, fail_block, 0, 0, policy_answers),
 	{ "hold", read_group, 0, 0, 0, hold_keys },
 	KEY("backlog", read_size, backlog, 64 << 10, 1 << 30, NULL),

@@ -280,7 +280,7 @@ static void test_after(void)
 
 static void test_wires(void)
 {
-	struct policy *p = load("client = [ \"a\", \"b\" ]; server = [ \"c\", \"d\" ]; mode = \"wire\"; mirror_link = true; xdp = \"off\";\n");
+	struct policy *p = load("client = [ \"a\", \"b\" ]; server = [ \"c\", \"d\" ]; mode = \"wire\"; mirror_link = true; xdp = \"off\"; bypass = true;\n");
 	struct policy *q = load(PORTS_LINE);
 	const char *names[POLICY_FIXED_MAX];
 	size_t n;
@@ -290,7 +290,8 @@ static void test_wires(void)
 	ok(p->mode == MODE_WIRE && p->mirror_link && !strcmp(policy_mode_name(p->mode), "wire"), "wires");
 	ok(q->mode == MODE_ROUTE && !q->mirror_link && !strcmp(policy_mode_name(q->mode), "route"), "none");
 	n = policy_fixed(p, q, names);
-	ok(n == 5 && !strcmp(names[2], "mode") && !strcmp(names[3], "mirror_link"), "a reload changes neither");
+	ok(n == 6 && !strcmp(names[2], "mode") && !strcmp(names[3], "mirror_link"), "a reload changes neither");
+	ok(p->bypass && !q->bypass && !strcmp(names[5], "bypass"), "nor whether passed flows bypass the stack");
 	policy_put(p);
 	policy_put(q);
 }
@@ -814,9 +815,9 @@ static void test_check(const char *fixtures, const char *example)
 	ok(RUN(example) == 0 && !strcmp(out, expected), "seam check of the example");
 	snprintf(expected, sizeof(expected),
 		 "%s: ok, 9 rules, 13 kernel lines\n"
-		 "rule 1 \"backup\" (%s:43): not matched because server_port is 443\n"
-		 "rule 2 \"telnet\" (%s:51): not matched because server_port is 443\n"
-		 "rule 3 \"private\" (%s:57): matched\n"
+		 "rule 1 \"backup\" (%s:46): not matched because server_port is 443\n"
+		 "rule 2 \"telnet\" (%s:54): not matched because server_port is 443\n"
+		 "rule 3 \"private\" (%s:60): matched\n"
 		 "decision: pass, by rule 3 \"private\"\n"
 		 "decided: the first payload is needed, for rule 3 \"private\"; in the kernel, if it comes in one packet\n",
 		 example, example, example, example);

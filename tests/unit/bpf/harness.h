@@ -100,10 +100,10 @@ extern const char *const state_names[];
  * environment SEAM_TEST_CSUM, Linux 6.17. A lie makes the run fail with -EBADMSG. */
 extern bool csum_complete;
 
-/* How the programs are loaded: sizes of maps, 0 as they are; as bump in the wire. */
+/* How the programs are loaded: sizes of maps, 0 as they are; as bump in the wire; passed flows bypass the stack. */
 struct sizes {
 	__u32 flows, embryos;
-	bool wire;
+	bool wire, bypass;
 };
 
 /* Namespaces, devices, routes. Exits with a skip if not root. */

@@ -187,6 +187,20 @@ static void icmp(bool v6)
 	check(rc <= 4, "truncated: passes (%d of %d do not)", rc, in.len);
 }
 
+/* With `bypass`: passed flows, too. */
+static void bypassing(bool v6)
+{
+	merged(v6);
+	flow_set("state=passed -bypass");
+	STEPS({ "a passed flow leaves the stack", CLIENT, UP(.seq = 1, .ack = 1, .len = 5), REDIRECT, .wire = true, .counts = "",
+		.flow = "state=passed +bypass c.nxt=6" },
+	      { "and stays out of it", SERVER, DOWN(.seq = 1, .ack = 6), REDIRECT, .wire = true, .counts = "", .flow = "state=passed" },
+	      { "its FIN too", CLIENT, UP(.seq = 6, .ack = 1, .flags = "FA"), REDIRECT, .wire = true, .flow = "state=passed c+fin" });
+	merged(v6);
+	flow_set("state=monitored -bypass");
+	STEPS({ "one that is monitored does not", CLIENT, UP(.seq = 1, .ack = 1, .len = 5), PASS, .flow = "state=monitored -bypass" });
+}
+
 int main(void)
 {
 	harness_start("merged");
@@ -204,5 +218,8 @@ int main(void)
 		checksum_of_ffff(v6, CLIENT);
 		checksum_of_ffff(v6, XDP_CLIENT);
 	}
+	harness_load(&(struct sizes){ .bypass = true });
+	bypassing(false);
+	bypassing(true);
 	return harness_end();
 }
