@@ -14,7 +14,7 @@ OUTPUT = Path(__file__).resolve().parent.parent / ".output" / "bench"
 PANELS = (
 	("bulk", {"regime": "on"}, "cpu_ms, 1", "CPU of the whole machine, ms per gigabit: 64 KB packets", "less"),
 	("bulk", {"regime": "off"}, "cpu_ms, 1", "CPU of the whole machine, ms per gigabit: MTU-sized packets", "less"),
-	("bulk", {"regime": "on"}, "rr", "Requests and answers of 64 bytes per second, on one CPU", "more"),
+	("bulk", {"regime": "on"}, "rr ratio", "Requests and answers of 64 bytes, on one CPU, to forwarding", "more"),
 	("rates", {"protocol": "hello"}, "rate", "Connections per second with a verdict by SNI", "more"),
 )
 WIDTH, ROW, TOP, HEAD, GAP = 1200, 21, 66, 44, 28
@@ -39,6 +39,10 @@ def kind(name):
 	return "nothing" if name in ("direct wire", "bare TC redirect") else "other"
 
 
+def digits(value):
+	return f"{value:,.{0 if value >= 20 else 1 if value >= 2 else 2}f}"
+
+
 def panel(x, y, rows, figure, title, better):
 	"""SVG of one; rows: [(name, {"median", "min", "max"})]."""
 	scale = BARS / max(f["max"] for _name, f in rows)
@@ -49,12 +53,11 @@ def panel(x, y, rows, figure, title, better):
 	for i, (name, f) in enumerate(rows):
 		at = y + i * ROW
 		mid = at + ROW / 2 - 1
-		digits = 0 if f["median"] >= 20 else 1
 		out += [f'<text class="end" x="{left - 8}" y="{mid + 4:.1f}">{escape(name)}</text>',
 			f'<rect class="{kind(name)}" x="{left}" y="{at + 2}" width="{f["median"] * scale:.1f}" height="{ROW - 6}"/>',
 			f'<line class="spread" x1="{left + f["min"] * scale:.1f}" x2="{left + f["max"] * scale:.1f}" '
 			f'y1="{mid:.1f}" y2="{mid:.1f}"/>',
-			f'<text x="{left + f["max"] * scale + 6:.1f}" y="{mid + 4:.1f}">{f["median"]:,.{digits}f}</text>']
+			f'<text x="{left + f["max"] * scale + 6:.1f}" y="{mid + 4:.1f}">{digits(f["median"])}</text>']
 		if name == "forwarding":
 			edge = left + f["median"] * scale
 			out.append(f'<line class="base" x1="{edge:.1f}" x2="{edge:.1f}" y1="{y}" y2="{y + len(rows) * ROW}"/>')
@@ -72,7 +75,7 @@ def main(path):
 		for column, p in enumerate(pair):
 			out += panel(20 + column * (NAMES + BARS + VALUE + GAP), y, *p)
 		y += HEAD + GAP + ROW * max(len(rows) for rows, *_ in pair)
-	said = "; ".join(f"{title}: " + ", ".join(f"{name} {f['median']:.0f}" for name, f in rows)
+	said = "; ".join(f"{title}: " + ", ".join(f"{name} {digits(f['median'])}" for name, f in rows)
 		for rows, _figure, title, _better in panels)
 	size = f'width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}"'
 	Path(path).write_text(f"""<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="t d" {size}>

@@ -224,7 +224,10 @@ class Lab:
 
 	# Set-up and teardown
 
+	_open = []	# labs in a lab: what one has started is none of the other's business
+
 	def __enter__(self):
+		self._open.append(self)
 		try:
 			self._build()
 		except BaseException:
@@ -234,6 +237,7 @@ class Lab:
 
 	def __exit__(self, kind, _value, _tb):
 		left = self._teardown()
+		self._open.remove(self)
 		if left and kind is None:
 			raise LabError("left behind: " + "; ".join(left))
 
@@ -424,14 +428,15 @@ class Lab:
 		return [m for m in Path("/proc/self/mounts").read_text().splitlines() if m.split()[2] == "bpf"]
 
 	def _strangers(self):
-		"""Processes in our PID namespace that are neither init, nor us, nor zombies."""
+		"""Processes in our PID namespace that are neither init, nor us, nor another lab's, nor zombies."""
+		known = {1, os.getpid()} | {proc.pid for lab in self._open if lab is not self for proc in lab.procs}
 		found = []
 		for p in Path("/proc").glob("[0-9]*"):
 			try:
 				name, state, _ppid = re.match(r"\d+ \((.*)\) (\S) (\d+)", (p / "stat").read_text()).groups()
 			except (FileNotFoundError, ProcessLookupError):
 				continue
-			if int(p.name) not in (1, os.getpid()) and state not in "ZX":
+			if int(p.name) not in known and state not in "ZX":
 				found.append((int(p.name), name))
 		return found
 
