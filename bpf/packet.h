@@ -512,7 +512,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		}
 		track_ack(f, me, peer, p, now);
 		track_data(f, me, peer, p);
-		if (bypass_passed && f->state == FLOW_PASSED)
+		/* What could not be split, the host may have to touch: it may be translated there. */
+		if (bypass_passed && f->state == FLOW_PASSED && !f->why_not)
 			f->flags |= FLOW_F_BYPASS;
 		v->where = f->flags & FLOW_F_BYPASS ? TO_WIRE : TO_STACK;
 		f->tc_at[end & 1] = left_at(now);

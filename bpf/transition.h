@@ -185,6 +185,7 @@ static __always_inline void count_state(__u32 state, __s64 by)
 static __noinline void report(struct seam_event *ev, const struct flow_key *key,
 				   __u32 flow_flags)
 {
+	const __u32 told = FLOW_F_BYPASS | FLOW_F_HISTORY;
 	struct control *ctl;
 
 	if (!ev->type)
@@ -199,7 +200,7 @@ static __noinline void report(struct seam_event *ev, const struct flow_key *key,
 			remember(ev);
 	}
 	ctl = control_get();
-	if ((flow_flags & FLOW_F_BYPASS) || (ctl && ctl->verbose)) {
+	if ((flow_flags & told) == told || (ctl && ctl->verbose)) {
 		ev->key = *key;
 		if (bpf_ringbuf_output(&events, ev, sizeof(*ev), 0))
 			count(SEAM_R_EVENT_LOST);

@@ -37,15 +37,17 @@ static __always_inline int forward(void *data, void *data_end, struct flow *f, e
 {
 	__u16 *check = data + l4 + TCP_CHECK_OFF;
 	__u64 sum = 0;
-	__u32 diff;
+	__u64 diff;
 
 	if (fast_forward(data, data_end, f, side, p, h, ifindex, now, l4, &sum))
 		return NOT_FAST;
 	if ((void *)(check + 1) > data_end)
 		return 0; /* was looked at before: for the verifier */
 	diff = sum_fold(sum);
-	if (diff)
-		*check = bpf_htons(csum_fold(sum_fold((__u64)diff + (__u16)~*check)));
+	if (diff) {
+		diff += (__u16)~*check;
+		*check = bpf_htons(csum_fold((diff & 0xffffffff) + (diff >> 32)));
+	}
 	return 0;
 }
 

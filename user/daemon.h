@@ -148,6 +148,7 @@ struct daemon {
 	struct mnl_socket *neighbours; /* to tell the kernel of those in use, NULL: there is no XDP */
 	uint64_t neighbours_ns;	/* next time that it is told */
 	struct pace *paced;	/* of conns whose merge waits for a round trip to grow */
+	unsigned int n_paced;
 	struct sockmap sockmap;
 	struct conn *arriving;	/* bytes on their way in the kernel are waited for */
 	int look_ms;

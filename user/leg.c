@@ -263,7 +263,7 @@ void leg_speak(int fd)
 
 void leg_announce(int fd)
 {
-	set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+	/* Not by way of TCP_REPAIR_ON: the kernel relay would be refused what it sends just then. */
 	leg_speak(fd);
 }
 

@@ -21,8 +21,12 @@
  */
 #define PROBE_SLACK_US 8000
 /* A sender that sends nothing has nothing to learn from, and not for ever has one that does. */
-#define PATIENCE_IDLE_US 2000000
-#define PATIENCE_US 10000000
+#define PATIENCE_IDLE_US 1000000
+#define PATIENCE_US 5000000
+/* Acknowledgements that a turn tells at the most: each is a measurement to the sender. */
+#define PARTS 4
+/* Flows at once, each of which is looked at 500 times a second; others merge as they are. */
+#define PACED_MOST 128
 
 void pace_measured(struct pace_rtt *r, uint32_t rtt)
 {
@@ -57,6 +61,16 @@ static uint32_t leg_rtt(const struct conn *c, const struct flow *f, int end, uin
 	return info.tcpi_rtt;
 }
 
+static bool room_for(struct daemon *d)
+{
+	bool room;
+
+	pthread_mutex_lock(&d->lists);
+	room = d->n_paced < PACED_MOST;
+	pthread_mutex_unlock(&d->lists);
+	return room;
+}
+
 /* Whether an end so far away is silent for longer than the timers of one so near are set to. */
 static bool far_from(uint32_t far, uint32_t near)
 {
@@ -75,10 +89,12 @@ uint64_t pace_wanted(struct daemon *d, struct conn *c)
 	for (end = 0; end < 2; end++)
 		rtt[end] = leg_rtt(c, &f, end, &min[end]);
 	end = min[SEAM_CLIENT] < min[SEAM_SERVER] ? SEAM_CLIENT : SEAM_SERVER;
-	/* What the sender itself makes of its own is not known: no less than the shortest. */
-	if (!far_from(rtt[!end], min[end]) ||
+	/* By the shortest: what a busy machine adds is no distance. */
+	if (!far_from(min[!end], min[end]) ||
 	    (f.end[end].flags & (END_F_DATA | END_F_FIN)) != END_F_DATA ||
 	    (f.end[!end].flags & END_F_FIN)) /* its leg has sent that FIN, and probes no more */
+		return 0;
+	if (!p->on && !room_for(d))
 		return 0;
 	if (!p->line && !(p->line = calloc(PACE_LINE, sizeof(*p->line))))
 		return 0;
@@ -105,6 +121,7 @@ void pace_start(struct daemon *d, struct conn *c)
 	if (!d->paced)
 		timerfd_settime(d->pacer.fd, 0, &every, NULL);
 	p->on = true;
+	d->n_paced++;
 	p->next = d->paced;
 	d->paced = p;
 	pthread_mutex_unlock(&d->lists);
@@ -121,6 +138,7 @@ void pace_stop(struct daemon *d, struct conn *c)
 			;
 		*at = c->pace.next;
 		c->pace.on = false;
+		d->n_paced--;
 		if (!d->paced)
 			timerfd_settime(d->pacer.fd, 0, &never, NULL);
 		pthread_mutex_unlock(&d->lists);
@@ -129,13 +147,21 @@ void pace_stop(struct daemon *d, struct conn *c)
 	c->pace.line = NULL;
 }
 
-/* Tells it of `bytes` more; `how`: CTL_PACE_*. */
-static void pace_tell(struct daemon *d, struct pace *p, uint32_t bytes, uint64_t how)
+/* Tells it of `bytes` more; `how`: CTL_PACE_*. Negative errno. */
+static int pace_tell(struct daemon *d, struct pace *p, uint32_t bytes, uint64_t how)
 {
 	struct flow f;
+	int err = conn_ctl(d, p->conn, CTL_PACE, SEAM_R_FAR, CTL_PACED(p->end, bytes) | how, &f);
 
-	if (!conn_ctl(d, p->conn, CTL_PACE, SEAM_R_FAR, CTL_PACED(p->end, bytes) | how, &f))
+	if (!err)
 		split_nudge(p->conn, &f);
+	return err;
+}
+
+/* Whether there is nothing left to pace; else it may work the next time. */
+static bool over(int err)
+{
+	return err == -ENOENT || err == -EINVAL;
 }
 
 /* Notes what its leg has acknowledged by now; no more often than the line has room for. */
@@ -153,12 +179,12 @@ static void line_in(struct pace *p, uint32_t ack, uint64_t now)
 	p->line[(p->first + p->n++) % PACE_LINE] = (struct pace_ack){ now, ack };
 }
 
-/* Takes out what has been held back for long enough; how long that was, 0: there is nothing. */
-static uint32_t line_out(struct pace *p, uint64_t now, uint32_t *ack)
+/* Takes out what has been held back for `hold`; how long that was, 0: there is nothing. */
+static uint32_t line_out(struct pace *p, uint64_t now, uint32_t hold, uint32_t *ack)
 {
 	uint32_t held = 0;
 
-	while (p->n && now - p->line[p->first].at_us >= p->hold) {
+	while (p->n && now - p->line[p->first].at_us >= hold) {
 		*ack = p->line[p->first].ack;
 		held = now - p->line[p->first].at_us + 1;
 		p->first = (p->first + 1) % PACE_LINE;
@@ -167,51 +193,68 @@ static uint32_t line_out(struct pace *p, uint64_t now, uint32_t *ack)
 	return held;
 }
 
-/* How long the next ones are held back: for half of the time that has passed longer, and short of the sender's timers. */
-static uint32_t longer(const struct pace *p, uint64_t passed, bool single)
+/* The longest that something may be held back, short of the sender's timers for what it has under way. */
+static uint32_t hold_most(const struct pace *p, bool single)
 {
 	/* Of a single segment the probe waits for a delayed acknowledgement, longer than any RTO_MIN_US. */
 	uint32_t most = single ? pace_rto(&p->rtt) / 8 * 7 : p->rtt.srtt + p->rtt.srtt / 2 + PROBE_SLACK_US / 4;
-	uint32_t hold = single ? most : p->hold + passed / 2;
 
 	most = most > p->near ? most - p->near : 0;
-	if (most > p->far)
-		most = p->far;
-	return hold < most ? hold : most > p->hold ? most : p->hold;
+	return most < p->far ? most : p->far;
 }
 
 /* One turn of one flow; false if it is paced no longer. */
 static bool pace_turn(struct daemon *d, struct pace *p, uint64_t now)
 {
-	uint32_t ack, held, left;
+	uint32_t ack, held, left, most, bytes, n;
 	const struct flow_end *e;
+	bool single, enough;
 	struct flow f;
+	int err;
 
-	if (conn_ctl(d, p->conn, CTL_SNAPSHOT, SEAM_R_NONE, 0, &f))
-		return false;
+	err = conn_ctl(d, p->conn, CTL_SNAPSHOT, SEAM_R_NONE, 0, &f);
+	if (err)
+		return !over(err);
 	e = &f.end[p->end];
 	if (!(e->flags & END_F_PACED) || (e->flags & END_F_FIN))
 		return false;
 	left = e->leg_ack - e->pace;
-	if (!p->learnt && (now - p->began_us > PATIENCE_US || (!left && now - p->told_us > PATIENCE_IDLE_US))) {
-		pace_tell(d, p, 0, CTL_PACE_END);
-		return false;
-	}
+	/* With the other end's FIN its leg probes no more: nothing would be told in time. */
+	if (!p->learnt && (d->stopping || (f.end[!p->end].flags & END_F_FIN) || now - p->began_us > PATIENCE_US ||
+			   (!left && now - p->told_us > PATIENCE_IDLE_US)))
+		return !over(pace_tell(d, p, 0, CTL_PACE_END));
 	if (left)
 		line_in(p, e->leg_ack, now);
-	held = line_out(p, now, &ack);
+	single = e->nxt - e->pace <= e->seg_max;
+	most = hold_most(p, single);
+	held = line_out(p, now, p->learnt || p->hold < most ? p->hold : most, &ack);
 	if (!held)
 		return true;
+	bytes = ack - e->pace;
+	for (n = PARTS; !p->learnt && n > 1; n--) {
+		if (bytes / n < 2 * e->seg_max)
+			continue;
+		err = pace_tell(d, p, bytes / n, 0);
+		if (err)
+			return !over(err);
+		pace_measured(&p->rtt, p->near + held);
+		bytes -= bytes / n;
+	}
 	pace_measured(&p->rtt, p->near + held);
+	enough = p->learnt;
 	if (!p->learnt) {
-		p->hold = longer(p, now - p->told_us, e->nxt - e->pace <= e->seg_max);
-		p->learnt = p->hold >= p->far / 16 * 15 && pace_enough(&p->rtt, p->near + p->far);
-		pace_tell(d, p, ack - e->pace, p->learnt ? CTL_PACE_LEARNT : 0);
-	} else {
-		pace_tell(d, p, ack - e->pace, 0);
+		/* For half of the time that has passed longer than the last. */
+		p->hold = single ? most : p->hold + (now - p->told_us) / 2;
+		most = hold_most(p, single);
+		if (p->hold > most)
+			p->hold = most;
+		enough = p->hold >= p->far / 16 * 15 && pace_enough(&p->rtt, p->near + p->far);
 	}
 	p->told_us = now;
-	return true;
+	err = pace_tell(d, p, bytes, enough && !p->learnt ? CTL_PACE_LEARNT : 0);
+	if (!err)
+		p->learnt = enough;
+	return !over(err);
 }
 
 static void pacer_ready(struct daemon *d, struct watch *w, uint32_t events)

@@ -13,7 +13,7 @@ from lab import NOTICED, Lab, Link, scenario, start_seam
 from transfer import WAYS, Transfer
 
 FULL = bool(os.environ.get("FULL"))
-SIZE = 150_000_000 if FULL else 12_000_000
+SIZE = 150_000_000 if FULL else 48_000_000
 
 
 def transfer(tap, lab, far, way, port, cycles):

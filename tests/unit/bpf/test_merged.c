@@ -197,6 +197,9 @@ static void bypassing(bool v6)
 	      { "and stays out of it", SERVER, DOWN(.seq = 1, .ack = 6), REDIRECT, .wire = true, .counts = "", .flow = "state=passed" },
 	      { "its FIN too", CLIENT, UP(.seq = 6, .ack = 1, .flags = "FA"), REDIRECT, .wire = true, .flow = "state=passed c+fin" });
 	merged(v6);
+	flow_set("state=passed -bypass why_not=nat");
+	STEPS({ "one that is translated on the box does not", CLIENT, UP(.seq = 1, .ack = 1, .len = 5), PASS, .flow = "state=passed -bypass" });
+	merged(v6);
 	flow_set("state=monitored -bypass");
 	STEPS({ "one that is monitored does not", CLIENT, UP(.seq = 1, .ack = 1, .len = 5), PASS, .flow = "state=monitored -bypass" });
 }
