@@ -257,14 +257,11 @@ unsigned int leg_memory(int fd)
 
 void leg_speak(int fd)
 {
-	/* tcp_send_window_probe() is there for a window that opened while nobody was there to say so. */
+	/*
+	 * tcp_send_window_probe() is there for a window that opened while nobody was there to say so. One
+	 * that speaks already is not put into repair for it: the kernel relay could not send just then.
+	 */
 	set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF);
-}
-
-void leg_announce(int fd)
-{
-	/* Not by way of TCP_REPAIR_ON: the kernel relay would be refused what it sends just then. */
-	leg_speak(fd);
 }
 
 void leg_vanish(int fd)

@@ -36,13 +36,10 @@ int leg_keepalive(int fd, unsigned int idle_s);
 unsigned int leg_memory(int fd);
 
 /*
- * Lets it speak, and say at once what window it has, to an end that may wait for
- * one: by a probe, of which seam_leg_out makes a bare ack (END_F_ANNOUNCE).
+ * Lets it speak, and say at once what window it has, to an end that may wait for one, by
+ * a probe, of which seam_leg_out makes a bare ack (END_F_ANNOUNCE). Or say it once more.
  */
 void leg_speak(int fd);
-
-/* Has one that speaks say its window again. */
-void leg_announce(int fd);
 
 /* Makes it vanish: no FIN, no RST, whatever is queued in it. Closes fd. */
 void leg_vanish(int fd);

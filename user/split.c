@@ -135,7 +135,7 @@ void split_nudge(struct conn *c, const struct flow *f)
 
 	for (end = 0; end < 2; end++)
 		if (f->end[end].flags & END_F_ANNOUNCE)
-			leg_announce(c->leg[end].watch.fd);
+			leg_speak(c->leg[end].watch.fd);
 }
 
 void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)

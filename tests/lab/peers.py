@@ -114,6 +114,16 @@ def saying(s, what):
 	return _threads.submit(s.sendall, what)
 
 
+def both_ways(tap, a, b, what, size=1_000_000):
+	"""So many bytes from a to b, then from b to a; everything is acknowledged to b when it returns."""
+	for x, y in ((a, b), (b, a)):
+		body = data(size)
+		heard = hearing(y, limit=len(body))
+		saying(x, body).result()
+		tap.ok(heard.result() == (body, "more"), f"{what}: arrives whole")
+	wait_acked(b)
+
+
 def send_until_blocked(s, stream, patience=0.5):
 	"""Sends `stream` over and over until nothing was taken for `patience` seconds; returns how much was."""
 	sent = 0

@@ -5,7 +5,7 @@ import json
 
 from byhand import flow_to
 from lab import NOTICED, SERVER, Lab, scenario, seam_binary, start_seam
-from peers import data, hearing, saying, wait_acked
+from peers import both_ways
 from sockets import accept, connect, listen
 
 POLICY = """
@@ -33,12 +33,7 @@ def flow(tap, lab, family, bypass):
 	with lab.deltas() as d, connect(lab, SERVER[family], 7001) as a, accept(listener) as b:
 		flow_to(lab, 7001, ("passed",))
 		shaken = seen(lab) - before
-		for x, y in ((a, b), (b, a)):
-			body = data(1_000_000)
-			heard = hearing(y, limit=len(body))
-			saying(x, body).result()
-			tap.ok(heard.result() == (body, "more"), f"{what}: arrives whole")
-		wait_acked(b)
+		both_ways(tap, a, b, what)
 		after = seen(lab) - before
 	listener.close()
 	tap.ok(2 <= shaken <= 3, f"{what}: the stack sees the handshake", shaken)

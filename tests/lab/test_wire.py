@@ -9,7 +9,7 @@ from collections import Counter
 import pcap
 from byhand import flow_to
 from lab import NOTICED, SERVER, scenario, seam_json, start_seam
-from peers import data, hearing, reasons, saying, wait_acked
+from peers import both_ways, reasons
 from sockets import accept, connect, exchange, inside, listen
 from wires import MAC_PREFIX, NAMES, POLICY, TAGGED, UNTAGGED, XDP, WireLab
 
@@ -132,12 +132,7 @@ def unsplit(tap, lab, family, port, what, grouped):
 		flow_to(lab, port, (STATES[port],))
 		time.sleep(0.1)	# acknowledgements that are delayed
 		near, far = lab.capture("client", "eth0", ""), lab.capture("server", "eth0", "")
-		for x, y in ((a, b), (b, a)):
-			body = data(1_000_000)
-			heard = hearing(y, limit=len(body))
-			saying(x, body).result()
-			tap.ok(heard.result() == (body, "more"), f"{what}: arrives whole")
-		wait_acked(b)
+		both_ways(tap, a, b, what)
 		near, far = frames_of(near, port), frames_of(far, port)
 		tap.ok(len(near) > (700 if grouped else 1400), f"{what}: frames are captured", len(near))
 		tap.equal(different_frames(near, far, grouped), [], f"{what}: they are the same")

@@ -112,32 +112,38 @@ static void closed(bool v6)
 	      { "are answered", SERVER, DOWN(.seq = 52, .ack = 102), REDIRECT, .wire = true });
 }
 
+/* The packet as it leaves the box: link addresses, and TTL or hop limit. */
+static void routed(struct packet *p, bool v6, bool up)
+{
+	memcpy(p->data, up ? "\2\0\0\0\2\2\2\0\0\0\2\1" : "\2\0\0\0\1\2\2\0\0\0\1\1", 12);
+	if (v6) {
+		p->data[21]--;
+	} else {
+		p->data[22]--;
+		p->data[24]++; /* the checksum of a TTL that is one less */
+	}
+}
+
 /* The other zero of a checksum, which came out as 0, though nothing had been changed. */
 static void checksum_of_ffff(bool v6, enum prog via)
 {
 	struct packet in, out, want;
 	__u32 l4 = 14 + (v6 ? 40 : 20), sum;
-	__u16 check_be, word;
+	__u16 sent, word;
 	int rc;
 
 	merged(v6);
 	if (via == XDP_CLIENT)
 		flow_set(XDP_PORT);
 	build(&(struct spec)UP(.seq = 1, .ack = 1, .len = 100), &in);
-	memcpy(&check_be, in.data + l4 + 16, 2);
+	memcpy(&sent, in.data + l4 + 16, 2);
 	memcpy(&word, in.data + in.len - 2, 2);
-	sum = check_be + word; /* with this for the last word the checksum is 0 */
+	sum = sent + word; /* with this for the last word the checksum is 0 */
 	word = (sum & 0xffff) + (sum >> 16);
 	memcpy(in.data + in.len - 2, &word, 2);
 	memcpy(in.data + l4 + 16, "\xff\xff", 2);
 	want = in;
-	memcpy(want.data, "\2\0\0\0\2\2\2\0\0\0\2\1", 12);
-	if (v6) {
-		want.data[21]--;
-	} else {
-		want.data[22]--;
-		want.data[24]++;
-	}
+	routed(&want, v6, true);
 	if (via == XDP_CLIENT) { /* hard upon TC: it is TC's */
 		run_packet(via, &in, &out, 0);
 		usleep(2000);
@@ -157,13 +163,7 @@ static void icmp(bool v6)
 	merged(v6);
 	build_icmp(&(struct spec)UP(.seq = 1, .ack = 1, .len = 100), v6 ? 2 : 3, v6 ? 0 : 4, &in);
 	want = in;
-	memcpy(want.data, "\2\0\0\0\1\2\2\0\0\0\1\1", 12);
-	if (v6) {
-		want.data[21]--;
-	} else {
-		want.data[22]--;
-		want.data[24]++; /* the checksum of a TTL that is one less */
-	}
+	routed(&want, v6, false);
 	rc = run_packet(SERVER, &in, &out, 0);
 	check(rc == REDIRECT && packet_is("icmp", &in, &want, &out), "an ICMP error about a merged flow goes on as the flow does");
 	flow_set("state=split");
