@@ -194,6 +194,13 @@ static __always_inline enum parse_result parse_ipv4(struct pkt *p, void *data, v
 	return parse_tcp(p, data, data_end, ETH_HLEN + ihl, ETH_HLEN + tot);
 }
 
+/* IPv6 headers that all look alike (RFC 8200 4), and may stand before TCP's. */
+static __always_inline bool is_extension(__u8 nexthdr)
+{
+	return nexthdr == IPPROTO_HOPOPTS || nexthdr == IPPROTO_DSTOPTS ||
+	       nexthdr == IPPROTO_ROUTING;
+}
+
 static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, void *data_end,
 						    __u32 pkt_len)
 {
@@ -231,12 +238,14 @@ static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, v
 			asm volatile("" : "+r"(fh));
 			if ((void *)(fh + 1) > data_end)
 				return PARSE_SHORT;
+			/* Whole again it may be TCP: but behind headers whose ends are not here, perhaps. */
+			if (!(fh->frag_off & bpf_htons(0xfff8)) && is_extension(fh->nexthdr))
+				return PARSE_CHAIN;
 			return parse_fragment(p, data, data_end, off + sizeof(*fh),
 					      fh->nexthdr == IPPROTO_TCP &&
 						      !(fh->frag_off & bpf_htons(0xfff8)));
 		}
-		if (nexthdr != IPPROTO_HOPOPTS && nexthdr != IPPROTO_DSTOPTS &&
-		    nexthdr != IPPROTO_ROUTING)
+		if (!is_extension(nexthdr))
 			return PARSE_OTHER;
 		if ((void *)(eh + 1) > data_end)
 			return PARSE_SHORT;
@@ -249,8 +258,7 @@ static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, v
 	p->l4 = off;
 	if (nexthdr == IPPROTO_ICMPV6)
 		return PARSE_ICMP;
-	if (nexthdr == IPPROTO_HOPOPTS || nexthdr == IPPROTO_DSTOPTS ||
-	    nexthdr == IPPROTO_ROUTING || nexthdr == IPPROTO_FRAGMENT)
+	if (is_extension(nexthdr) || nexthdr == IPPROTO_FRAGMENT)
 		return PARSE_CHAIN;
 	if (nexthdr != IPPROTO_TCP)
 		return PARSE_OTHER;

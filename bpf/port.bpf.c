@@ -29,6 +29,7 @@ struct {
 static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum parse_result what,
 				   enum seam_end likely)
 {
+	struct control *ctl = control_get();
 	struct flow_key key;
 	struct flow *f;
 	__u32 end;
@@ -43,12 +44,12 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 		f = p->end ? flow_find(p, &key, likely, &end) : NULL;
 		return f ? handle_fragment(f, &key) : TC_ACT_UNSPEC;
 	}
-	if (what == PARSE_MALFORMED)
-		count(SEAM_R_MALFORMED);
-	else if (what == PARSE_CHAIN)
+	if (what == PARSE_CHAIN) {
 		count(SEAM_R_IP_OPTIONS);
-	else
-		count(SEAM_R_NOT_TCP);
+		/* Of any flow, perhaps of one that waits for a verdict. */
+		return ctl && ctl->fail_block ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	}
+	count(what == PARSE_MALFORMED ? SEAM_R_MALFORMED : SEAM_R_NOT_TCP);
 	return TC_ACT_UNSPEC;
 }
 
@@ -155,6 +156,20 @@ static __always_inline bool leg_answers(const struct flow *f)
 	return has_legs(f) && !(f->end[SEAM_CLIENT].flags & f->end[SEAM_SERVER].flags & END_F_FIN);
 }
 
+/*
+ * Takes off tags of VLAN 0, which tell a priority and no VLAN (IEEE 802.1Q 6.9): the host
+ * takes such a frame for one without a tag. True: it has another.
+ */
+static __always_inline bool tagged(struct __sk_buff *ctx)
+{
+	int i;
+
+	for (i = 0; i < 2 && ctx->vlan_present && !(ctx->vlan_tci & LINK_VID); i++)
+		if (bpf_skb_vlan_pop(ctx))
+			break;
+	return ctx->vlan_present;
+}
+
 static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely)
 {
 	__u32 ifindex = ctx->ifindex, end;
@@ -168,8 +183,10 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	__u64 now;
 	int act;
 
-	if (!room || (wire_mode ? link_read(ctx, &room->link) : ctx->vlan_present))
+	if (!room || (wire_mode && link_read(ctx, &room->link)))
 		return TC_ACT_UNSPEC;
+	if (!wire_mode && tagged(ctx)) /* another VLAN's; three priorities are nobody's */
+		return ctx->vlan_tci & LINK_VID ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 	p = &room->pkt;
 	what = parse_skb(ctx, p);
 	if (what != PARSE_TCP)

@@ -84,8 +84,10 @@ int daemon_policy(struct daemon *d, struct policy *p)
 	if (n_names < 0)
 		return n_names;
 	err = kern_policy(&d->kern, lines, n, names, n_names, d->generation + 1);
-	if (!err)
+	if (!err) {
 		d->generation++;
+		d->kern.control->fail_block = policy_fails_closed(p);
+	}
 	free(names);
 	return err;
 }

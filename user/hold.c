@@ -93,10 +93,19 @@ void hold_pass(struct daemon *d, struct conn *c, __u8 reason)
 
 void hold_decide(struct daemon *d, struct conn *c)
 {
-	const struct policy_rule *rule = conn_decide(c);
+	const struct policy_rule *rule;
 	struct flow f;
 	int err;
 
+	if (c->policy->decide == DECIDE_SPLIT) {
+		err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_DECIDE, 0, &f);
+		if (!err) {
+			split_build(d, c, &f);
+			return;
+		}
+		log_debug("flow %llu: split: %s", (unsigned long long)c->id, strerror(-err));
+	}
+	rule = conn_decide(c);
 	if (!rule) {
 		if (c->head_len >= c->head_limit)
 			conn_give_up(d, c);

@@ -78,6 +78,13 @@ enum policy_relay {
 	POLICY_RELAY_KERNEL,
 };
 
+/* Who decides where the first payload does, and by what. */
+enum policy_decide {
+	DECIDE_KERNEL = 0, /* where it can, else as with */
+	DECIDE_DAEMON,	   /* by the packets that are held */
+	DECIDE_SPLIT,	   /* by what its leg has received, and hands on */
+};
+
 struct policy_rule {
 	char *name;
 	unsigned int line;		 /* in the policy's file; 0: not written there */
@@ -116,7 +123,7 @@ struct policy {
 	char congestion[16];		 /* TCP_CONGESTION of legs; "": system default */
 	enum policy_xdp xdp;
 	enum policy_relay relay;	 /* of rules that do not say, and of flows split by hand */
-	bool decide_daemon;		 /* whatever the first payload decides the daemon does */
+	enum policy_decide decide;
 	int log;			 /* highest priority number logged, syslog(3) */
 	bool fail_block;
 	struct {
@@ -241,6 +248,9 @@ const char *policy_action_name(enum rule_action action);
  */
 bool policy_kernel_decides(const struct policy *p, const struct policy_facts *facts);
 
+/* Whether the fail answer is block, of any rule or where none matches. */
+bool policy_fails_closed(const struct policy *p);
+
 /* Lines of the kernel's table that a rule needs, capped far above any limit. */
 size_t policy_rule_lines(const struct policy_rule *rule);
 
@@ -262,7 +272,7 @@ struct policy_name {
 /*
  * The names of a policy as the kernel looks them up, each once, but for those that it does
  * not: too long, or addresses. Returns how many are in *out, which is malloc'ed, or
- * -ENOMEM. None of a policy that has the daemon decide.
+ * -ENOMEM. None of a policy that does not have the kernel decide.
  */
 int policy_names(const struct policy *p, struct policy_name **out);
 

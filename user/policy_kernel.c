@@ -12,6 +12,14 @@
 static const struct policy_prefix any_prefix;
 static const struct policy_ports any_ports = { 0, 65535 };
 
+bool policy_fails_closed(const struct policy *p)
+{
+	for (size_t i = 0; i < p->n_rules; i++)
+		if (p->rules[i].fail_block)
+			return true;
+	return p->fail_block;
+}
+
 size_t policy_rule_lines(const struct policy_rule *rule)
 {
 	const size_t n[] = { rule->client.n, rule->server.n, rule->client_port.n,
@@ -55,7 +63,7 @@ bool policy_kernel_decides(const struct policy *p, const struct policy_facts *fa
 	enum rule_proto proto = facts->http == CLASSIFY_YES ? PROTO_HTTP : PROTO_TLS;
 	const struct policy_strings none = { 0 };
 
-	if (p->decide_daemon || !facts->tls_known || !facts->http_known ||
+	if (p->decide != DECIDE_KERNEL || !facts->tls_known || !facts->http_known ||
 	    (facts->tls != CLASSIFY_YES && facts->http != CLASSIFY_YES))
 		return false;
 	for (size_t i = 0; i < p->n_rules; i++) {
@@ -138,7 +146,7 @@ int policy_compile(const struct policy *p, struct seam_rule *lines, size_t max, 
 	for (size_t i = 0; i < p->n_rules; i++) {
 		if (policy_rule_lines(&p->rules[i]) > max - n)
 			return -E2BIG;
-		n += compile_rule(&p->rules[i], lines + n, !p->decide_daemon, generation);
+		n += compile_rule(&p->rules[i], lines + n, p->decide == DECIDE_KERNEL, generation);
 	}
 	if (n == max)
 		return -E2BIG;

@@ -23,7 +23,9 @@ const struct choice policy_relays[] = {
 	{ "auto", POLICY_RELAY_AUTO }, { "userspace", POLICY_RELAY_USERSPACE },
 	{ "kernel", POLICY_RELAY_KERNEL }, { NULL, 0 }
 };
-static const struct choice deciders[] = { { "kernel", false }, { "daemon", true }, { NULL, 0 } };
+static const struct choice deciders[] = {
+	{ "kernel", DECIDE_KERNEL }, { "daemon", DECIDE_DAEMON }, { "split", DECIDE_SPLIT }, { NULL, 0 }
+};
 
 static const struct choice log_levels[] = {
 	{ "error", LOG_ERR }, { "warning", LOG_WARNING }, { "info", LOG_INFO },
@@ -78,7 +80,7 @@ static const struct key top_keys[] = {
 	{ "timeouts", read_group, 0, 0, 0, timeout_keys },
 	KEY("grace", read_duration, grace_ns, 0, DAY, NULL),
 	KEY("relay", read_choice, relay, 0, 0, policy_relays),
-	KEY("decide", read_either, decide_daemon, 0, 0, deciders),
+	KEY("decide", read_choice, decide, 0, 0, deciders),
 	KEY("congestion", read_congestion, congestion, 0, 16, NULL),
 	KEY("log", read_choice, log, 0, 0, log_levels),
 	KEY("default", read_choice, default_rule.action, 0, 0, policy_actions),

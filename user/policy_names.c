@@ -84,7 +84,7 @@ int policy_names(const struct policy *p, struct policy_name **out)
 	int err = 0, n = 0;
 
 	*out = NULL;
-	for (size_t i = 0; i < p->n_rules && !err && !p->decide_daemon; i++) {
+	for (size_t i = 0; i < p->n_rules && !err && p->decide == DECIDE_KERNEL; i++) {
 		const struct policy_rule *r = &p->rules[i];
 
 		err = add_list(&all, PROTO_TLS, &r->sni, r->number);

@@ -57,6 +57,7 @@
 	X(RULE_GONE, 44, "rule_gone", "nobody knows its rule any more; the rule's fail answer")   \
 	X(URGENT_MARK, 48, "urgent_mark", "urgent data, whose mark the kernel relay would lose") \
 	X(RELAY, 49, "relay", "nobody reads it, and policy has the kernel move its bytes")        \
+	X(DECIDE, 57, "decide", "policy has what a leg received decide")                         \
 	X(ASYMMETRIC, 55, "asymmetric", "its two directions cross the box on different wires")    \
 	X(VLAN, 56, "vlan", "other VLAN tags than the other direction, or than its handshake")    \
 	/* packets */                                                                            \
@@ -87,6 +88,7 @@
 	X(REPLACED, 92, "replaced", "payload that an edit has replaced, sent again; cut off")      \
 	X(RELAY_LOST, 90, "relay_lost", "the kernel relay lost bytes; both ends are reset")      \
 	X(RELAY_OVER, 91, "relay_over", "nothing is left to do for the kernel relay")           \
+	X(SMALL_PACKETS, 94, "small_packets", "its packets are such as the daemon moves for less") \
 	X(SETTLED, 93, "settled", "first payload whose name was enough for the kernel to decide")
 
 enum seam_reason {

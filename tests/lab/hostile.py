@@ -187,45 +187,65 @@ def table(peer, port, count):
 def evade(peer, port):
 	"""A request that a rule blocks, each time past what might be taken for another."""
 	bad, good = (b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % host for host in (b"blocked.com", b"passing.org"))
-	source, cut, clock = 41000, 20, struct.pack("!BBBBII", 1, 1, 8, 10, 1 << 20, 0)
+	source, cut, clock = 40999, 20, struct.pack("!BBBBII", 1, 1, 8, 10, 1 << 20, 0)
+	signed = bytes([1, 1, 19, 18]) + bytes(16)	# TCP-MD5 that nobody has asked for
+	priority = {4: b"\x81\x00\x60\x00\x08\x00", 6: b"\x81\x00\x60\x00\x86\xdd"}
 
-	def data(seq, data, flags=ACK | 8, options=b"", spoil=0):
-		segment = peer.tcp(4, source, port, flags, seq, ack if flags & ACK else 0, options, data)
-		peer.send(peer.ip(4, segment[:16] + bytes([segment[16] ^ spoil]) + segment[17:]))
+	def segment(seq, data, flags=ACK | 8, options=b"", family=4):
+		return peer.tcp(family, source, port, flags, seq, ack if flags & ACK else 0, options, data)
 
-	def begin(options=b""):
-		peer.send(peer.ip(4, peer.tcp(4, source, port, SYN, 1000, options=options)))
-		seq, ack = peer.answer(4, source, SYN | ACK)
-		peer.send(peer.ip(4, peer.tcp(4, source, port, ACK, ack, seq + 1, options)))
+	def data(seq, data, flags=ACK | 8, options=b"", spoil=0, family=4, kind=None):
+		s = segment(seq, data, flags, options, family)
+		peer.send(peer.ip(family, s[:16] + bytes([s[16] ^ spoil]) + s[17:]), kind)
+
+	def begin(options=b"", family=4, kind=None):
+		nonlocal source
+		source += 1
+		peer.send(peer.ip(family, peer.tcp(family, source, port, SYN, 1000, options=options)), kind)
+		seq, ack = peer.answer(family, source, SYN | ACK)
+		peer.send(peer.ip(family, peer.tcp(family, source, port, ACK, ack, seq + 1, options)), kind)
 		time.sleep(0.1)
 		return ack, seq + 1
 
 	seq, ack = begin()
 	data(seq, bad)
-	source += 1
 	seq, ack = begin()
 	data(seq, good, spoil=0x55)
 	time.sleep(0.3)
 	data(seq, bad)
-	source += 1
 	seq, ack = begin()
 	data(seq, good, flags=8)
 	time.sleep(0.3)
 	data(seq, bad)
-	source += 1
 	seq, ack = begin()
 	data(seq + 1, b"", flags=RST)
 	data(seq, bad)
-	source += 1
 	seq, ack = begin(clock)
 	data(seq, good, options=clock[:4] + struct.pack("!II", 1, 0))
 	time.sleep(0.3)
 	data(seq, bad, options=clock)
-	source += 1
 	seq, ack = begin()
 	data(seq + cut, bad[cut:])
 	data(seq, bad[:cut])
 	data(seq + cut, good[cut:])
+	for family in (4, 6):
+		seq, ack = begin(family=family, kind=priority[family])
+		data(seq, bad, family=family, kind=priority[family])
+	seq, ack = begin(family=6)
+	chain = b"".join(bytes([after, 0]) + PAD for after in (OPTIONS,) * 4 + (TCP,))
+	peer.send(peer.ip6(segment(seq, bad, family=6), chain, OPTIONS))
+	time.sleep(0.3)
+	data(seq, bad, family=6)
+	seq, ack = begin(family=6)
+	behind = bytes([TCP, 0]) + PAD + segment(seq, bad, family=6)
+	for offset, part in ((1, behind[:32]), (32, behind[32:])):	# 1: more follow
+		peer.send(peer.ip6(part, struct.pack("!BBHI", OPTIONS, 0, offset, 7), FRAGMENT))
+	time.sleep(0.3)
+	data(seq, bad, family=6)
+	seq, ack = begin()
+	data(seq, good, options=signed)
+	time.sleep(0.3)
+	data(seq, bad)
 
 
 CASES = {f.__name__: f for f in (malformed, tcp_options, fragments, ip_options, syn_data, syn, rst_window,

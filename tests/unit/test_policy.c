@@ -133,7 +133,7 @@ static void test_defaults(void)
 	ok(p->client.n == 1 && !strcmp(p->client.v[0], "eth0") && p->server.n == 1 &&
 		   !strcmp(p->server.v[0], "eth1"), "interfaces");
 	ok(!strcmp(p->instance, "default") && !*p->congestion && p->xdp == POLICY_XDP_AUTO &&
-		   p->log == LOG_INFO && !p->fail_block && !p->decide_daemon, "defaults of names and choices");
+		   p->log == LOG_INFO && !p->fail_block && !policy_fails_closed(p) && p->decide == DECIDE_KERNEL, "defaults of names and choices");
 	ok(p->backlog == 32 << 20 && !p->workers && p->max_flows == 262144 && p->max_embryos == 65536 && p->grace_ns == 5000000000ULL &&
 		   p->hold.time_ns == 5000000000ULL && p->hold.bytes == 65536 && !p->hold.block,
 	   "defaults of limits");
@@ -151,7 +151,7 @@ static void test_settings(void)
 		"client = [ \"a\", \"b\" ]; server = ( \"c\" ); instance = \"two\"; xdp = \"off\";\n"
 		"hold = { time = \"200ms\"; bytes = 1000; answer = \"block\"; };\n"
 		"backlog = \"2M\"; workers = 4; max_flows = 10; max_embryos = 20; timeouts = { split = \"2h\"; passed = \"1m\"; };\n"
-		"grace = \"0s\"; decide = \"daemon\"; congestion = \"bbr\"; log = \"debug\"; default = \"inspect\";\n"
+		"grace = \"0s\"; decide = \"split\"; congestion = \"bbr\"; log = \"debug\"; default = \"inspect\";\n"
 		"rules = ( { name = \"r\"; action = \"inspect\"; inspectors = [ \"http\", \"count\" ];\n"
 		"  until = { bytes = \"1M\"; time = \"3s\"; message = 7; verdict = false; }; },\n"
 		"  { name = \"s\"; action = \"block\"; with = \"drop\"; fail = \"pass\"; } );\n"
@@ -161,7 +161,7 @@ static void test_settings(void)
 	if (!ok(p != NULL, "a policy with every setting"))
 		return;
 	ok(p->client.n == 2 && p->server.n == 1 && !strcmp(p->instance, "two") &&
-		   !strcmp(p->congestion, "bbr") && p->xdp == POLICY_XDP_OFF && p->log == LOG_DEBUG && p->decide_daemon,
+		   !strcmp(p->congestion, "bbr") && p->xdp == POLICY_XDP_OFF && p->log == LOG_DEBUG && p->decide == DECIDE_SPLIT,
 	   "names and choices");
 	ok(p->hold.time_ns == 200000000 && p->hold.bytes == 1000 && p->hold.block &&
 		   p->backlog == 2 << 20 && p->workers == 4 && p->max_flows == 10 && p->max_embryos == 20 &&
