@@ -55,7 +55,12 @@ def bulk(args):
 	return part.run(args.rounds, args.only)
 
 
-PARTS = {"cost": cost, "flows": flows, "full": full, "bulk": bulk, "rates": rates, "transitions": transitions, "stall": stall,
+def sizes(args):
+	import sizes as part
+	return part.run(3 * args.rounds)
+
+
+PARTS = {"cost": cost, "flows": flows, "full": full, "bulk": bulk, "sizes": sizes, "rates": rates, "transitions": transitions, "stall": stall,
 	"loss": loss}
 
 

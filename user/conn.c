@@ -469,6 +469,8 @@ void conn_tick(struct daemon *d, uint64_t now)
 
 	relay_kernel_tick(d);
 	HASH_ITER(hh, d->conns, c, next) {
+		if (relay_kernel_weigh(d, c, now))
+			continue;
 		if (c->deadline_ns && now >= c->deadline_ns)
 			conn_deadline(d, c);
 		else if (c->phase == CONN_HELD && now >= c->began_ns + HOLD_MAX_US * 1000ULL)

@@ -58,6 +58,9 @@ struct conn_leg {
 	bool kernel_refused;	/* it did not want to */
 	uint64_t taken;		/* bytes that it took */
 	struct sockmap_leg kernel;
+	uint64_t moved;		/* bytes of its end that the daemon has moved since it looked at their packets, */
+	uint64_t packets, bytes; /* which it had sent so many of by then */
+	bool bulk;		/* they are such as the kernel moves for less */
 };
 
 enum conn_phase {
@@ -109,6 +112,7 @@ struct conn {
 	struct pace pace;
 	uint64_t began_ns;	/* when it was held */
 	uint64_t split_ns;
+	uint64_t sized_ns;	/* its packets were last looked at */
 	uint64_t deadline_ns;	/* of the phase, 0: none */
 	uint64_t checked_ns;	/* its flow was last found to be as it should */
 };
@@ -325,10 +329,15 @@ enum relay_kernel {
 };
 /* Tries it; where it does not work there is none. In the inner namespace. */
 void relay_kernel_open(struct daemon *d);
-/* 0, or why the kernel may not relay it now: -EOPNOTSUPP, -EBUSY, -EPERM urgent, -EINVAL inspected. */
+/*
+ * 0, or why the kernel may not relay it now: -EOPNOTSUPP, -EBUSY, -EPERM urgent, -EINVAL inspected,
+ * -ENOTCONN half closed, as was found when it was tried.
+ */
 int relay_kernel_possible(const struct daemon *d, const struct conn *c);
 /* Has the kernel relay it, if that is wanted and possible. */
 void relay_kernel_try(struct daemon *d, struct conn *c);
+/* `auto`: looks at its packets, now and then, and acts on it. True: it did; the conn may be freed. */
+bool relay_kernel_weigh(struct daemon *d, struct conn *c, uint64_t now);
 /* Whose is this direction? Takes it back from the kernel when it has ended. */
 enum relay_kernel relay_kernel_dir(struct daemon *d, struct conn *c, enum seam_dir dir);
 /* Takes both directions back. False: the conn was freed. */

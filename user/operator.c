@@ -89,6 +89,22 @@ int operator_merge(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 	return 0;
 }
 
+static const char *why_not_relayed(int err)
+{
+	switch (err) {
+	case -EOPNOTSUPP:
+		return "there is no kernel relay on this machine";
+	case -EPERM:
+		return "it has urgent data, whose mark only the daemon passes on";
+	case -EBUSY:
+		return "its rule is not known yet";
+	case -ENOTCONN:
+		return "an end has closed its half, and of such a flow the kernel moves nothing";
+	default:
+		return "it is inspected, or its rule counts bytes or messages";
+	}
+}
+
 int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, enum policy_relay how,
 		   char *why, size_t len)
 {
@@ -103,10 +119,7 @@ int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, en
 		return -EINVAL;
 	}
 	if (how == POLICY_RELAY_KERNEL && (err = relay_kernel_possible(d, c))) {
-		snprintf(why, len, err == -EOPNOTSUPP ? "there is no kernel relay on this machine" :
-				   err == -EPERM ? "it has urgent data, whose mark only the daemon passes on" :
-				   err == -EBUSY ? "its rule is not known yet" :
-						   "it is inspected, or its rule counts bytes or messages");
+		snprintf(why, len, "%s", why_not_relayed(err));
 		return err;
 	}
 	c->relay = how;
@@ -115,5 +128,10 @@ int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, en
 		return -EIO;
 	}
 	relay_run(d, c);
+	c = conn_find(d, key);
+	if (how == POLICY_RELAY_KERNEL && c && relay_kernel_possible(d, c) == -ENOTCONN) {
+		snprintf(why, len, "%s", why_not_relayed(-ENOTCONN));
+		return -ENOTCONN;
+	}
 	return 0;
 }

@@ -415,6 +415,7 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	if (!w)
 		return STEP_WAIT;
 	take(from, w);
+	from->moved += w;
 	c->worker->bytes += w;
 	return STEP_AGAIN;
 }

@@ -23,8 +23,16 @@
 #include "frame.h"
 #include "log.h"
 
-/* `auto`: see docs/architecture.md. */
-#define AUTO POLICY_RELAY_USERSPACE
+/*
+ * `auto`: the kernel works for each packet, the daemon for each byte. A direction becomes
+ * the kernel's by packets of one size on average, and is the daemon's again by another;
+ * it is looked at once in so many nanoseconds, and if so much has been moved by then.
+ * Between the sizes neither is better (docs/benchmarks.md, `sizes`).
+ */
+#define BULK_PACKET 24576
+#define SMALL_PACKET 16384
+#define BULK_BYTES (4 << 20)
+#define BULK_LOOK 1000000000ULL
 /* Send buffer of such a leg; it is what it holds that is accounted. */
 #define ROOM (64 << 20)
 /* Between looks at what is on its way, milliseconds; from one to the other. */
@@ -181,24 +189,75 @@ static bool is_read(const struct conn *c)
 	return u->bytes || u->messages;
 }
 
+static bool is_closed(const struct conn_leg *from)
+{
+	return from->ended || from->kernel_refused;
+}
+
 int relay_kernel_possible(const struct daemon *d, const struct conn *c)
 {
 	if (!d->sockmap.obj)
 		return -EOPNOTSUPP;
 	if (!c->rule || c->phase != CONN_SPLIT)
 		return -EBUSY;
+	if (is_closed(&c->leg[0]) && is_closed(&c->leg[1]))
+		return -ENOTCONN;
 	return c->not_by_kernel ? -EPERM : is_read(c) ? -EINVAL : 0;
 }
 
-static bool is_wanted(const struct daemon *d, const struct conn *c)
+static enum policy_relay wanted(const struct daemon *d, const struct conn *c)
 {
 	enum policy_relay how = c->relay;
 
 	if (relay_kernel_possible(d, c))
-		return false; /* undecided, for one */
+		return POLICY_RELAY_USERSPACE; /* undecided, for one */
 	if (!how)
 		how = c->by_hand ? c->policy->relay : c->rule->relay;
-	return (how ? how : AUTO) == POLICY_RELAY_KERNEL;
+	return how;
+}
+
+/* Looks at the packets of one end since the last look, if there are enough of them. */
+static void weigh(struct conn_leg *from, const struct flow_end *end)
+{
+	uint64_t packets = end->packets - from->packets, bytes = end->bytes - from->bytes;
+
+	from->moved = 0;
+	if (!packets || bytes < BULK_BYTES)
+		return;
+	from->packets = end->packets;
+	from->bytes = end->bytes;
+	from->bulk = bytes / packets >= (from->bulk ? SMALL_PACKET : BULK_PACKET);
+}
+
+bool relay_kernel_weigh(struct daemon *d, struct conn *c, uint64_t now)
+{
+	struct conn_leg *leg = c->leg;
+	struct flow f;
+	int dir;
+
+	if (now < c->sized_ns + BULK_LOOK || wanted(d, c) != POLICY_RELAY_AUTO ||
+	    (!c->relayed && leg[0].moved < BULK_BYTES && leg[1].moved < BULK_BYTES) ||
+	    kern_flow(&d->kern, &c->key, &f))
+		return false;
+	for (dir = 0; dir < 2; dir++)
+		weigh(&leg[dir], &f.end[dir]);
+	/* What came before the first look is not what comes now. */
+	if (!c->sized_ns)
+		leg[0].bulk = leg[1].bulk = false;
+	c->sized_ns = now;
+	if (((leg[0].by_kernel && !leg[0].bulk) || (leg[1].by_kernel && !leg[1].bulk)) &&
+	    !relay_kernel_stop(d, c, SEAM_R_SMALL_PACKETS))
+		return true;
+	relay_run(d, c);
+	return true;
+}
+
+static bool may_begin(const struct conn *c, enum seam_dir dir)
+{
+	const struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
+
+	return !from->by_kernel && !from->arriving && !from->ended && !from->dead && !to->dead &&
+	       !from->edit.edits && !from->kernel_refused;
 }
 
 static bool begin(struct daemon *d, struct conn *c, enum seam_dir dir)
@@ -207,9 +266,6 @@ static bool begin(struct daemon *d, struct conn *c, enum seam_dir dir)
 	struct flow_key peer = c->key;
 	int err;
 
-	if (from->by_kernel || from->arriving || from->ended || from->dead || to->dead ||
-	    from->edit.edits || from->kernel_refused)
-		return false;
 	if (dir == SEAM_UP)
 		frame_reverse(&c->key, &peer);
 	err = sockmap_begin(&d->sockmap, &from->kernel, from->watch.fd, to->watch.fd, &peer);
@@ -227,12 +283,26 @@ static bool begin(struct daemon *d, struct conn *c, enum seam_dir dir)
 	return true;
 }
 
+/* Where neither direction is the kernel's any more. */
+static void relayed_no_more(struct daemon *d, struct conn *c)
+{
+	if (!c->relayed || c->leg[0].by_kernel || c->leg[1].by_kernel)
+		return;
+	c->relayed = false;
+	conn_ctl(d, c, CTL_UNRELAY, SEAM_R_RELAY_OVER, 0, NULL);
+}
+
 void relay_kernel_try(struct daemon *d, struct conn *c)
 {
-	bool up, down;
-	int err;
+	struct conn_leg *leg = c->leg;
+	enum policy_relay how = wanted(d, c);
+	bool want[2], begun[2];
+	int dir, err;
 
-	if ((c->leg[0].by_kernel && c->leg[1].by_kernel) || !is_wanted(d, c))
+	for (dir = 0; dir < 2; dir++)
+		want[dir] = may_begin(c, dir) && (how == POLICY_RELAY_KERNEL ||
+						  (how == POLICY_RELAY_AUTO && leg[dir].bulk));
+	if (!want[0] && !want[1])
 		return;
 	if (!c->relayed) {
 		err = conn_ctl(d, c, CTL_RELAY, c->relay ? SEAM_R_OPERATOR : SEAM_R_RELAY, 0, NULL);
@@ -242,10 +312,12 @@ void relay_kernel_try(struct daemon *d, struct conn *c)
 		}
 		c->relayed = true;
 	}
-	up = begin(d, c, SEAM_UP);
-	down = begin(d, c, SEAM_DOWN);
-	if (up || down)
+	for (dir = 0; dir < 2; dir++)
+		begun[dir] = want[dir] && begin(d, c, dir);
+	if (begun[0] || begun[1])
 		relay_kernel_rewatch(c);
+	else
+		relayed_no_more(d, c);
 }
 
 /* Whether it is over, in this direction at least. */
@@ -274,10 +346,7 @@ enum relay_kernel relay_kernel_dir(struct daemon *d, struct conn *c, enum seam_d
 		if (!take_back(d, c, dir))
 			return RELAY_KERNEL_GONE;
 		relay_kernel_rewatch(c);
-		if (!to->by_kernel && c->relayed) {
-			c->relayed = false;
-			conn_ctl(d, c, CTL_UNRELAY, SEAM_R_RELAY_OVER, 0, NULL);
-		}
+		relayed_no_more(d, c);
 	}
 	if (!from->arriving)
 		return RELAY_KERNEL_IDLE;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Split flows whose bytes the kernel moves: nothing is lost, repeated or out of order, whatever happens."""
 import signal
+import socket
 import time
 
 import test_endings
@@ -21,7 +22,7 @@ server = "srv";
 rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; relay = "%s";
 	until = { verdict = false; time = "1h"; }; } );
 """
-KERNEL, BY_HAND = POLICY % "kernel", POLICY % "userspace"
+KERNEL, BY_HAND, AUTO = POLICY % "kernel", POLICY % "userspace", POLICY % "auto"
 BULK = {"on": 100_000_000, "box": 30_000_000, "off": 20_000_000}
 ASK = 100	# bytes of the client before the server sends its own
 PAUSE = 0.005
@@ -68,7 +69,7 @@ def switch(hand, t, most):
 
 def switching(tap, lab, what, port, way, size, most=50, family=4, quiet=True, **more):
 	with lab.deltas("client", "server", "legs") as d:
-		t = Transfer(lab, port, way, size, family, ASK, **more)
+		t = Transfer(lab, port, way, size, family, ASK, end="wait" if way == "down" else "fin", **more)
 		n, refused = switch(ByHand(flow_to(lab, port, ("relayed",))), t, most)
 		wait_for(lambda: not t.runs(), "the transfer", 60)
 	t.arrived(tap, f"{what}, {way}: switched {n} times there and back", refused)
@@ -119,6 +120,43 @@ def merges(tap):
 		seam = start_seam(lab, BY_HAND)
 		for i, way in enumerate(WAYS):
 			merging(tap, lab, 7020 + i, way, 200_000_000)
+		with Pair(lab) as p:
+			p.prime()
+			p.client.shutdown(socket.SHUT_WR)
+			p.server.recv(1)
+			hand = ByHand(flow_to(lab, p.server.getsockname()[1], ("split",)))
+			tap.ok("closed its half" in (hand.relay("kernel") or ""), "a half-closed flow is refused")
+			tap.equal(state(lab, p), "split", "and stays what it is")
+		tap.equal(seam.stop(), 0, "seam ends")
+
+
+def automatic(tap):
+	"""`auto`: the kernel moves what comes in big packets, the daemon what does not, each as long as it is so."""
+	def segments(n):	# in one packet of the client
+		lab.run("client", ["ip", "link", "set", "dev", "eth0", "gso_max_segs", n])
+
+	def becomes(state):
+		return wait_for(lambda: flow_to(lab, 7040, ("split", "relayed"))["flow"]["state"] == state, f"the flow to be {state}", 10)
+
+	with Lab() as lab:
+		seam = start_seam(lab, AUTO)
+		t = Transfer(lab, 7040, "up", 800_000_000, rate=60_000_000)
+		becomes("relayed")
+		before = Daemon(lab).stats()
+		time.sleep(0.5)
+		after = Daemon(lab).stats()
+		tap.ok(after["kernel_bytes"] > before["kernel_bytes"] and after["bytes"] == before["bytes"], "big packets are the kernel's",
+			before, after)
+		segments(1)
+		becomes("split")
+		time.sleep(2.5)	# two more looks at its packets, and there is one a second
+		tap.equal(flow_to(lab, 7040, ("split", "relayed"))["flow"]["state"], "split", "small ones the daemon's")
+		segments(65535)
+		becomes("relayed")
+		wait_for(lambda: not t.runs(), "the transfer", 60)
+		t.arrived(tap, "relayed by turns")
+		counted = reasons(lab)
+		tap.equal((counted.get("relay"), counted.get("small_packets")), (2, 1), "each turn has its reason")
 		tap.equal(seam.stop(), 0, "seam ends")
 
 
@@ -205,7 +243,7 @@ def loss(tap):
 		tap.ok("lost" not in seam.log, "nothing was lost in the kernel", seam.log)
 
 
-PARTS = [lambda tap, name=name: regime(tap, name) for name in REGIMES] + [merges, endings, urgent, killed, loss]
+PARTS = [lambda tap, name=name: regime(tap, name) for name in REGIMES] + [merges, automatic, endings, urgent, killed, loss]
 
 
 @scenario
