@@ -58,6 +58,8 @@ install: $(O)/seam
 	install -D -m 0644 man/seam.8 $(DESTDIR)$(PREFIX)/share/man/man8/seam.8
 	install -D -m 0644 man/seam.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/seam.conf.5
 	install -D -m 0644 examples/seam.conf $(DESTDIR)$(PREFIX)/share/doc/seam/examples/seam.conf
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,/usr/local,$(PREFIX),' examples/seam.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/seam.service
 
 clean:
 	rm -rf $(O)
@@ -66,7 +68,7 @@ help:
 	@echo "make                build $(O)/seam"
 	@echo "make install        PREFIX=$(PREFIX) DESTDIR="
 	@echo "make demo           the main job on real traffic, in namespaces of its own (root)"
-	@echo "make check          every test (root)"
+	@echo "make check          the tests, in about 20 minutes (root); the check-* below are not part of it"
 	@echo "make bench          what packets, connections and transitions cost, beside other systems; draws docs/bench.svg (root)"
 	@echo "make trace-example  draws docs/trace.svg anew, from a real run (root)"
 	@echo "make bench-loss     retransmissions under loss, ten rounds; bench-stall: stalls; FULL=1: every case (root)"

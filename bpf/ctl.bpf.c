@@ -60,7 +60,7 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 	if (c->arg == CTL_SPLIT_SAME)
 		return -EBUSY;
 	if (f->state == FLOW_HELD ? f->flags & FLOW_F_RELEASE :
-				    f->state != FLOW_MONITORED && f->state != FLOW_MERGED)
+				    f->state != FLOW_MONITORED && f->state != FLOW_MERGED && f->state != FLOW_PASSED)
 		return -EBUSY;
 	/*
 	 * What is left in the hold queue by the transition before has not been looked

@@ -116,6 +116,12 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 		return TC_ACT_SHOT;
 	}
 
+	/* Its receiver may act on it at once (RFC 7413). Without an answer the client sends a plain one. */
+	if (p->len && walk.action != RULE_PASS && (walk.flags & RULE_F_FAIL_BLOCK)) {
+		count(SEAM_R_SYN_DATA);
+		return TC_ACT_SHOT;
+	}
+
 	o = &room->options;
 	walk_options(ctx, p, o);
 	e = &room->embryo;
@@ -292,6 +298,14 @@ static __always_inline int not_let_by(const struct embryo *e, const struct pkt *
 	return -1;
 }
 
+/* Whether what is not tracked is blocked; not while the daemon is stopping, or has stopped. */
+static __always_inline bool blocks_untracked(void)
+{
+	struct control *ctl = control_get();
+
+	return ctl && ctl->block_untracked && !ctl->draining;
+}
+
 /*
  * Whether an answer from this side takes the place of the one that is known, as that of
  * another server does that the SYN came to when it was sent again. On the client's own
@@ -330,7 +344,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 	}
 	if (!e) {
 		count(SEAM_R_UNTRACKED);
-		return 0;
+		return blocks_untracked() ? -1 : 0;
 	}
 	if (wire_mode && from_client && !same_vlan(&room->link, &e->end[SEAM_CLIENT].link)) {
 		/* Of another connection with the same addresses, or the same on another way. */
@@ -338,9 +352,10 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		return not_let_by(e, p);
 	}
 	if (p->flags & TCP_RST) {
-		/* Refused, or given up; whichever end it is that says so. */
+		/* Refused. The client's may be one that the server does not take: it is no end. */
 		count(SEAM_R_RST);
-		bpf_map_delete_elem(&embryos, &key);
+		if (!from_client && may_answer(e, likely))
+			bpf_map_delete_elem(&embryos, &key);
 		return 0;
 	}
 	if (!from_client) {
@@ -396,6 +411,8 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		return not_let_by(e, p);
 	/* The flow's entry is made from a copy: the embryo's own may be evicted. */
 	if (promote(p, e, now)) {
+		if (blocks_untracked())
+			return -1;
 		e->let_by = 1;
 		return 0;
 	}

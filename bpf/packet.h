@@ -20,6 +20,9 @@
 /* Whether flows that are passed leave the host's stack as well. Fixed when the programs are loaded. */
 const volatile bool bypass_passed = false;
 
+/* All that parse() looks at: Ethernet's header, IPv6's with its extensions, TCP's. */
+#define HEADERS_MAX (ETH_HLEN + 512 + 60)
+
 /* Parses, with what of the headers is not in the linear part pulled in. */
 static __always_inline enum parse_result parse_skb(struct __sk_buff *ctx, struct pkt *p)
 {
@@ -31,7 +34,7 @@ static __always_inline enum parse_result parse_skb(struct __sk_buff *ctx, struct
 	what = parse(p, (void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->len);
 	if (what != PARSE_SHORT)
 		return what;
-	if (bpf_skb_pull_data(ctx, ctx->len < 256 ? ctx->len : 256))
+	if (bpf_skb_pull_data(ctx, ctx->len < HEADERS_MAX ? ctx->len : HEADERS_MAX))
 		return PARSE_MALFORMED;
 	what = parse(p, (void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->len);
 	return what == PARSE_SHORT ? PARSE_MALFORMED : what;
@@ -150,6 +153,9 @@ static __always_inline bool acceptable(const struct flow *f, const struct flow_e
 	__u32 edge = seq_back(me, peer->edge);
 
 	if ((p->flags & (TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK)
+		return false;
+	/* An urgent byte may be part of the stream for its receiver, or not: nobody can tell. */
+	if ((p->flags & TCP_URG) && (f->flags & FLOW_F_FAIL_BLOCK))
 		return false;
 	if (seq_after(p->ack, seq_across(peer, peer->nxt)) ||
 	    seq_before(p->ack, 2 * me->ack - me->edge))
@@ -703,7 +709,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 
 /*
  * The first fragment of a flow's segment (the others carry no ports). While the
- * flow is not split it is let go; afterwards it cannot get to a leg whole, nor, once
+ * flow is not split it is let go, and is not split any more; afterwards it cannot get to a leg whole, nor, once
  * bytes were changed, be numbered as the other end does.
  */
 static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
@@ -716,14 +722,15 @@ static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
 		return TC_ACT_UNSPEC;
 	room->event.type = 0;
 	bpf_spin_lock(&f->lock);
-	if (f->state == FLOW_MONITORED || (f->state == FLOW_MERGED && (f->flags & FLOW_F_ARMED))) {
+	if (f->state == FLOW_MONITORED || f->state == FLOW_MERGED || f->state == FLOW_PASSED) {
+		/* What it carries is not tracked, and a split would not know of it. */
 		f->why_not = SEAM_R_FRAGMENT;
 		f->flags |= FLOW_F_NO_SPLIT;
-		fail(f, SEAM_R_FRAGMENT, now, &room->event);
+		if (f->state == FLOW_MONITORED || (f->flags & FLOW_F_ARMED))
+			fail(f, SEAM_R_FRAGMENT, now, &room->event);
 		drop = f->state == FLOW_BLOCKED;
 	} else {
-		drop = f->state != FLOW_PASSED && f->state != FLOW_MERGED &&
-		       f->state != FLOW_CLOSING;
+		drop = f->state != FLOW_CLOSING;
 	}
 	drop |= !!(f->flags & FLOW_F_EDITED);
 	bpf_spin_unlock(&f->lock);

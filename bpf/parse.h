@@ -169,7 +169,7 @@ static __always_inline enum parse_result parse_ipv4(struct pkt *p, void *data, v
 		return PARSE_SHORT;
 	ihl = ih->ihl * 4;
 	tot = bpf_ntohs(ih->tot_len);
-	if (!tot) /* BIG TCP */
+	if (!tot && p->gso) /* BIG TCP */
 		tot = pkt_len - ETH_HLEN;
 	if (ih->version != 4 || ihl < sizeof(*ih) || tot < ihl || tot > pkt_len - ETH_HLEN)
 		return PARSE_MALFORMED;
@@ -194,11 +194,19 @@ static __always_inline enum parse_result parse_ipv4(struct pkt *p, void *data, v
 	return parse_tcp(p, data, data_end, ETH_HLEN + ihl, ETH_HLEN + tot);
 }
 
-/* IPv6 headers that all look alike (RFC 8200 4), and may stand before TCP's. */
+/* IPv6 headers that may stand before TCP's (RFC 8200 4). */
 static __always_inline bool is_extension(__u8 nexthdr)
 {
 	return nexthdr == IPPROTO_HOPOPTS || nexthdr == IPPROTO_DSTOPTS ||
-	       nexthdr == IPPROTO_ROUTING;
+	       nexthdr == IPPROTO_ROUTING || nexthdr == IPPROTO_FRAGMENT;
+}
+
+/* An IPv4 address in an IPv6 header: the host drops such a packet, and its key would be an IPv4 flow's. */
+static __always_inline bool is_mapped(const struct in6_addr *a)
+{
+	const __u32 *w = (const __u32 *)a;
+
+	return !w[0] && !w[1] && w[2] == bpf_htonl(0xffff);
 }
 
 static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, void *data_end,
@@ -212,9 +220,9 @@ static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, v
 	if ((void *)(ih + 1) > data_end)
 		return PARSE_SHORT;
 	end = bpf_ntohs(ih->payload_len);
-	if (!end) /* BIG TCP: a jumbo payload option, or its stripped form */
+	if (!end && p->gso) /* BIG TCP: a jumbo payload option, or its stripped form */
 		end = pkt_len - off;
-	if (ih->version != 6 || end > pkt_len - off)
+	if (ih->version != 6 || end > pkt_len - off || is_mapped(&ih->saddr) || is_mapped(&ih->daddr))
 		return PARSE_MALFORMED;
 	end += off;
 	p->v4 = false;
@@ -238,9 +246,15 @@ static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, v
 			asm volatile("" : "+r"(fh));
 			if ((void *)(fh + 1) > data_end)
 				return PARSE_SHORT;
-			/* Whole again it may be TCP: but behind headers whose ends are not here, perhaps. */
-			if (!(fh->frag_off & bpf_htons(0xfff8)) && is_extension(fh->nexthdr))
-				return PARSE_CHAIN;
+			if (!(fh->frag_off & bpf_htons(0xfff8)) && is_extension(fh->nexthdr)) {
+				/* One more is followed: a tunnel's has an option there, and no TCP behind. */
+				eh = (void *)(fh + 1);
+				if ((void *)(eh + 1) > data_end)
+					return PARSE_SHORT;
+				nexthdr = eh->nexthdr;
+				return nexthdr == IPPROTO_TCP || is_extension(nexthdr) ? PARSE_CHAIN :
+											 PARSE_OTHER;
+			}
 			return parse_fragment(p, data, data_end, off + sizeof(*fh),
 					      fh->nexthdr == IPPROTO_TCP &&
 						      !(fh->frag_off & bpf_htons(0xfff8)));
@@ -258,7 +272,7 @@ static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, v
 	p->l4 = off;
 	if (nexthdr == IPPROTO_ICMPV6)
 		return PARSE_ICMP;
-	if (is_extension(nexthdr) || nexthdr == IPPROTO_FRAGMENT)
+	if (is_extension(nexthdr))
 		return PARSE_CHAIN;
 	if (nexthdr != IPPROTO_TCP)
 		return PARSE_OTHER;

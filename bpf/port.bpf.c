@@ -25,11 +25,18 @@ struct {
 	},
 };
 
+/* What may be of a flow that waits for a verdict, or will. */
+static __always_inline int in_doubt(void)
+{
+	struct control *ctl = control_get();
+
+	return ctl && ctl->fail_block && !ctl->draining ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
+
 /* Untracked packets and what a port sees that is not TCP. */
 static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum parse_result what,
 				   enum seam_end likely)
 {
-	struct control *ctl = control_get();
 	struct flow_key key;
 	struct flow *f;
 	__u32 end;
@@ -41,13 +48,15 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 	}
 	if (what == PARSE_FRAGMENT) {
 		count(SEAM_R_FRAGMENT);
-		f = p->end ? flow_find(p, &key, likely, &end) : NULL;
-		return f ? handle_fragment(f, &key) : TC_ACT_UNSPEC;
+		/* The first tells whose they are; the others are nothing without it. */
+		if (!p->end)
+			return TC_ACT_UNSPEC;
+		f = flow_find(p, &key, likely, &end);
+		return f ? handle_fragment(f, &key) : in_doubt();
 	}
 	if (what == PARSE_CHAIN) {
 		count(SEAM_R_IP_OPTIONS);
-		/* Of any flow, perhaps of one that waits for a verdict. */
-		return ctl && ctl->fail_block ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+		return in_doubt();
 	}
 	count(what == PARSE_MALFORMED ? SEAM_R_MALFORMED : SEAM_R_NOT_TCP);
 	return TC_ACT_UNSPEC;
@@ -160,7 +169,7 @@ static __always_inline bool leg_answers(const struct flow *f)
  * Takes off tags of VLAN 0, which tell a priority and no VLAN (IEEE 802.1Q 6.9): the host
  * takes such a frame for one without a tag. True: it has another.
  */
-static __always_inline bool tagged(struct __sk_buff *ctx)
+static __always_inline bool untag(struct __sk_buff *ctx)
 {
 	int i;
 
@@ -183,10 +192,18 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	__u64 now;
 	int act;
 
-	if (!room || (wire_mode && link_read(ctx, &room->link)))
+	if (!room)
 		return TC_ACT_UNSPEC;
-	if (!wire_mode && tagged(ctx)) /* another VLAN's; three priorities are nobody's */
-		return ctx->vlan_tci & LINK_VID ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	/* Its receiver does without any number of tags that are only priorities. */
+	act = wire_mode ? link_read(ctx, &room->link) : 0;
+	if (act)
+		return act == -2 ? in_doubt() : TC_ACT_UNSPEC;
+	if (!wire_mode && untag(ctx)) { /* another VLAN's; three priorities are nobody's */
+		if (ctx->vlan_tci & LINK_VID)
+			return TC_ACT_UNSPEC;
+		count(SEAM_R_VLAN);
+		return TC_ACT_SHOT;
+	}
 	p = &room->pkt;
 	what = parse_skb(ctx, p);
 	if (what != PARSE_TCP)

@@ -289,11 +289,12 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 	bool asks = payload || seq_before(p->seq, me->told_ack);
 
 	/*
-	 * Of a segment across the boundary the other end gets all: without an edit it is
-	 * the same. With one, the leg gets what is before it.
+	 * Of a segment across the boundary the other end gets all: it is the same. But after
+	 * an edit it is not, nor perhaps of a sender that evades on purpose what its bytes were
+	 * inspected for: then the leg gets what is before the boundary.
 	 */
 	if (payload && seq_after(p->end, me->bound) && seq_before(p->seq, me->bound) &&
-	    !done && (f->flags & FLOW_F_EDITED)) {
+	    !done && (f->flags & (FLOW_F_EDITED | FLOW_F_FAIL_BLOCK))) {
 		to_leg(f, me, peer, p, v);
 		v->cut = true;
 		v->keep = before_bound(me, p);

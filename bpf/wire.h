@@ -91,7 +91,7 @@ static __always_inline bool is_tag(__u16 proto)
 
 /*
  * Reads the link header, and takes the outer of two tags off. -1 for a frame whose
- * tags end in anything but IP, which is left as it is.
+ * tags end in anything but IP, which is left as it is; -2: in yet another tag.
  */
 static __noinline int link_read(struct __sk_buff *ctx, struct seam_link *l)
 {
@@ -105,7 +105,7 @@ static __noinline int link_read(struct __sk_buff *ctx, struct seam_link *l)
 	if (bpf_skb_load_bytes(ctx, sizeof(l->mac), inner, sizeof(inner)))
 		return -1;
 	if (is_tag(inner[0]) && inner[2] != bpf_htons(ETH_P_IP) && inner[2] != bpf_htons(ETH_P_IPV6))
-		return -1;
+		return is_tag(inner[2]) ? -2 : -1;
 	l->tag[0] = (__u32)bpf_ntohs(ctx->vlan_proto) << 16 | (__u16)ctx->vlan_tci;
 	if (!is_tag(inner[0]))
 		return 0;

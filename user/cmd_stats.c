@@ -10,7 +10,7 @@
 static const char help[] =
 	"usage: seam stats [-j] [-i NAME]\n"
 	"\n"
-	"Shows flows by state, flows by the rule that decided at the SYN, transitions and\n"
+	"Shows flows by state, flows by the rule that decided, transitions and\n"
 	"packets by reason, how full the tables are, and what the daemon has done. Counters\n"
 	"live as long as the instance's maps and survive a new daemon.\n"
 	"\n"

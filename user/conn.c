@@ -79,6 +79,7 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 	c->key = *key;
 	c->id = f->id;
 	c->counted = f->flags & FLOW_F_INSPECT; /* at the SYN */
+	c->fail_block = f->flags & FLOW_F_FAIL_BLOCK;
 	c->base[SEAM_CLIENT] = f->end[SEAM_CLIENT].nxt;
 	c->base[SEAM_SERVER] = f->end[SEAM_SERVER].nxt;
 	c->policy = policy_get(d->policy);
@@ -241,6 +242,8 @@ void conn_read_anew(struct conn *c)
 {
 	c->head_len = 0;
 	classifier_begin(c->classifier);
+	memset(&c->rec, 0, sizeof(c->rec));
+	c->facts = (struct policy_facts){ .key = c->key, .rec = &c->rec };
 }
 
 void conn_client_done(struct conn *c)
@@ -427,7 +430,8 @@ void conn_give_up(struct daemon *d, struct conn *c)
 {
 	const struct policy_rule *rule = &c->policy->default_rule;
 
-	if (c->policy->hold.block) {
+	if (c->policy->hold.answer == HOLD_BLOCK ||
+	    (c->policy->hold.answer == HOLD_FAIL && c->fail_block)) {
 		conn_block(d, c, rule, SEAM_R_UNDECIDED);
 		return;
 	}

@@ -87,6 +87,7 @@ int daemon_policy(struct daemon *d, struct policy *p)
 	if (!err) {
 		d->generation++;
 		d->kern.control->fail_block = policy_fails_closed(p);
+		d->kern.control->block_untracked = p->block_untracked;
 	}
 	free(names);
 	return err;

@@ -58,9 +58,9 @@ struct conn_leg {
 	bool kernel_refused;	/* it did not want to */
 	uint64_t taken;		/* bytes that it took */
 	struct sockmap_leg kernel;
-	uint64_t moved;		/* bytes of its end that the daemon has moved since it looked at their packets, */
-	uint64_t packets, bytes; /* which it had sent so many of by then */
-	bool bulk;		/* they are such as the kernel moves for less */
+	uint64_t moved;		/* by the daemon, bytes since the last look at its end's packets */
+	uint64_t packets, bytes; /* that its end had sent by then */
+	bool bulk;		/* its packets are such as the kernel moves for less */
 };
 
 enum conn_phase {
@@ -83,6 +83,7 @@ struct conn {
 	uint16_t generation;	/* of that policy */
 	const struct policy_rule *rule; /* NULL: undecided */
 	bool counted;		/* for the rule that decided */
+	bool fail_block;	/* the fail answer of the rule that it waits for is block */
 	bool let_go;		/* decided, and nobody inspects any more */
 	bool by_hand;		/* split by an operator: nobody inspects it */
 	bool kept;		/* an operator gave its merge up: split until the next that is asked for */
@@ -331,7 +332,7 @@ enum relay_kernel {
 void relay_kernel_open(struct daemon *d);
 /*
  * 0, or why the kernel may not relay it now: -EOPNOTSUPP, -EBUSY, -EPERM urgent, -EINVAL inspected,
- * -ENOTCONN half closed, as was found when it was tried.
+ * -ENOTCONN the kernel has refused it, or an end has closed its half.
  */
 int relay_kernel_possible(const struct daemon *d, const struct conn *c);
 /* Has the kernel relay it, if that is wanted and possible. */

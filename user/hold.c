@@ -91,21 +91,29 @@ void hold_pass(struct daemon *d, struct conn *c, __u8 reason)
 	conn_free(d, c);
 }
 
+/* Splits a flow for its verdict; one that cannot be gets the fail answer. */
+static void split_first(struct daemon *d, struct conn *c)
+{
+	struct flow f;
+	int err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_DECIDE, 0, &f);
+
+	if (!err) {
+		split_build(d, c, &f);
+		return;
+	}
+	log_debug("flow %llu: split: %s", (unsigned long long)c->id, strerror(-err));
+	if (c->fail_block)
+		conn_block(d, c, &c->policy->default_rule, SEAM_R_DECIDE);
+	else
+		hold_pass(d, c, SEAM_R_DECIDE);
+}
+
 void hold_decide(struct daemon *d, struct conn *c)
 {
-	const struct policy_rule *rule;
+	const struct policy_rule *rule = conn_decide(c);
 	struct flow f;
 	int err;
 
-	if (c->policy->decide == DECIDE_SPLIT) {
-		err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_DECIDE, 0, &f);
-		if (!err) {
-			split_build(d, c, &f);
-			return;
-		}
-		log_debug("flow %llu: split: %s", (unsigned long long)c->id, strerror(-err));
-	}
-	rule = conn_decide(c);
 	if (!rule) {
 		if (c->head_len >= c->head_limit)
 			conn_give_up(d, c);
@@ -204,6 +212,10 @@ static void one_frame(struct daemon *d, size_t len)
 	memcpy(h->data, d->buf, len);
 	*c->held_tail = h;
 	c->held_tail = &h->next;
+	if (c->policy->decide == DECIDE_SPLIT) {
+		split_first(d, c);
+		return;
+	}
 	note_frame(c, &f, end);
 	hold_decide(d, c);
 }

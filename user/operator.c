@@ -60,7 +60,7 @@ int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 	if (err) {
 		snprintf(why, len, "it is %s%s", show_state(f.state),
 			 f.held_in != f.held_out ? ", and some of its packets are still held" :
-						   "; only monitored and merged flows can be");
+						   "; only monitored, passed and merged flows can be");
 		conn_free(d, c);
 		return err;
 	}
@@ -99,7 +99,7 @@ static const char *why_not_relayed(int err)
 	case -EBUSY:
 		return "its rule is not known yet";
 	case -ENOTCONN:
-		return "an end has closed its half, and of such a flow the kernel moves nothing";
+		return "the kernel refuses it, as it does once an end has closed its half";
 	default:
 		return "it is inspected, or its rule counts bytes or messages";
 	}
@@ -109,6 +109,7 @@ int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, en
 		   char *why, size_t len)
 {
 	struct conn *c = conn_find(d, key);
+	enum policy_relay before;
 	struct flow f;
 	int err;
 
@@ -122,6 +123,7 @@ int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, en
 		snprintf(why, len, "%s", why_not_relayed(err));
 		return err;
 	}
+	before = c->relay;
 	c->relay = how;
 	if (how == POLICY_RELAY_USERSPACE && !relay_kernel_stop(d, c, SEAM_R_OPERATOR)) {
 		snprintf(why, len, "bytes were lost in the kernel; both ends are reset");
@@ -130,6 +132,7 @@ int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, en
 	relay_run(d, c);
 	c = conn_find(d, key);
 	if (how == POLICY_RELAY_KERNEL && c && relay_kernel_possible(d, c) == -ENOTCONN) {
+		c->relay = before;
 		snprintf(why, len, "%s", why_not_relayed(-ENOTCONN));
 		return -ENOTCONN;
 	}

@@ -80,9 +80,16 @@ enum policy_relay {
 
 /* Who decides where the first payload does, and by what. */
 enum policy_decide {
-	DECIDE_KERNEL = 0, /* where it can, else as with */
-	DECIDE_DAEMON,	   /* by the packets that are held */
-	DECIDE_SPLIT,	   /* by what its leg has received, and hands on */
+	DECIDE_KERNEL = 0, /* the kernel by the first packet; what it cannot, the daemon */
+	DECIDE_DAEMON,	   /* the daemon by the packets that are held */
+	DECIDE_SPLIT,	   /* the daemon by what the client's leg has received */
+};
+
+/* What becomes of a flow for which no rule was found within the limits of `hold`. */
+enum policy_hold {
+	HOLD_FAIL = 0,	   /* the fail answer of the rule that it waits for */
+	HOLD_PASS,
+	HOLD_BLOCK,
 };
 
 struct policy_rule {
@@ -126,10 +133,11 @@ struct policy {
 	enum policy_decide decide;
 	int log;			 /* highest priority number logged, syslog(3) */
 	bool fail_block;
+	bool block_untracked;		 /* packets of connections that are not tracked */
 	struct {
 		__u64 time_ns;
 		__u64 bytes;
-		bool block;
+		enum policy_hold answer;
 	} hold;				 /* limits of an undecided flow, then the answer */
 	__u64 backlog;			 /* bytes of one direction that legs take charge of */
 	__u32 workers;			 /* threads that move bytes of split flows; 0: the loop does */
@@ -248,7 +256,7 @@ const char *policy_action_name(enum rule_action action);
  */
 bool policy_kernel_decides(const struct policy *p, const struct policy_facts *facts);
 
-/* Whether the fail answer is block, of any rule or where none matches. */
+/* Whether the fail answer is block, of any rule that flows may wait for. */
 bool policy_fails_closed(const struct policy *p);
 
 /* Lines of the kernel's table that a rule needs, capped far above any limit. */

@@ -14,10 +14,13 @@ static const struct policy_ports any_ports = { 0, 65535 };
 
 bool policy_fails_closed(const struct policy *p)
 {
-	for (size_t i = 0; i < p->n_rules; i++)
-		if (p->rules[i].fail_block)
+	for (size_t i = 0; i < p->n_rules; i++) {
+		const struct policy_rule *r = &p->rules[i];
+
+		if (r->fail_block && (r->action == RULE_INSPECT || policy_rule_asks(r)))
 			return true;
-	return p->fail_block;
+	}
+	return p->default_rule.fail_block && p->default_rule.action == RULE_INSPECT;
 }
 
 size_t policy_rule_lines(const struct policy_rule *rule)

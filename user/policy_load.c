@@ -27,6 +27,10 @@ static const struct choice deciders[] = {
 	{ "kernel", DECIDE_KERNEL }, { "daemon", DECIDE_DAEMON }, { "split", DECIDE_SPLIT }, { NULL, 0 }
 };
 
+static const struct choice hold_answers[] = {
+	{ "fail", HOLD_FAIL }, { "pass", HOLD_PASS }, { "block", HOLD_BLOCK }, { NULL, 0 }
+};
+
 static const struct choice log_levels[] = {
 	{ "error", LOG_ERR }, { "warning", LOG_WARNING }, { "info", LOG_INFO },
 	{ "debug", LOG_DEBUG }, { NULL, 0 }
@@ -38,7 +42,7 @@ static const struct choice log_levels[] = {
 static const struct key hold_keys[] = {
 	KEY("time", read_duration, hold.time_ns, 1000000, DAY, NULL),
 	KEY("bytes", read_size, hold.bytes, 1, 1ULL << 30, NULL),
-	KEY("answer", read_either, hold.block, 0, 0, policy_answers),
+	KEY("answer", read_choice, hold.answer, 0, 0, hold_answers),
 	{ NULL, NULL, 0, 0, 0, NULL },
 };
 
@@ -72,6 +76,7 @@ static const struct key top_keys[] = {
 	KEY("xdp", read_choice, xdp, 0, 0, xdp_modes),
 	KEY("bypass", read_bool, bypass, 0, 0, NULL),
 	KEY("fail", read_either, fail_block, 0, 0, policy_answers),
+	KEY("untracked", read_either, block_untracked, 0, 0, policy_answers),
 	{ "hold", read_group, 0, 0, 0, hold_keys },
 	KEY("backlog", read_size, backlog, 64 << 10, 1 << 30, NULL),
 	KEY("workers", read_number, workers, 0, 64, NULL),
@@ -103,7 +108,7 @@ static void set_defaults(struct policy *p)
 	p->timeout_ns[FLOW_SPLIT] = 5 * DAY;
 	p->timeout_ns[FLOW_MERGED] = 5 * DAY;
 	p->timeout_ns[FLOW_PASSED] = 5 * DAY;
-	p->timeout_ns[FLOW_BLOCKED] = 60 * SECOND;
+	p->timeout_ns[FLOW_BLOCKED] = 300 * SECOND;
 	p->timeout_ns[FLOW_CLOSING] = 10 * SECOND;
 	p->default_rule.action = RULE_PASS;
 	p->default_rule.after.bytes = AFTER_NEVER;

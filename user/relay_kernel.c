@@ -173,6 +173,15 @@ static bool take_back(struct daemon *d, struct conn *c, enum seam_dir dir)
 	return true;
 }
 
+/* If neither direction is the kernel's any more. */
+static void relayed_no_more(struct daemon *d, struct conn *c, __u8 reason)
+{
+	if (!c->relayed || c->leg[0].by_kernel || c->leg[1].by_kernel)
+		return;
+	c->relayed = false;
+	conn_ctl(d, c, CTL_UNRELAY, reason, 0, NULL);
+}
+
 /* Whoever else inspects it reads its bytes; `count` only wants their number. */
 static bool is_read(const struct conn *c)
 {
@@ -216,17 +225,21 @@ static enum policy_relay wanted(const struct daemon *d, const struct conn *c)
 	return how;
 }
 
-/* Looks at the packets of one end since the last look, if there are enough of them. */
-static void weigh(struct conn_leg *from, const struct flow_end *end)
+/*
+ * Looks at the packets of one end since the last look, if there are enough of them; its
+ * bare acks count, as they cost as much. `first`: what came before is not what comes now.
+ */
+static void weigh(struct conn_leg *from, const struct flow_end *end, bool first)
 {
 	uint64_t packets = end->packets - from->packets, bytes = end->bytes - from->bytes;
 
 	from->moved = 0;
-	if (!packets || bytes < BULK_BYTES)
+	if (!first && (!packets || bytes < BULK_BYTES))
 		return;
 	from->packets = end->packets;
 	from->bytes = end->bytes;
-	from->bulk = bytes / packets >= (from->bulk ? SMALL_PACKET : BULK_PACKET);
+	if (!first)
+		from->bulk = bytes / packets >= (from->bulk ? SMALL_PACKET : BULK_PACKET);
 }
 
 bool relay_kernel_weigh(struct daemon *d, struct conn *c, uint64_t now)
@@ -240,14 +253,13 @@ bool relay_kernel_weigh(struct daemon *d, struct conn *c, uint64_t now)
 	    kern_flow(&d->kern, &c->key, &f))
 		return false;
 	for (dir = 0; dir < 2; dir++)
-		weigh(&leg[dir], &f.end[dir]);
-	/* What came before the first look is not what comes now. */
-	if (!c->sized_ns)
-		leg[0].bulk = leg[1].bulk = false;
+		weigh(&leg[dir], &f.end[dir], !c->sized_ns);
 	c->sized_ns = now;
-	if (((leg[0].by_kernel && !leg[0].bulk) || (leg[1].by_kernel && !leg[1].bulk)) &&
-	    !relay_kernel_stop(d, c, SEAM_R_SMALL_PACKETS))
-		return true;
+	for (dir = 0; dir < 2; dir++)
+		if (leg[dir].by_kernel && !leg[dir].bulk && !take_back(d, c, dir))
+			return true;
+	relay_kernel_rewatch(c);
+	relayed_no_more(d, c, SEAM_R_SMALL_PACKETS);
 	relay_run(d, c);
 	return true;
 }
@@ -283,15 +295,6 @@ static bool begin(struct daemon *d, struct conn *c, enum seam_dir dir)
 	return true;
 }
 
-/* Where neither direction is the kernel's any more. */
-static void relayed_no_more(struct daemon *d, struct conn *c)
-{
-	if (!c->relayed || c->leg[0].by_kernel || c->leg[1].by_kernel)
-		return;
-	c->relayed = false;
-	conn_ctl(d, c, CTL_UNRELAY, SEAM_R_RELAY_OVER, 0, NULL);
-}
-
 void relay_kernel_try(struct daemon *d, struct conn *c)
 {
 	struct conn_leg *leg = c->leg;
@@ -317,7 +320,7 @@ void relay_kernel_try(struct daemon *d, struct conn *c)
 	if (begun[0] || begun[1])
 		relay_kernel_rewatch(c);
 	else
-		relayed_no_more(d, c);
+		relayed_no_more(d, c, SEAM_R_RELAY_OVER);
 }
 
 /* Whether it is over, in this direction at least. */
@@ -346,7 +349,7 @@ enum relay_kernel relay_kernel_dir(struct daemon *d, struct conn *c, enum seam_d
 		if (!take_back(d, c, dir))
 			return RELAY_KERNEL_GONE;
 		relay_kernel_rewatch(c);
-		relayed_no_more(d, c);
+		relayed_no_more(d, c, SEAM_R_RELAY_OVER);
 	}
 	if (!from->arriving)
 		return RELAY_KERNEL_IDLE;

@@ -126,8 +126,9 @@ int sockmap_begin(struct sockmap *s, struct sockmap_leg *leg, int from, int to,
 	err = read_consumed(from, &leg->consumed);
 	if (err)
 		return err;
-	if (!read_written(to, &leg->written) ||
-	    getsockopt(from, SOL_SOCKET, SO_COOKIE, &leg->cookie, &len))
+	if (!read_written(to, &leg->written))
+		return -EAGAIN;
+	if (getsockopt(from, SOL_SOCKET, SO_COOKIE, &leg->cookie, &len))
 		return -errno;
 	err = bpf_map_update_elem(bpf_map__fd(s->obj->maps.relays), &leg->cookie, &r, BPF_ANY);
 	if (!err)

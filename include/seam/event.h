@@ -74,8 +74,8 @@ struct control {
 	__u32 hold_max_us;  /* longest hold, whatever the round trip */
 	__u32 mode;	    /* enum seam_mode */
 	__u64 netns;	    /* network namespace of the ports: its cookie, 0 unknown */
-	__u32 fail_block;   /* the fail answer of a rule, or of what none matches, is block */
-	__u32 reserved;
+	__u32 fail_block;   /* the fail answer of a rule that flows may wait for is block */
+	__u32 block_untracked; /* packets of connections that are not tracked are dropped */
 };
 
 /* How packets that need nothing leave the box. */

@@ -80,7 +80,7 @@ run_seam() { # OPTION...
 	n=0
 	until grep -q ready /tmp/seam.log; do
 		n=$((n + 1))
-		[ $n -gt 200 ] || ! kill -0 $seam && { cat /tmp/seam.log; return 1; }
+		[ $n -gt 1800 ] || ! kill -0 $seam && { cat /tmp/seam.log; return 1; }
 		sleep 0.1
 	done
 }

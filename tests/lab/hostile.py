@@ -12,7 +12,7 @@ import sys
 import time
 
 ETH_P_ALL = 3
-SYN, RST, ACK = 2, 4, 16
+FIN, SYN, RST, ACK = 1, 2, 4, 16
 TCP, HOP, FRAGMENT, OPTIONS = 6, 0, 44, 60
 PAD = bytes.fromhex("010400000000")	# PadN: with two bytes before it, 8
 
@@ -184,8 +184,8 @@ def table(peer, port, count):
 		peer.connect(4, 30000 + i, port)
 
 
-def evade(peer, port):
-	"""A request that a rule blocks, each time past what might be taken for another."""
+def evade(peer, port, control=""):
+	"""A request that a rule blocks, each time past what might be taken for another; `control`: by that way alone."""
 	bad, good = (b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % host for host in (b"blocked.com", b"passing.org"))
 	source, cut, clock = 40999, 20, struct.pack("!BBBBII", 1, 1, 8, 10, 1 << 20, 0)
 	signed = bytes([1, 1, 19, 18]) + bytes(16)	# TCP-MD5 that nobody has asked for
@@ -235,17 +235,50 @@ def evade(peer, port):
 	chain = b"".join(bytes([after, 0]) + PAD for after in (OPTIONS,) * 4 + (TCP,))
 	peer.send(peer.ip6(segment(seq, bad, family=6), chain, OPTIONS))
 	time.sleep(0.3)
-	data(seq, bad, family=6)
+	if not control:
+		data(seq, bad, family=6)
 	seq, ack = begin(family=6)
 	behind = bytes([TCP, 0]) + PAD + segment(seq, bad, family=6)
 	for offset, part in ((1, behind[:32]), (32, behind[32:])):	# 1: more follow
 		peer.send(peer.ip6(part, struct.pack("!BBHI", OPTIONS, 0, offset, 7), FRAGMENT))
 	time.sleep(0.3)
-	data(seq, bad, family=6)
+	if not control:
+		data(seq, bad, family=6)
+	# The rest are in the order of their ports, for a server that is told which bytes it must not get.
+	source += 1
+	peer.send(peer.ip(4, peer.tcp(4, source, port, SYN, 1000)))
+	seq, ack = (n + i for i, n in enumerate(reversed(peer.answer(4, source, SYN | ACK))))
+	s = segment(seq, b"", RST)
+	peer.send(peer.ip(4, s[:16] + bytes([s[16] ^ 0x55]) + s[17:]))	# which the server discards
+	time.sleep(0.1)
+	peer.send(peer.ip(4, segment(seq, b"", ACK)))
+	data(seq, bad)
+	source += 1
+	fragmented(peer, peer.tcp(4, source, port, SYN, 1000, data=b"", options=bytes([1] * 12)))
+	seq, ack = 1001, 0
+	got = peer.answer(4, source, SYN | ACK)
+	if got:	# or it did not get to the server
+		seq, ack = got[1], got[0] + 1
+		peer.send(peer.ip(4, segment(seq, b"", ACK)))
+		data(seq, bad)
+	seq, ack = begin()
+	data(seq, bad[:-30], flags=ACK | 32, options=b"")	# urgent, with an offset of 0
+	time.sleep(0.3)
+	data(seq, bad)
 	seq, ack = begin()
 	data(seq, good, options=signed)
 	time.sleep(0.3)
 	data(seq, bad)
+	seq, ack = begin()
+	data(seq, b"", flags=ACK | FIN, options=signed)
+	time.sleep(0.3)
+	data(seq, bad)
+
+
+def fragmented(peer, segment):
+	"""In two fragments of IPv4, the first with the whole of the plain header."""
+	for fragment, part in ((0x2000, segment[:24]), (3, segment[24:])):
+		peer.send(peer.ip4(part, fragment=fragment))
 
 
 CASES = {f.__name__: f for f in (malformed, tcp_options, fragments, ip_options, syn_data, syn, rst_window,

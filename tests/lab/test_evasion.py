@@ -3,8 +3,11 @@
 """A verdict is on the bytes that the server takes: segments that it discards, or that others come
 to stand in for, lead to none on bytes it never gets.
 """
-from lab import Lab, scenario, seam_json, start_seam, wait_for
-from scripted import Counter
+import contextlib
+
+from lab import SERVER, Lab, scenario, seam_json, start_seam, wait_for
+from peers import Pair, reasons
+from scripted import Counter, run_clients
 from test_hostile import neighbours, peer
 
 POLICY = """
@@ -17,9 +20,11 @@ PORT = 7003
 TRICKS = {41000: "nothing but the request", 41001: "a wrong checksum", 41002: "no ACK flag", 41003: "a RST that is not exact",
 	41004: "a TSval of long ago", 41005: "the end of the request first, and another in its place",
 	41006: "a priority tag", 41007: "a priority tag, IPv6", 41008: "five extension headers", 41009: "fragments with an extension header",
-	41010: "an option for which the server discards it"}
+	41010: "a RST amid the handshake that the server discards", 41012: "urgent data",
+	41013: "an option for which the server discards it", 41014: "a FIN that the server discards"}
+FRAGMENTS = 41011	# of its SYN: there is no connection
 # Nobody can know of every segment whether the server will have it; of what a leg has received it is known.
-ONLY_SPLIT = 41010
+ONLY_SPLIT = (41013, 41014)
 
 
 def evade(tap, decider):
@@ -29,7 +34,7 @@ def evade(tap, decider):
 		seam = start_seam(lab, POLICY % decider)
 		peer(lab, "evade", PORT)
 		for port, trick in TRICKS.items():
-			if port == ONLY_SPLIT and decider != "split":
+			if port in ONLY_SPLIT and decider != "split":
 				continue
 
 			def state():
@@ -37,10 +42,53 @@ def evade(tap, decider):
 			wait_for(lambda: state() == "blocked", f"{trick}: blocked", timeout=10)
 			seen = server.seen(port)
 			tap.ok(seen and seen["bytes"] == 0, f"the {decider} decides; {trick}: the server gets nothing of the request", seen)
+		tap.equal(server.seen(FRAGMENTS, timeout=0.1), None, f"the {decider} decides; a SYN in fragments does not get to the server")
 		tap.equal(seam.stop(), 0, "seam ends with 0 on SIGTERM")
+
+
+def controls(tap):
+	"""What is kept from the server above it would have taken."""
+	with Lab() as lab:
+		neighbours(lab)
+		Counter(lab, {PORT: None})
+		seam = start_seam(lab, 'client = "cli";\nserver = "srv";\n')
+		peer(lab, "evade", PORT, "control")
+		for port in (41008, 41009, 41010, FRAGMENTS):
+			socket = lab.run("server", ["ss", "-tinH", f"dport = :{port}"]).stdout
+			tap.ok("bytes_received" in socket, f"{TRICKS.get(port, 'a SYN in fragments')}: where nothing fails closed it arrives", socket)
+		tap.equal(seam.stop(), 0, "seam ends with 0 on SIGTERM")
+
+
+def untracked(tap):
+	"""`untracked`: what began before Seam goes on or does not, and no blocked connection outlives its entry."""
+	policy = (POLICY % "daemon").replace('"block"; fail', '"block"; with = "drop"; fail') + 'timeouts = { blocked = "1s"; };\n'
+	for answer, passes in (("pass", True), ("block", False)):
+		with Lab() as lab:
+			server = Counter(lab, {PORT: None, 7004: None})
+			with Pair(lab) as before:
+				before.prime()
+				seam = start_seam(lab, policy + f'untracked = "{answer}";\n')
+				before.client.sendall(b"more")
+				before.server.settimeout(1)
+				arrived = None
+				with contextlib.suppress(TimeoutError):
+					arrived = before.server.recv(4)
+				tap.equal(arrived, b"more" if passes else None, f"{answer}: what began before Seam")
+			blocked = lab.popen("client", ["curl", "-s", "-m", "15", "--local-port", "42000", "-H", "Host: blocked.com",
+				f"http://{SERVER[4]}:{PORT}/"])
+			wait_for(lambda: reasons(lab).get("block_drop"), "the request to be dropped", 5)
+			wait_for(lambda: not seam_json(lab, "flows"), "the flow to be forgotten", 10)
+			lab.stop(blocked, signum=0, timeout=20)
+			seen = server.seen(42000)
+			tap.equal(bool(seen and seen["bytes"]), passes, f"{answer}: a client that sends again what was blocked, when that is forgotten")
+			case = run_clients(lab, {"new": {"host": SERVER[4], "port": 7004, "steps": [["send", b"hello".hex()], ["count"], ["fin"]]}})
+			tap.ok(case["new"]["good"], f"{answer}: a new connection passes", case)
+			tap.equal(seam.stop(), 0, f"{answer}: seam ends")
 
 
 @scenario
 def main(tap):
 	for decider in ("kernel", "daemon", "split"):
 		evade(tap, decider)
+	controls(tap)
+	untracked(tap)

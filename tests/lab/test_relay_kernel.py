@@ -108,8 +108,8 @@ def regime(tap, name):
 		for i, way in enumerate(WAYS):
 			# A veth hands the memory of the box's buffers on to the end, and what is relayed in pieces
 			# takes more of it than the end's window allows for: none may fill.
-			rate = {"rate": 30_000_000} if name != "on" and way != "down" else {}
-			switching(tap, lab, name, 7010 + i, way, BULK[name] * 3, family=4 if way == "down" else 6, **rate)
+			switching(tap, lab, name, 7010 + i, way, BULK[name] * 3, family=4 if way == "down" else 6,
+				rate=30_000_000 if name != "on" else 0)
 		tap.equal({k: n for k, n in lab.drops().items() if "clsact" not in k}, {}, f"{name}: no queue dropped a packet")
 		tap.equal(seam.stop(), 0, f"{name}: seam ends")
 		tap.ok("error" not in seam.log and "lost" not in seam.log, f"{name}: without an error", seam.log)

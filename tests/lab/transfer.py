@@ -10,15 +10,16 @@ SERVES = {"up": "sink", "down": "source", "up down": "echo"}
 class Transfer:
 	"""`size` bytes up, down, or there and back; `ask`: what the client sends before the server sends them down."""
 
-	def __init__(self, lab, port, way, size, family=4, ask=0, **more):
+	def __init__(self, lab, port, way, size, family=4, ask=0, rate=0, **more):
 		self.lab, self.size = lab, size
 		self.up, self.down = "up" in way, "down" in way
+		pace = {"rate": rate} if rate else {}
 		self.asked = 0 if self.up else ask
-		self.server = LoadServer(lab, SERVES[way], port, expect=7, **({} if self.up else {"send": size, "seed": 7}),
+		self.server = LoadServer(lab, SERVES[way], port, expect=7, **({} if self.up else {"send": size, "seed": 7} | pace),
 			**({"after_rx": ask} if self.asked else {}))
 		send = size if self.up else ask
 		self.proc = start_client(lab, "source" if send else "sink", SERVER[family], port,
-			**({"send": send, "seed": 7} if send else {}), **({"recv": size, "expect": 7} if self.down else {}), **more)
+			**({"send": send, "seed": 7} | pace if send else {}), **({"recv": size, "expect": 7} if self.down else {}), **more)
 
 	def runs(self):
 		return self.proc.poll() is None

@@ -135,7 +135,7 @@ static void test_defaults(void)
 	ok(!strcmp(p->instance, "default") && !*p->congestion && p->xdp == POLICY_XDP_AUTO &&
 		   p->log == LOG_INFO && !p->fail_block && !policy_fails_closed(p) && p->decide == DECIDE_KERNEL, "defaults of names and choices");
 	ok(p->backlog == 32 << 20 && !p->workers && p->max_flows == 262144 && p->max_embryos == 65536 && p->grace_ns == 5000000000ULL &&
-		   p->hold.time_ns == 5000000000ULL && p->hold.bytes == 65536 && !p->hold.block,
+		   p->hold.time_ns == 5000000000ULL && p->hold.bytes == 65536 && p->hold.answer == HOLD_FAIL && !p->block_untracked,
 	   "defaults of limits");
 	ok(p->timeout_ns[FLOW_MONITORED] == 432000000000000ULL &&
 		   p->timeout_ns[FLOW_RELAYED] == p->timeout_ns[FLOW_SPLIT] &&
@@ -155,7 +155,7 @@ static void test_settings(void)
 		"rules = ( { name = \"r\"; action = \"inspect\"; inspectors = [ \"http\", \"count\" ];\n"
 		"  until = { bytes = \"1M\"; time = \"3s\"; message = 7; verdict = false; }; },\n"
 		"  { name = \"s\"; action = \"block\"; with = \"drop\"; fail = \"pass\"; } );\n"
-		"fail = \"block\";\n");
+		"fail = \"block\"; untracked = \"block\";\n");
 	const struct policy_rule *r;
 
 	if (!ok(p != NULL, "a policy with every setting"))
@@ -163,7 +163,7 @@ static void test_settings(void)
 	ok(p->client.n == 2 && p->server.n == 1 && !strcmp(p->instance, "two") &&
 		   !strcmp(p->congestion, "bbr") && p->xdp == POLICY_XDP_OFF && p->log == LOG_DEBUG && p->decide == DECIDE_SPLIT,
 	   "names and choices");
-	ok(p->hold.time_ns == 200000000 && p->hold.bytes == 1000 && p->hold.block &&
+	ok(p->hold.time_ns == 200000000 && p->hold.bytes == 1000 && p->hold.answer == HOLD_BLOCK && p->block_untracked && policy_fails_closed(p) &&
 		   p->backlog == 2 << 20 && p->workers == 4 && p->max_flows == 10 && p->max_embryos == 20 &&
 		   !p->grace_ns, "limits");
 	ok(p->timeout_ns[FLOW_MERGING] == 7200000000000ULL &&
@@ -811,13 +811,13 @@ static void test_check(const char *fixtures, const char *example)
 {
 	char out[8192], expected[1024], bad[512];
 
-	snprintf(expected, sizeof(expected), "%s: ok, 9 rules, 13 kernel lines\n", example);
+	snprintf(expected, sizeof(expected), "%s: ok, 9 rules, 15 kernel lines\n", example);
 	ok(RUN(example) == 0 && !strcmp(out, expected), "seam check of the example");
 	snprintf(expected, sizeof(expected),
-		 "%s: ok, 9 rules, 13 kernel lines\n"
-		 "rule 1 \"backup\" (%s:46): not matched because server_port is 443\n"
-		 "rule 2 \"telnet\" (%s:54): not matched because server_port is 443\n"
-		 "rule 3 \"private\" (%s:60): matched\n"
+		 "%s: ok, 9 rules, 15 kernel lines\n"
+		 "rule 1 \"backup\" (%s:49): not matched because server_port is 443\n"
+		 "rule 2 \"telnet\" (%s:57): not matched because server_port is 443\n"
+		 "rule 3 \"private\" (%s:63): matched\n"
 		 "decision: pass, by rule 3 \"private\"\n"
 		 "decided: the first payload is needed, for rule 3 \"private\"; in the kernel, if it comes in one packet\n",
 		 example, example, example, example);

@@ -141,6 +141,8 @@ int flow_get(struct flow *f);
 int embryo_get(struct embryo *e);
 int record_get(__u64 id, struct seam_record *rec);
 void flow_set(const char *set);
+/* XDP has left packets of both ends to TC, a moment ago and for a second to come: on a slow machine, too. */
+void flow_left_to_tc(void);
 void flow_put(const struct flow *f); /* the entry, whole */
 bool flow_is(const char *expected);
 bool embryo_is(const char *expected);

@@ -55,6 +55,7 @@ static void merged_by_xdp(bool v6)
 	edited(v6);
 	flow_set("+tsdelta c.ts_delta=1000 s.ts_delta=-50 c.tsval=110 s.tsval=910");
 	flow_set(XDP_PORT);
+	flow_left_to_tc();
 	STEPS({ "hard upon TC: it is TC's", XDP_CLIENT, UP(.seq = 101, .ack = 46, .len = 100), XDP_PASS, .flow = "c.nxt=101" },
 	      { "each way", XDP_SERVER, DOWN(.seq = 51, .ack = 131), XDP_PASS });
 	usleep(2000);

@@ -173,6 +173,19 @@ static void at_the_edge(bool v6)
 		.out = WIRE_DOWN(.seq = 600, .ack = 1001, .opts = "nop nop ts=920:110") });
 }
 
+/* A flow that its rule let go is tracked on, and an operator may want it all the same. */
+static void passed(void)
+{
+	in_flight(false);
+	flow_set("state=passed");
+	STEPS({ "tracked on", CLIENT, UP(.seq = 1001, .ack = 201, .len = 100), REDIRECT, .wire = true, .flow = "c.nxt=1101 state=passed" });
+	ctl_is("split", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting c.bound=1101 +bypass");
+	in_flight(false);
+	flow_set("state=passed");
+	STEPS({ "a fragment is not tracked", CLIENT, UP(.seq = 1001, .ack = 201, .len = 64, .frag = 0x2000), PASS, .flow = "c.nxt=1001 +no_split" });
+	ctl_is("no split", CTL_SPLIT, SEAM_R_OPERATOR, 0, -EINVAL, "state=passed");
+}
+
 /* A leg has acknowledged what only it has: the flow cannot be let go as it is. */
 static void lost_while_splitting(void)
 {
@@ -251,6 +264,12 @@ static void acked_past_leg(bool v6)
 	      { "its leg gets the server's data, with no ack of what only the client has sent", SERVER,
 		DOWN(.seq = 501, .ack = 1101, .len = 100), REDIRECT,
 		.counts = "", .out = &(struct spec)DOWN(.seq = 501, .ack = 401, .len = 100), .flow = "s.ack=1101 state=merging" });
+	flow_set(SPLIT);
+	flow_set("c.told_ack=401 c.leg_ack=401 s.told_ack=501 s.leg_ack=501 s.told_nxt=401 s.leg_nxt=401 +fail_block");
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=1001 s.bound=601");
+	STEPS({ "other bytes, perhaps, than were inspected: those before the boundary are its leg's", CLIENT,
+		UP(.seq = 401, .ack = 201, .len = 700), REDIRECT, .counts = "straddle",
+		.out = &(struct spec)UP(.seq = 401, .ack = 201, .len = 600), .flow = "s.told_nxt=401 state=merging" });
 }
 
 /* The client is so near that its timers have to learn of the server's distance first. */
@@ -577,6 +596,7 @@ int main(void)
 	fin_while_splitting();
 	at_the_edge(false);
 	at_the_edge(true);
+	passed();
 	lost_while_splitting();
 	merging(false);
 	merging(true);

@@ -263,8 +263,9 @@ static void taken_over_by_xdp(bool v6)
 	established(v6);
 	wire_to(SERVER);
 	flow_set("c.ifindex=1 state=merged +bypass -want_up -want_down tc_at=0");
-	STEPS({ "one for TC", XDP_CLIENT, UP(.seq = 1, .ack = 1, .len = 100, .flags = "AU"), XDP_PASS },
-	      { "hard upon it", XDP_CLIENT, UP(.seq = 1, .ack = 1), XDP_PASS });
+	STEPS({ "one for TC", XDP_CLIENT, UP(.seq = 1, .ack = 1, .len = 100, .flags = "AU"), XDP_PASS });
+	flow_left_to_tc();
+	STEPS({ "hard upon it", XDP_CLIENT, UP(.seq = 1, .ack = 1), XDP_PASS });
 	usleep(2000);
 	STEPS({ "before TC has seen its bytes", XDP_CLIENT, UP(.seq = 101, .ack = 1, .len = 10), XDP_PASS });
 	usleep(2000);
