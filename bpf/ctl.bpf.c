@@ -44,6 +44,8 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 
 	if (f->flags & FLOW_F_NO_SPLIT)
 		return -EINVAL;
+	if (c->reason == SEAM_R_DECIDE)
+		f->flags |= FLOW_F_EXACT;
 	if (f->state == FLOW_SPLITTING) /* the timer was faster; or it is another's */
 		return f->reason == SEAM_R_AFTER ? -EBUSY : 0;
 	if (f->state == FLOW_MERGING) {

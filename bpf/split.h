@@ -294,7 +294,7 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 	 * inspected for: then the leg gets what is before the boundary.
 	 */
 	if (payload && seq_after(p->end, me->bound) && seq_before(p->seq, me->bound) &&
-	    !done && (f->flags & (FLOW_F_EDITED | FLOW_F_FAIL_BLOCK))) {
+	    !done && (f->flags & (FLOW_F_EDITED | FLOW_F_FAIL_BLOCK | FLOW_F_EXACT))) {
 		to_leg(f, me, peer, p, v);
 		v->cut = true;
 		v->keep = before_bound(me, p);

@@ -739,7 +739,8 @@ static const struct {
 	{ "closed", FLOW_F_CLOSED }, { "legs", FLOW_F_LEGS }, { "edited", FLOW_F_EDITED },
 	{ "waits", FLOW_F_WAITS },
 	{ "armed", FLOW_F_ARMED }, { "again", FLOW_F_AGAIN }, { "answered", FLOW_F_ANSWERED },
-	{ "sockmap", FLOW_F_SOCKMAP }, { "by_name", FLOW_F_BY_NAME }, {},
+	{ "sockmap", FLOW_F_SOCKMAP }, { "by_name", FLOW_F_BY_NAME },
+	{ "exact", FLOW_F_EXACT }, {},
 }, end_flags[] = {
 	{ "fin", END_F_FIN }, { "fin_acked", END_F_FIN_ACKED }, { "rst", END_F_RST },
 	{ "rst_ok", END_F_RST_OK }, { "keepalive", END_F_KEEPALIVE }, { "ce", END_F_CE },

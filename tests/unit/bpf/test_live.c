@@ -264,10 +264,18 @@ static void acked_past_leg(bool v6)
 	      { "its leg gets the server's data, with no ack of what only the client has sent", SERVER,
 		DOWN(.seq = 501, .ack = 1101, .len = 100), REDIRECT,
 		.counts = "", .out = &(struct spec)DOWN(.seq = 501, .ack = 401, .len = 100), .flow = "s.ack=1101 state=merging" });
+}
+
+/* The same, where its sender might have it carry other bytes than were inspected. */
+static void overwritten(const char *because)
+{
+	fresh(&(struct conn){ .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
 	flow_set(SPLIT);
-	flow_set("c.told_ack=401 c.leg_ack=401 s.told_ack=501 s.leg_ack=501 s.told_nxt=401 s.leg_nxt=401 +fail_block");
+	flow_set("c.told_ack=401 c.leg_ack=401 s.told_ack=501 s.leg_ack=501 s.told_nxt=401 s.leg_nxt=401");
+	flow_set(because);
 	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging c.bound=1001 s.bound=601");
-	STEPS({ "other bytes, perhaps, than were inspected: those before the boundary are its leg's", CLIENT,
+	STEPS({ "what is before the boundary is its leg's", CLIENT,
 		UP(.seq = 401, .ack = 201, .len = 700), REDIRECT, .counts = "straddle",
 		.out = &(struct spec)UP(.seq = 401, .ack = 201, .len = 600), .flow = "s.told_nxt=401 state=merging" });
 }
@@ -597,6 +605,8 @@ int main(void)
 	at_the_edge(false);
 	at_the_edge(true);
 	passed();
+	overwritten("+fail_block");
+	overwritten("+exact");
 	lost_while_splitting();
 	merging(false);
 	merging(true);
