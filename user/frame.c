@@ -64,6 +64,7 @@ int frame_parse_ip(const uint8_t *p, size_t have, size_t len, uint16_t proto, st
 			return -EINVAL;
 		map4(out->key.client, i4.saddr);
 		map4(out->key.server, i4.daddr);
+		out->ip4 = p;
 		return parse_tcp(p + n, have - n, total - n, out);
 	}
 	if (proto != htons(ETHERTYPE_IPV6) || have < sizeof(i6))
@@ -76,6 +77,7 @@ int frame_parse_ip(const uint8_t *p, size_t have, size_t len, uint16_t proto, st
 		return -EINVAL;
 	memcpy(out->key.client, &i6.ip6_src, 16);
 	memcpy(out->key.server, &i6.ip6_dst, 16);
+	out->ip4 = NULL;
 	next = i6.ip6_nxt;
 	for (hops = 0; next != IPPROTO_TCP; hops++) {
 		if (hops == 4 || n + 8 > have ||
@@ -115,6 +117,9 @@ bool frame_checksum_ok(const uint8_t *buf, const struct frame *f)
 	struct virtio_net_hdr vh;
 
 	memcpy(&vh, buf, sizeof(vh));
+	/* Without a length it is the kernel's own (BIG TCP). */
+	if (f->ip4 && (f->ip4[2] | f->ip4[3]) && csum_fold(csum_add(f->ip4, (f->ip4[0] & 15) * 4, 0)))
+		return false;
 	if (vh.flags & VIRTIO_NET_HDR_F_DATA_VALID)
 		return true;
 	/* A guest may ask for a sum elsewhere, and leave the one that counts as it is. */

@@ -17,7 +17,8 @@ struct frame {
 	uint32_t seq, ack;
 	uint32_t len;		/* payload */
 	uint8_t flags;		/* TCP flags */
-	const uint8_t *tcp;	/* its header and ... */
+	const uint8_t *ip4;	/* the IPv4 header, in the buffer; NULL: IPv6 */
+	const uint8_t *tcp;	/* TCP's and ... */
 	const uint8_t *payload;	/* ... its payload, in the buffer */
 };
 
@@ -35,8 +36,8 @@ int frame_parse(const uint8_t *buf, size_t len, struct frame *out);
 int frame_parse_ip(const uint8_t *p, size_t have, size_t len, uint16_t proto, struct frame *out);
 
 /*
- * Whether the TCP checksum of a parsed frame is right, or the kernel vouches for
- * it: a segment that was made on this host has none yet.
+ * Whether the checksums of a parsed frame are right, or, for TCP's, the kernel vouches
+ * for it: a segment that was made on this host has none yet.
  */
 bool frame_checksum_ok(const uint8_t *buf, const struct frame *f);
 

@@ -194,9 +194,10 @@ def evade(peer, port, control=""):
 	def segment(seq, data, flags=ACK | 8, options=b"", family=4):
 		return peer.tcp(family, source, port, flags, seq, ack if flags & ACK else 0, options, data)
 
-	def data(seq, data, flags=ACK | 8, options=b"", spoil=0, family=4, kind=None):
+	def data(seq, data, flags=ACK | 8, options=b"", spoil=0, family=4, kind=None, spoil_ip=0):
 		s = segment(seq, data, flags, options, family)
-		peer.send(peer.ip(family, s[:16] + bytes([s[16] ^ spoil]) + s[17:]), kind)
+		packet = peer.ip(family, s[:16] + bytes([s[16] ^ spoil]) + s[17:])
+		peer.send(packet[:10] + bytes([packet[10] ^ spoil_ip]) + packet[11:], kind)
 
 	def begin(options=b"", family=4, kind=None):
 		nonlocal source
@@ -263,6 +264,10 @@ def evade(peer, port, control=""):
 		data(seq, bad)
 	seq, ack = begin()
 	data(seq, bad[:-30], flags=ACK | 32, options=b"")	# urgent, with an offset of 0
+	time.sleep(0.3)
+	data(seq, bad)
+	seq, ack = begin()
+	data(seq, good, spoil_ip=0x55)
 	time.sleep(0.3)
 	data(seq, bad)
 	seq, ack = begin()

@@ -21,10 +21,10 @@ TRICKS = {41000: "nothing but the request", 41001: "a wrong checksum", 41002: "n
 	41004: "a TSval of long ago", 41005: "the end of the request first, and another in its place",
 	41006: "a priority tag", 41007: "a priority tag, IPv6", 41008: "five extension headers", 41009: "fragments with an extension header",
 	41010: "a RST amid the handshake that the server discards", 41012: "urgent data",
-	41013: "an option for which the server discards it", 41014: "a FIN that the server discards"}
+	41013: "a wrong checksum of IPv4", 41014: "an option for which the server discards it", 41015: "a FIN that the server discards"}
 FRAGMENTS = 41011	# of its SYN: there is no connection
 # Nobody can know of every segment whether the server will have it; of what a leg has received it is known.
-ONLY_SPLIT = (41013, 41014)
+ONLY_SPLIT = (41014, 41015)
 
 
 def evade(tap, decider):

@@ -13,7 +13,7 @@
 static size_t frame4(uint8_t *b)
 {
 	static const uint8_t ip[] = {
-		0x45, 0, 0, 20 + 32 + 7, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+		0x45, 0, 0, 20 + 32 + 7, 0, 0, 0x40, 0, 64, 6, 0x26, 0xbb, 10, 0, 0, 1, 10, 0, 0, 2,
 	};
 	static const uint8_t tcp[] = {
 		0x9c, 0x40, 0, 80, 1, 2, 3, 4, 5, 6, 7, 8, 0x80, 0x18, 1, 0, 0, 0, 0, 0,
@@ -116,6 +116,11 @@ static void checksums(const char *family, const uint8_t *frame, size_t len, uint
 	ok(frame_checksum_ok(b, &f), "%s: right, over an odd number of bytes", family);
 	b[len - 1] ^= 1;
 	ok(!frame_checksum_ok(b, &f), "%s: the last byte changed", family);
+	b[len - 1] ^= 1;
+	if (f.ip4) {
+		b[HEAD + 8]--;
+		ok(!frame_checksum_ok(b, &f), "%s: in its IP header", family);
+	}
 }
 
 /* Of a packet of `n` bytes only the first are there: enough if the headers are. */
