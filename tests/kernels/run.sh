@@ -7,7 +7,7 @@
 # PACKAGE is a meta package, as linux-image-cloud-amd64. OBJECTS are directories
 # with the same BPF objects by other compilers, to be loaded as well. Nothing is installed:
 # the kernel is unpacked below OUTPUT/kernels. Emulated (TCG), so that it runs
-# everywhere; at most $LIMIT seconds (default 600).
+# everywhere; at most $LIMIT seconds (default 2400: slow machines).
 set -euo pipefail
 
 out=$(readlink -f "$1") package=$2
@@ -87,7 +87,7 @@ for i in 0 1 2 3; do
 done
 log=$dir/$version.log
 echo "# $version"
-timeout "${LIMIT:-600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 \
+timeout "${LIMIT:-2400}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 \
 	-display none -no-reboot -nodefaults -serial stdio \
 	-kernel "$kernel/boot/vmlinuz-$version" -initrd "$dir/$version.cpio.gz" \
 	-append "console=ttyS0 panic=-1 mitigations=off quiet net.ifnames=0" "${net[@]}" \
