@@ -286,6 +286,11 @@ static void actions(bool v6)
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
 	check(flow_is("state=monitored +want_up +want_down -inspect +fail_block"), "ask");
 	fresh(&c);
+	policy_all(RULE_ASK, RULE_F_FAIL_BLOCK);
+	STEPS({ "payload in the SYN, which no verdict would be on", CLIENT, { .flags = "S", .wnd = 64240, .len = 100, .opts = LINUX_SYN }, DROP,
+		.counts = "syn_data", .embryo = "none" },
+	      { "the plain SYN after it", CLIENT, SYN, PASS, .counts = "new" });
+	fresh(&c);
 	policy_all(RULE_INSPECT, 0);
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
 	check(flow_is("state=monitored +want_up +want_down +inspect -fail_block"), "inspect");

@@ -239,6 +239,7 @@ static void malformed(bool v6)
 		{ "IHL beyond the packet", 14, 0, 0x4f, SEAM_R_MALFORMED },
 		{ "total length 19", 17, 0, 19, SEAM_R_MALFORMED },
 		{ "length beyond the packet", 16, 18, 0xff, SEAM_R_MALFORMED },
+		{ "no length, and no GSO", 17, 19, 0, SEAM_R_MALFORMED },
 		{ "data offset 0", 46, 66, 0x00, SEAM_R_MALFORMED },
 		{ "data offset 4", 46, 66, 0x40, SEAM_R_MALFORMED },
 		{ "data offset beyond the packet", 46, 66, 0xf0, SEAM_R_MALFORMED },
@@ -268,6 +269,44 @@ static void malformed(bool v6)
 		check(untouched(bytes[i].what, &bad, bytes[i].reason, 1) && flow_is("c.packets=2 c.nxt=1"),
 		      "%s%s", bytes[i].what, v6 ? ", IPv6" : "");
 	}
+	if (!v6)
+		return;
+	for (i = 22; i <= 38; i += 16) {
+		bad = whole;
+		memset(bad.data + i, 0, 10);
+		memset(bad.data + i + 10, 0xff, 2);
+		check(untouched("mapped", &bad, SEAM_R_MALFORMED, 1) && flow_is("c.packets=2 c.nxt=1"),
+		      "an IPv4 address in an IPv6 %s", i == 22 ? "source" : "destination");
+	}
+}
+
+/* What cannot be told to be of a flow that waits for a verdict, or is not. */
+static void in_doubt(void)
+{
+	struct spec s = { .flags = "S", .wnd = 64240, .frag = 0x2000, .len = 8 };
+	struct packet first4, first6, out;
+
+	fresh(NULL);
+	build(&s, &first4);
+	fresh(&(struct conn){ .v6 = true });
+	s.frag = 0;
+	s.ip_opts = 2;
+	build(&s, &first6);
+	first6.data[20] = 44; /* the first of the options becomes a fragment header, ... */
+	memcpy(first6.data + 54, "\74\0\0\1\0\0\0\7", 8); /* ... and the second is behind it */
+	control()->fail_block = 1;
+	check(run_packet(CLIENT, &first4, &out, 0) == DROP, "a first fragment of no flow");
+	check(run_packet(CLIENT, &first6, &out, 0) == DROP, "one with a header before TCP's");
+	first6.data[62] = 41;
+	check(run_packet(CLIENT, &first6, &out, 0) == PASS, "one of a tunnel goes on");
+	first6.data[62] = 44;
+	check(run_packet(CLIENT, &first6, &out, 0) == DROP, "one with another in it");
+	control()->draining = 1;
+	check(run_packet(CLIENT, &first4, &out, 0) == PASS && run_packet(CLIENT, &first6, &out, 0) == PASS,
+	      "not once the daemon has stopped");
+	control()->draining = control()->fail_block = 0;
+	check(run_packet(CLIENT, &first4, &out, 0) == PASS && run_packet(CLIENT, &first6, &out, 0) == PASS,
+	      "nor where no rule fails closed");
 }
 
 int main(void)
@@ -284,5 +323,6 @@ int main(void)
 	truncated(true);
 	malformed(false);
 	malformed(true);
+	in_doubt();
 	return harness_end();
 }
