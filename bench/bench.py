@@ -60,8 +60,8 @@ def sizes(args):
 	return part.run(3 * args.rounds)
 
 
-PARTS = {"cost": cost, "flows": flows, "full": full, "bulk": bulk, "sizes": sizes, "rates": rates, "transitions": transitions, "stall": stall,
-	"loss": loss}
+PARTS = {"cost": cost, "flows": flows, "full": full, "bulk": bulk, "sizes": sizes, "rates": rates,
+	"transitions": transitions, "stall": stall, "loss": loss}
 
 
 def main():

@@ -709,8 +709,8 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 
 /*
  * The first fragment of a flow's segment (the others carry no ports). While the
- * flow is not split it is let go, and is not split any more; afterwards it cannot get to a leg whole, nor, once
- * bytes were changed, be numbered as the other end does.
+ * flow is not split it is let go, and is not split any more; afterwards it cannot get
+ * to a leg whole, nor, once bytes were changed, be numbered as the other end does.
  */
 static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
 {

@@ -73,7 +73,6 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 		free(c);
 		return NULL;
 	}
-	classifier_begin(c->classifier);
 	c->worker = workers_next(d);
 	c->worker->conns++;
 	c->key = *key;
@@ -85,8 +84,7 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 	c->policy = policy_get(d->policy);
 	c->generation = d->generation;
 	c->head_limit = head_limit(c->policy, f);
-	c->facts.key = *key;
-	c->facts.rec = &c->rec;
+	conn_read_anew(c);
 	c->held_tail = &c->held;
 	c->began_ns = kern_now();
 	c->deadline_ns = c->began_ns + c->policy->hold.time_ns;

@@ -268,8 +268,8 @@ static bool may_begin(const struct conn *c, enum seam_dir dir)
 {
 	const struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
 
-	return !from->by_kernel && !from->arriving && !from->ended && !from->dead && !to->dead &&
-	       !from->edit.edits && !from->kernel_refused;
+	return !from->by_kernel && !from->arriving && !is_closed(from) && !from->dead && !to->dead &&
+	       !from->edit.edits;
 }
 
 static bool begin(struct daemon *d, struct conn *c, enum seam_dir dir)
@@ -299,7 +299,7 @@ void relay_kernel_try(struct daemon *d, struct conn *c)
 {
 	struct conn_leg *leg = c->leg;
 	enum policy_relay how = wanted(d, c);
-	bool want[2], begun[2];
+	bool want[2], begun = false;
 	int dir, err;
 
 	for (dir = 0; dir < 2; dir++)
@@ -316,8 +316,8 @@ void relay_kernel_try(struct daemon *d, struct conn *c)
 		c->relayed = true;
 	}
 	for (dir = 0; dir < 2; dir++)
-		begun[dir] = want[dir] && begin(d, c, dir);
-	if (begun[0] || begun[1])
+		begun |= want[dir] && begin(d, c, dir);
+	if (begun)
 		relay_kernel_rewatch(c);
 	else
 		relayed_no_more(d, c, SEAM_R_RELAY_OVER);
@@ -371,9 +371,7 @@ bool relay_kernel_stop(struct daemon *d, struct conn *c, __u8 reason)
 	for (dir = 0; dir < 2; dir++)
 		if (c->leg[dir].by_kernel && !take_back(d, c, dir))
 			return false;
-	if (c->relayed)
-		conn_ctl(d, c, CTL_UNRELAY, reason, 0, NULL);
-	c->relayed = false;
+	relayed_no_more(d, c, reason);
 	relay_kernel_rewatch(c);
 	return true;
 }

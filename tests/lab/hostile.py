@@ -208,23 +208,22 @@ def evade(peer, port, control=""):
 		time.sleep(0.1)
 		return ack, seq + 1
 
+	def instead(first, begun=b"", **odd):
+		"""A segment that is odd in some way, and the request in its place; `begun`: the connection's own options."""
+		nonlocal ack
+		seq, ack = begin(begun)
+		data(seq, first, **odd)
+		time.sleep(0.3)
+		data(seq, bad, options=begun)
+
 	seq, ack = begin()
 	data(seq, bad)
-	seq, ack = begin()
-	data(seq, good, spoil=0x55)
-	time.sleep(0.3)
-	data(seq, bad)
-	seq, ack = begin()
-	data(seq, good, flags=8)
-	time.sleep(0.3)
-	data(seq, bad)
+	instead(good, spoil=0x55)
+	instead(good, flags=8)
 	seq, ack = begin()
 	data(seq + 1, b"", flags=RST)
 	data(seq, bad)
-	seq, ack = begin(clock)
-	data(seq, good, options=clock[:4] + struct.pack("!II", 1, 0))
-	time.sleep(0.3)
-	data(seq, bad, options=clock)
+	instead(good, clock, options=clock[:4] + struct.pack("!II", 1, 0))
 	seq, ack = begin()
 	data(seq + cut, bad[cut:])
 	data(seq, bad[:cut])
@@ -262,22 +261,10 @@ def evade(peer, port, control=""):
 		seq, ack = got[1], got[0] + 1
 		peer.send(peer.ip(4, segment(seq, b"", ACK)))
 		data(seq, bad)
-	seq, ack = begin()
-	data(seq, bad[:-30], flags=ACK | 32, options=b"")	# urgent, with an offset of 0
-	time.sleep(0.3)
-	data(seq, bad)
-	seq, ack = begin()
-	data(seq, good, spoil_ip=0x55)
-	time.sleep(0.3)
-	data(seq, bad)
-	seq, ack = begin()
-	data(seq, good, options=signed)
-	time.sleep(0.3)
-	data(seq, bad)
-	seq, ack = begin()
-	data(seq, b"", flags=ACK | FIN, options=signed)
-	time.sleep(0.3)
-	data(seq, bad)
+	instead(bad[:-30], flags=ACK | 32)	# urgent, with an offset of 0
+	instead(good, spoil_ip=0x55)
+	instead(good, options=signed)
+	instead(b"", flags=ACK | FIN, options=signed)
 
 
 def fragmented(peer, segment):
