@@ -161,7 +161,7 @@ class Capture:
 	def __init__(self, lab, ns, iface, expression, snaplen):
 		self.path = lab.tmp / f"{ns}-{iface}-{next(_sequence)}.pcap"
 		self.proc = lab.popen(ns, ["tcpdump", "-i", iface, "-n", "-Z", "root", "-B", "65536",
-			"--immediate-mode", "-s", str(snaplen), "-w", self.path, expression],
+			"--immediate-mode", "--nano", "-s", str(snaplen), "-w", self.path, expression],
 			stderr=subprocess.PIPE, text=True)
 		self.lab = lab
 		self.lab.wait_line(self.proc, "listening on")

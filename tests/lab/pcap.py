@@ -15,10 +15,14 @@ _IPV6_EXTENSIONS = (0, 43, 60)	# hop-by-hop, routing, destination: length in uni
 
 
 class Packet:
-	"""One captured frame; `tcp` is False where it is no complete TCP header."""
+	"""One captured frame; `tcp` is False where it is no complete TCP header.
 
-	def __init__(self, when, frame, original):
-		self.time = when
+	ns: when, in nanoseconds since the epoch. All sockets that capture a packet have it stamped
+	alike, but may take the packets of two CPUs in different orders.
+	"""
+
+	def __init__(self, ns, frame, original):
+		self.ns, self.time = ns, ns / 1e9
 		self.frame = frame
 		self.truncated = original > len(frame)
 		self.tcp = False
@@ -146,10 +150,10 @@ def _option(kind, body):
 def read(path):
 	"""All packets of a pcap file with Ethernet frames, as tcpdump -w writes it."""
 	raw = Path(path).read_bytes()
-	order = {0xa1b2c3d4: 1e6, 0xa1b23c4d: 1e9}
+	unit = {0xa1b2c3d4: 1000, 0xa1b23c4d: 1}	# of the second number of a time stamp, in ns
 	for endian in "<>":
 		magic, = struct.unpack_from(endian + "I", raw)
-		if magic in order:
+		if magic in unit:
 			break
 	else:
 		raise ValueError(f"{path}: not a pcap file")
@@ -160,7 +164,7 @@ def read(path):
 	while at + 16 <= len(raw):
 		sec, frac, length, original = struct.unpack_from(endian + "IIII", raw, at)
 		at += 16
-		packets.append(Packet(sec + frac / order[magic], raw[at:at + length], original))
+		packets.append(Packet(sec * 10**9 + frac * unit[magic], raw[at:at + length], original))
 		at += length
 	return packets
 
@@ -257,7 +261,7 @@ def segments(packets, mss):
 				struct.pack_into("!HH", raw, p.l3 + 2, length, (p.ip_id + n) & 0xffff)
 			else:
 				struct.pack_into("!H", raw, p.l3 + 4, length - 40)
-			out.append(Packet(p.time, bytes(raw), len(raw)))
+			out.append(Packet(p.ns, bytes(raw), len(raw)))
 	return out
 
 

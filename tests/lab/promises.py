@@ -138,8 +138,8 @@ def broken(at_client, at_server, disordered=False):
 	for key, packets in left.items():
 		ends = _End(), _End()
 		both = [(port, int(p.direction != key), p) for port, of in ((0, packets), (1, right.get(key, []))) for p in of]
-		# In the same microsecond, what came in was first.
-		for port, sender, p in sorted(both, key=lambda x: (x[2].time, x[0] != x[1])):
+		# At the same moment, what came in was first.
+		for port, sender, p in sorted(both, key=lambda x: (x[2].ns, x[0] != x[1])):
 			if sender == port:
 				_note(p, ends[port])
 				continue

@@ -20,7 +20,7 @@ SIDES = {"client": "cli", "server": "srv"}
 def wire(packets, wscale, port):
 	"""Of captured packets, by direction, what a trace has of each."""
 	out = {"to_server": [], "to_client": []}
-	for p in packets:
+	for p in sorted(packets, key=lambda p: p.ns):
 		if p.tcp and port in (p.sport, p.dport):
 			end = "server" if p.sport == port else "client"
 			out["to_client" if end == "server" else "to_server"].append(
@@ -33,6 +33,15 @@ def inside(part, whole):
 	return bool(part) and any(whole[i:i + len(part)] == part for i, x in enumerate(whole) if x == part[0])
 
 
+def difference(part, whole):
+	"""Of a part that is not inside the whole: where it first differs from the run that begins as it does."""
+	for i, x in enumerate(whole):
+		if part and x == part[0]:
+			n = next((n for n, (a, b) in enumerate(zip(part, whole[i:])) if a != b), min(len(part), len(whole) - i))
+			return f"from {i} on, at {n}", part[max(0, n - 2):n + 3], whole[max(0, i + n - 2):i + n + 3]
+	return part[:3], whole[:3]
+
+
 def as_captured(tap, what, trace, captures, port):
 	for side, packets in captures.items():
 		seen = wire(packets, trace.flow["wscale"], port)
@@ -40,7 +49,7 @@ def as_captured(tap, what, trace, captures, port):
 			mine = [(p["seq"], p["len"], p["ack"], p["window"], p["flags"]) for p in trace.packets
 				if (p["side"], p["direction"]) == (side, direction)]
 			tap.ok(inside(mine, whole), f"{what}: {side}'s side, {direction}: {len(mine)} packets, as captured",
-				f"{len(whole)} were captured", mine[:3], whole[:3])
+				f"{len(whole)} were captured", *difference(mine, whole))
 
 
 def again(segments):
