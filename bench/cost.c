@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * What a packet costs, on one CPU, by BPF_PROG_TEST_RUN beside programs that do nothing:
+ * What a packet costs, on one CPU, by BPF_PROG_TEST_RUN beside programs that do nothing, or
+ * only what cannot be left out (again.bpf.c):
  *
  *	cost ROUNDS		every path, one flow
  *	cost ROUNDS FLOWS	the merged paths, each run in one of so many flows (a power of 2,
- *				65536 or fewer for each of 16 clients), beside a lookup alone
+ *				65536 or fewer for each of 16 clients)
  *
  * The paths take turns within a round. A line: path, what became of the packet, IP version,
  * median, least, most of the rounds, and median and least over the empty program's. A round's
@@ -93,7 +94,7 @@ static void merged_all(bool v6)
 		   "+tsdelta c.ts_delta=1000 s.ts_delta=-50");
 }
 
-enum target { SEAM, EMPTY, LOOKUP };
+enum target { SEAM, EMPTY, LOOKUP, FLOOR };
 
 static const struct path {
 	const char *name;
@@ -104,6 +105,7 @@ static const struct path {
 } paths[] = {
 	{ "empty program", EMPTY, untracked, ACK(), .flows = true },
 	{ "lookup alone", LOOKUP, merged, ACK(), .flows = true },
+	{ "lookup, account and forwarding alone", FLOOR, merged, ACK(), .flows = true },
 	{ "not TCP", SEAM, untracked, ACK(), .udp = true },
 	{ "untracked, ack", SEAM, untracked, ACK() },
 	{ "monitored, ack", SEAM, monitored, ACK() },
@@ -148,13 +150,15 @@ static __attribute__((noreturn)) void fail(const char *what)
 
 static void load(void)
 {
+	__u32 lo = if_nametoindex("lo"); /* what XDP's test runs are on */
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s/flows", harness_pins());
 	flows_fd = bpf_obj_get(path);
 	again = again_bpf__open();
 	if (flows_fd < 0 || !again || bpf_map__reuse_fd(again->maps.flows, flows_fd) ||
-	    again_bpf__load(again))
+	    again_bpf__load(again) ||
+	    bpf_map_update_elem(bpf_map__fd(again->maps.xdp_ports), &lo, &lo, BPF_ANY))
 		fail("again.bpf.c");
 }
 
@@ -218,6 +222,8 @@ static int target_fd(const struct line *l)
 		return bpf_program__fd(l->xdp ? again->progs.empty_xdp : again->progs.empty_tc);
 	case LOOKUP:
 		return bpf_program__fd(l->xdp ? again->progs.lookup_xdp : again->progs.lookup_tc);
+	case FLOOR:
+		return bpf_program__fd(l->xdp ? again->progs.floor_xdp : again->progs.floor_tc);
 	default:
 		return prog_fd(l->xdp ? XDP_CLIENT : CLIENT);
 	}
@@ -295,6 +301,12 @@ static void print(void)
 	printf("taken\t%lld\n", taken / n_flows);
 }
 
+/* What other programs do with the flow of an IPv4 packet. */
+static bool alone(const struct path *p)
+{
+	return p->target == LOOKUP || p->target == FLOOR;
+}
+
 /* The paths that are measured, at each hook and with each IP version. */
 static void choose(void)
 {
@@ -306,7 +318,7 @@ static void choose(void)
 		if (n_flows > 1 && i & 1)
 			continue;
 		for (p = paths; p < paths + N_PATHS; p++) {
-			if (n_flows > 1 ? !p->flows : p->target == LOOKUP)
+			if (n_flows > 1 ? !p->flows : i & 1 && alone(p))
 				continue;
 			l = &lines[n_lines++];
 			*l = (struct line){ .path = p, .xdp = i & 2, .v6 = i & 1 };
