@@ -3,7 +3,7 @@
 """What a hold does to packets, what ends it, and how a flow is blocked."""
 import pcap
 from hello import client_hello, http_head
-from lab import REGIMES, SERVER, Lab, Link, scenario, seam_json, start_seam
+from lab import REGIMES, SERVER, Lab, Link, scenario, seam_json, start_seam, wait_for
 from scripted import Counter, run_clients
 
 HEAD = """
@@ -42,7 +42,7 @@ def introduce(lab, port):
 def unchanged(tap, regime):
 	policy = HEAD + 'rules = ( { name = "no"; sni = "blocked.com"; action = "block"; } );'
 	# The delay makes a hold long enough for a daemon that has to wait for a CPU.
-	with Lab(regime=regime, client_link=Link(delay=10)) as lab:
+	with Lab(regime=regime, client_link=Link(delay=40)) as lab:
 		Counter(lab, {7000: None})
 		seam = start_seam(lab, policy)
 		introduce(lab, 7000)
@@ -54,7 +54,10 @@ def unchanged(tap, regime):
 				for family, host in SERVER.items() for what, steps in (
 					("at once", [["send", (hello + behind).hex()]]),
 					("in four", [["send", p.hex()] for p in (hello[:700], hello[700:], behind, b"end")]))})
-		near, far = near.stop(), far.stop()
+		mine = {r["port"] for r in reports.values()}
+		wait_for(lambda: mine <= {f["src_port"] for f in seam_json(lab, "flows", "--state=closing")}, "the flows' ends")
+		# The last of those that were introduced may be there as well.
+		near, far = ([p for p in c.stop() if p.tcp and {p.sport, p.dport} & mine] for c in (near, far))
 		if regime == "box":	# where the box cuts up what the client has left to its interface
 			near = [s for p in near for s in pcap.segments([p], 1448 if p.family == 4 else 1428)]
 		tap.ok(all(r["good"] for r in reports.values()), f"{regime}: everything arrived", reports)
