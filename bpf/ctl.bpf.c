@@ -44,8 +44,6 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 
 	if (f->flags & FLOW_F_NO_SPLIT)
 		return -EINVAL;
-	if (c->reason == SEAM_R_DECIDE)
-		f->flags |= FLOW_F_EXACT;
 	if (f->state == FLOW_SPLITTING) /* the timer was faster; or it is another's */
 		return f->reason == SEAM_R_AFTER ? -EBUSY : 0;
 	if (f->state == FLOW_MERGING) {
@@ -138,13 +136,17 @@ static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 n
 	return merge_goes_on(f);
 }
 
-/* The first payload has decided, for a later split. */
+/* The first payload has decided, for a later split. Or the time for it has come while the flow is split still. */
 static __always_inline int ctl_arm(struct flow *f, const struct seam_ctl *c)
 {
 	bool client = f->end[SEAM_CLIENT].flags & END_F_DATA;
 
 	if (f->state != FLOW_HELD && !state_frozen(f->state))
 		return -EINVAL;
+	if (!c->after.bytes && !c->after.ms && !c->after.request) {
+		f->flags &= ~FLOW_F_ARMED;
+		return 0;
+	}
 	/* What is held is a turn already, if it is the client's. */
 	if (!client || (f->end[SEAM_SERVER].flags & END_F_DATA))
 		f->flags |= FLOW_F_ANSWERED;

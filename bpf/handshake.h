@@ -54,6 +54,17 @@ static __always_inline void note_time(struct embryo_end *e, const struct options
 }
 
 /*
+ * Whether what is not tracked is dropped; with `doubt`, also if all that speaks for it is
+ * that some rule fails closed. Not while the daemon is stopping, or has stopped.
+ */
+static __always_inline bool blocks_untracked(bool doubt)
+{
+	struct control *ctl = control_get();
+
+	return ctl && !ctl->draining && (ctl->block_untracked || (doubt && ctl->fail_block));
+}
+
+/*
  * What handle_syn() returns for a SYN to be answered with a RST: its caller does
  * that, for want of stack (before Linux 6.4 each frame counts 32 bytes and more,
  * and 512 is all).
@@ -69,12 +80,14 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 	struct embryo *old, *e;
 	struct rule_walk walk;
 	struct options *o;
+	bool crossing;
 
 	if (!ctl || !room || ctl->draining)
 		return TC_ACT_UNSPEC;
 
 	old = bpf_map_lookup_elem(&embryos, &p->key);
-	if (old && old->end[SEAM_CLIENT].isn == p->seq) {
+	/* With payload it is looked at like a new one: it may have it only now. */
+	if (old && old->end[SEAM_CLIENT].isn == p->seq && !p->len) {
 		/* The clock is measured from here: time and TSval belong together. */
 		walk_options(ctx, p, &room->options);
 		old->end[SEAM_CLIENT].seen_ns = now;
@@ -82,17 +95,15 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 		count(SEAM_R_SYN_RETRANS);
 		return TC_ACT_UNSPEC;
 	}
-	/* The key of the walk serves for the other way first: the stack is nearly used up here. */
+	/* One that is the other way round. Its key is that of the walk first: the stack is nearly used up here. */
 	__builtin_memcpy(walk.key.client, p->key.server, 16);
 	__builtin_memcpy(walk.key.server, p->key.client, 16);
 	walk.key.client_port = p->key.server_port;
 	walk.key.server_port = p->key.client_port;
 	old = bpf_map_lookup_elem(&embryos, &walk.key);
-	if (old && !(old->end[SEAM_SERVER].tcp_flags & TCP_SYN)) {
+	if (old && !(old->end[SEAM_SERVER].tcp_flags & TCP_SYN))
 		old->why_not = SEAM_R_SIMULTANEOUS;
-		count(SEAM_R_SIMULTANEOUS);
-		return TC_ACT_UNSPEC;
-	}
+	crossing = old || bpf_map_lookup_elem(&flows, &walk.key);
 
 	walk.key = p->key;
 	rule_decide(&walk);
@@ -114,6 +125,13 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 			return ACT_RST;
 		count(SEAM_R_BLOCK_DROP);
 		return TC_ACT_SHOT;
+	}
+
+	/* The packets of this one would be taken for that one's, which may be a forged one. */
+	if (crossing) {
+		count(SEAM_R_SIMULTANEOUS);
+		return walk.action != RULE_PASS && blocks_untracked(walk.flags & RULE_F_FAIL_BLOCK) ?
+			       TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 
 	/* Its receiver may act on it at once (RFC 7413). Without an answer the client sends a plain one. */
@@ -298,25 +316,26 @@ static __always_inline int not_let_by(const struct embryo *e, const struct pkt *
 	return -1;
 }
 
-/* Whether what is not tracked is blocked; not while the daemon is stopping, or has stopped. */
-static __always_inline bool blocks_untracked(void)
-{
-	struct control *ctl = control_get();
-
-	return ctl && ctl->block_untracked && !ctl->draining;
-}
-
 /*
  * Whether an answer from this side takes the place of the one that is known, as that of
  * another server does that the SYN came to when it was sent again. On the client's own
  * side it may be the client that has written a server's address.
  */
-static __always_inline bool may_answer(const struct embryo *e, enum seam_end side)
+static __always_inline bool may_answer(__u32 flags, enum seam_end side)
 {
-	enum seam_end client = e->flags & FLOW_F_CLIENT_FAR ? SEAM_SERVER : SEAM_CLIENT;
-	enum seam_end server = e->flags & FLOW_F_SERVER_FAR ? SEAM_CLIENT : SEAM_SERVER;
+	enum seam_end client = flags & FLOW_F_CLIENT_FAR ? SEAM_SERVER : SEAM_CLIENT;
+	enum seam_end server = flags & FLOW_F_SERVER_FAR ? SEAM_CLIENT : SEAM_SERVER;
 
 	return side == server || server == client;
+}
+
+/* The server has taken up a SYN: what was there before is over. */
+static __always_inline void replaced(const struct flow *f, const struct flow_key *key)
+{
+	count_state(f->state, -1);
+	forget_links(f->id);
+	bpf_map_delete_elem(&flows, key);
+	count(SEAM_R_REUSED);
 }
 
 /*
@@ -344,7 +363,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 	}
 	if (!e) {
 		count(SEAM_R_UNTRACKED);
-		return blocks_untracked() ? -1 : 0;
+		return blocks_untracked(false) ? -1 : 0;
 	}
 	if (wire_mode && from_client && !same_vlan(&room->link, &e->end[SEAM_CLIENT].link)) {
 		/* Of another connection with the same addresses, or the same on another way. */
@@ -352,20 +371,23 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		return not_let_by(e, p);
 	}
 	if (p->flags & TCP_RST) {
-		/* Refused. The client's may be one that the server does not take: it is no end. */
+		/* Refused, perhaps; but a wrong ACK is answered so, too, and a right one still is one. */
 		count(SEAM_R_RST);
-		if (!from_client && may_answer(e, likely))
-			bpf_map_delete_elem(&embryos, &key);
 		return 0;
 	}
 	if (!from_client) {
-		if ((p->flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK) ||
-		    p->ack != e->end[SEAM_CLIENT].isn + 1)
+		if ((p->flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK))
 			return 0;
 		old = bpf_map_lookup_elem(&flows, &key);
 		/* Anybody can write an address: not from the other side than the server's, if it is known. */
-		if (old && !right_side(old, SEAM_SERVER, likely)) {
+		if (old && !may_answer(old->flags, likely)) {
 			count(SEAM_R_WRONG_SIDE);
+			return 0;
+		}
+		if (p->ack != e->end[SEAM_CLIENT].isn + 1) {
+			/* A SYN before this one was taken up: what this embryo becomes has no answer. */
+			if (old && old->end[SEAM_SERVER].isn != p->seq)
+				replaced(old, &key);
 			return 0;
 		}
 		if (e->end[SEAM_SERVER].tcp_flags & TCP_SYN) {
@@ -376,7 +398,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 				count(SEAM_R_SYN_RETRANS);
 				return 0;
 			}
-			if (!may_answer(e, likely)) {
+			if (!may_answer(e->flags, likely)) {
 				count(SEAM_R_WRONG_SIDE);
 				return 0;
 			}
@@ -395,13 +417,8 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		if (likely != SEAM_SERVER)
 			e->flags |= FLOW_F_SERVER_FAR;
 		note_end(&e->end[SEAM_SERVER], p, room, ifindex, now);
-		/* The server has taken it up: what was there before is over. */
-		if (old) {
-			count_state(old->state, -1);
-			forget_links(old->id);
-			bpf_map_delete_elem(&flows, &key);
-			count(SEAM_R_REUSED);
-		}
+		if (old)
+			replaced(old, &key);
 		return 0;
 	}
 	if (!(p->flags & TCP_ACK) || (p->flags & TCP_SYN))
@@ -411,7 +428,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		return not_let_by(e, p);
 	/* The flow's entry is made from a copy: the embryo's own may be evicted. */
 	if (promote(p, e, now)) {
-		if (blocks_untracked())
+		if (blocks_untracked(false))
 			return -1;
 		e->let_by = 1;
 		return 0;

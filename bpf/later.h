@@ -47,7 +47,8 @@ static __always_inline bool turn(struct flow *f, __u32 end)
 /* Whether the flow has lasted, or been merged, as long as its rule says. */
 static __always_inline bool long_enough(const struct flow *f, __u64 now)
 {
-	__u64 since = f->state == FLOW_MERGED ? f->changed_ns : f->created_ns;
+	bool anew = f->state == FLOW_MERGED && (f->flags & FLOW_F_AGAIN);
+	__u64 since = anew ? f->changed_ns : f->created_ns;
 
 	return f->after.ms && (__s64)(now - since) >= (__s64)(f->after.ms * NSEC_PER_MSEC);
 }

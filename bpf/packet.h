@@ -730,7 +730,8 @@ static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
 			fail(f, SEAM_R_FRAGMENT, now, &room->event);
 		drop = f->state == FLOW_BLOCKED;
 	} else {
-		drop = f->state != FLOW_CLOSING;
+		/* Or it may go on yet, past what looked like its end. */
+		drop = f->state != FLOW_CLOSING || (waits(f) && (f->flags & FLOW_F_FAIL_BLOCK));
 	}
 	drop |= !!(f->flags & FLOW_F_EDITED);
 	bpf_spin_unlock(&f->lock);

@@ -25,12 +25,10 @@ struct {
 	},
 };
 
-/* What may be of a flow that waits for a verdict, or will. */
+/* What may be of a flow that waits for a verdict, or will, or of none. */
 static __always_inline int in_doubt(void)
 {
-	struct control *ctl = control_get();
-
-	return ctl && ctl->fail_block && !ctl->draining ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	return blocks_untracked(true) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
 /* Untracked packets and what a port sees that is not TCP. */
@@ -194,10 +192,13 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 
 	if (!room)
 		return TC_ACT_UNSPEC;
-	/* Its receiver does without any number of tags that are only priorities. */
 	act = wire_mode ? link_read(ctx, &room->link) : 0;
+	if (act == -2) { /* its receiver does without any number of tags that are only priorities */
+		count(SEAM_R_VLAN);
+		return in_doubt();
+	}
 	if (act)
-		return act == -2 ? in_doubt() : TC_ACT_UNSPEC;
+		return TC_ACT_UNSPEC;
 	if (!wire_mode && untag(ctx)) { /* another VLAN's; three priorities are nobody's */
 		if (ctx->vlan_tci & LINK_VID)
 			return TC_ACT_UNSPEC;
@@ -229,7 +230,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	if (wire_mode && f && (!l || !same_vlan(&room->link, &l->end[end & 1]))) {
 		/* Of another connection, or by another way: the two are not told apart by their key. */
 		count(SEAM_R_VLAN);
-		if (keep_out(f))
+		if (keep_out(f) || (!(p->flags & TCP_SYN) && blocks_untracked(false)))
 			return TC_ACT_SHOT;
 		if (!(p->flags & TCP_SYN))
 			return TC_ACT_UNSPEC;
@@ -243,7 +244,8 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 				return act == ACT_RST ? rst_back(ctx, p, ifindex) : act;
 			}
 			act = handle_unknown(ctx, p, likely, ifindex, now);
-			return act < 0 ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+			/* One of a flow that is there: the ack of it may have been lost behind the box. */
+			return act < 0 && !(f && p->seq == f->end[SEAM_SERVER].isn) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 		}
 	} else if (!f) {
 		act = handle_unknown(ctx, p, likely, ifindex, now);
@@ -256,7 +258,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	if (!right_side(f, end, likely)) {
 		/* Not believed. Where it would be forwarded as it is, the host judges it. */
 		count(SEAM_R_WRONG_SIDE);
-		return keep_out(f) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+		return keep_out(f) || blocks_untracked(false) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 	if (wire_mode) {
 		l = l ?: links_of(f);

@@ -291,7 +291,7 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 	/*
 	 * Of a segment across the boundary the other end gets all: it is the same. But after
 	 * an edit it is not, nor perhaps of a sender that evades on purpose what its bytes were
-	 * inspected for: then the leg gets what is before the boundary.
+	 * inspected, or judged, for: then the leg gets what is before the boundary.
 	 */
 	if (payload && seq_after(p->end, me->bound) && seq_before(p->seq, me->bound) &&
 	    !done && (f->flags & (FLOW_F_EDITED | FLOW_F_FAIL_BLOCK | FLOW_F_EXACT))) {

@@ -239,6 +239,8 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 		}
 		c->told_tsval = told_c;
 		s->told_tsval = told_s;
+	} else {
+		f->flags |= FLOW_F_EXACT; /* the verdict is on what the legs receive */
 	}
 	c->bound = c->leg_ack = c->nxt;
 	s->bound = s->leg_ack = s->nxt;
@@ -431,7 +433,7 @@ static __always_inline void merge_if_done(struct flow *f, __u8 reason, __u64 now
 	if (!merged_way(f, c, s) || !merged_way(f, s, c))
 		return;
 	merge_clocks(f, now);
-	if (f->flags & FLOW_F_ARMED)
+	if ((f->flags & FLOW_F_ARMED) && (f->flags & FLOW_F_AGAIN))
 		f->due_bytes = f->after.bytes ? c->bytes + s->bytes + f->after.bytes : DUE_NEVER;
 	if ((c->flags & END_F_FIN) && (s->flags & END_F_FIN))
 		move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);

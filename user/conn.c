@@ -196,7 +196,8 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 	int err;
 
 	if (op == CTL_ARM) {
-		ctl.after = policy_rule_after(c->rule);
+		if (!c->later)
+			ctl.after = policy_rule_after(c->rule);
 		ctl.flags = (c->rule->after.again ? FLOW_F_AGAIN : 0) |
 			    (c->rule->fail_block ? FLOW_F_FAIL_BLOCK : 0);
 	}
@@ -414,7 +415,7 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 		return;
 	case FLOW_MERGING:
 		/* What it waited for is over. */
-		if (c && !stale && ev->from == FLOW_MERGING)
+		if (c && !stale && c->phase == CONN_MERGING && ev->from == FLOW_MERGING)
 			split_merge_on(d, c);
 		return;
 	case FLOW_MONITORED:

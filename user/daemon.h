@@ -92,7 +92,8 @@ struct conn {
 	bool midst;		/* ... or must be yet, or one is amid an edit: not to be let go */
 	bool due;		/* to be let go as soon as that is over */
 	__u32 delta[2];		/* seq_delta of its ends when it was split */
-	bool later;		/* split when its rule's `after` said */
+	bool later;		/* its rule's `after` has come */
+	uint32_t turns;		/* of the client, armed while split, to the request of its rule's `after` */
 	bool answered;		/* the server's bytes were the last that were handed on */
 	enum policy_relay relay; /* as the operator said; else auto: as its rule says */
 	bool relayed;		/* its flow is, or was when the merge began */
@@ -293,6 +294,8 @@ void later_close(struct daemon *d);
  * sent. True: it is not to be inspected yet.
  */
 bool later_arms(struct daemon *d, struct conn *c, bool spoken);
+/* What the flow was armed for has come while it is split still: the kernel does not wait for it. */
+void later_disarm(struct daemon *d, struct conn *c);
 /* The kernel has begun a split because the flow was due: makes its conn, and the legs. */
 void later_split(struct daemon *d, const struct flow_key *key, const struct flow *f);
 /* Whether that is so, and has not been done yet. */

@@ -94,7 +94,15 @@ bool later_arms(struct daemon *d, struct conn *c, bool spoken)
 		return false;
 	if (!now || rule->after.again)
 		conn_ctl(d, c, CTL_ARM, SEAM_R_RULE, 0, NULL);
+	if (!now && rule->after.request)
+		c->turns = rule->after.request - spoken;
 	return !now;
+}
+
+void later_disarm(struct daemon *d, struct conn *c)
+{
+	c->later = true;
+	conn_ctl(d, c, CTL_ARM, SEAM_R_AFTER, 0, NULL);
 }
 
 /* The rule of a flow that is due, and the policy it is in; NULL: nobody knows it any more. */

@@ -295,18 +295,36 @@ static bool blocked(struct daemon *d, struct conn *c, enum seam_dir dir, const u
 	return false;
 }
 
+/* The client begins to speak after the server has. Whether its rule has waited for this turn. */
+static bool turn(struct conn *c)
+{
+	const struct policy_after *after = &c->rule->after;
+
+	if (c->turns)
+		return !--c->turns;
+	return after->again && after->request;
+}
+
 /*
  * The client's next request has got into the legs before the flow was merged: it is
- * inspected here and now; while merging not by who may change it, for it is too late for
- * that. Negative errno: it must be and cannot.
+ * inspected here and now, and the merge is given up if it has not begun; once it has, not
+ * by who may change it, for it is too late for that. Negative errno: it must be and cannot.
  */
 static int again(struct daemon *d, struct conn *c)
 {
 	const struct policy_rule *rule = c->rule;
+	struct flow f;
 
-	if (!c->let_go || !rule->after.again || !rule->after.request || d->stopping ||
-	    (c->phase != CONN_SPLIT && edits(c)))
+	if (!c->let_go || !turn(c) || d->stopping)
 		return 0;
+	if (c->phase == CONN_MERGING && !conn_ctl(d, c, CTL_SPLIT, SEAM_R_AFTER, CTL_SPLIT_SAME, &f)) {
+		c->phase = CONN_SPLIT;
+		split_nudge(c, &f);
+	}
+	if (c->phase != CONN_SPLIT && edits(c))
+		return 0;
+	if (!rule->after.again)
+		later_disarm(d, c);
 	memset(&c->rec, 0, sizeof(c->rec));
 	if (!conn_inspect(c))
 		return 0;

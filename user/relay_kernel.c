@@ -188,7 +188,7 @@ static bool is_read(const struct conn *c)
 	const struct policy_until *u = &c->rule->until;
 	int i;
 
-	if (c->rule->after.again && c->rule->after.request)
+	if (c->turns || (c->rule->after.again && c->rule->after.request))
 		return true; /* the next request comes through the daemon */
 	if (c->let_go)
 		return false;

@@ -32,7 +32,7 @@ enum seam_ctl_op {
 			   * as of CTL_MERGE */
 	CTL_EDIT,	  /* split: the legs' streams differ by `arg` from now on, see CTL_DELTAS;
 			   * END_F_ANNOUNCE as of CTL_MERGE */
-	CTL_ARM,	  /* held, splitting, split: to be split as `after` says, once it has been let go */
+	CTL_ARM,	  /* held, splitting, split: to be split as `after` says, once it has been let go; as nothing: not */
 	CTL_RELAY,	  /* split: relayed, from here on the kernel may move its bytes */
 	CTL_UNRELAY,	  /* relayed: split; merging: goes on without the kernel relay */
 };

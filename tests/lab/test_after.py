@@ -224,6 +224,35 @@ def half_closed(tap, lab):
 			tap.equal(sockets.outcome(a), (b"", "FIN"), "and so does its end")
 
 
+WAITING = """
+client = "cli";
+server = "srv";
+decide = "split";
+rules = (
+	{ name = "second"; host = "second.test"; action = "inspect"; inspectors = "http"; after = { request = 2; }; },
+	{ name = "third"; host = "third.test"; action = "inspect"; inspectors = "http"; after = { request = 3; }; },
+	{ name = "each"; host = "each.test"; action = "inspect"; inspectors = "http"; after = { request = 3; again = true; }; }
+);
+"""
+
+
+def while_it_waits(tap):
+	"""Split for its verdict, and waiting to be merged, its request went by; or one was inspected too soon."""
+	recorded = {"second.test": (1, 2, 2, 2, 2), "third.test": (1, 1, 3, 3, 3), "each.test": (1, 1, 3, 4, 5)}
+	with Lab(client_link=Link(delay=0.5), server_link=Link(delay=50)) as lab:
+		web = Nginx(lab, {"1b": 1})
+		start_seam(lab, WAITING)
+		for host, numbers in recorded.items():
+			with WebClient(lab, SERVER4, host) as client:
+				for n, last in enumerate(numbers, 1):
+					tap.equal(client.get(f"/1b?{n}")[0], web.sha256["1b"], f"{host}: answer {n} arrives")
+					flow = by_source(lab, client.port)
+					tap.equal((flow["state"], flow["record"]["http"]["url"]), ("merging", f"/1b?{last}"),
+						f"{host}: inspected while it waits: number {last} of {n}")
+				wait_for(lambda: by_source(lab, client.port)["state"] == "merged", f"{host}: the flow to be merged")
+				tap.equal("armed" in by_source(lab, client.port), host == "each.test", f"{host}: armed only for more")
+
+
 @scenario
 def main(tap):
 	with Lab() as lab:
@@ -243,4 +272,5 @@ def main(tap):
 		states = [f"--state={s}" for s in ("held", "splitting", "split", "merging")]
 		tap.equal(seam_json(lab, "flows", *states), [], "no flow is left half done")
 		tap.equal(seam.stop(), 0, "seam ends")
+	while_it_waits(tap)
 	under_load(tap)

@@ -116,7 +116,7 @@ def judge(tap, lab, server, name, rule, action, slow, report):
 
 def out_of_order(tap):
 	"""ClientHellos whose segments overtake each other; how they come is another matter for each."""
-	with Lab(client_link=Link(delay=5, up={"reorder": 50, "reorder_by": 2}, seed=3)) as lab:
+	with Lab(client_link=Link(delay=5, up={"reorder": 50, "reorder_by": 2}, seed=3), server_link=Link(delay=5)) as lab:
 		server = Counter(lab, {7001: None})
 		seam = start_seam(lab, POLICY)
 		todo = {}

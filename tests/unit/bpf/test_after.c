@@ -132,6 +132,22 @@ static void again(void)
 		.flow = "state=splitting reason=after c.bound=2001 +armed held_in=1" });
 }
 
+/* Split for its verdict, it was to be split for its rule once: that much later than the rule said. */
+static void counts_from_the_beginning(void)
+{
+	armed(false, (struct seam_after){ .bytes = 5000 }, 0);
+	flow_set(SPLIT);
+	flow_set("-again c.ack=601 s.ack=1001 c.told_nxt=601 s.told_nxt=1001 due_bytes=5000");
+	ctl_is("merged", CTL_MERGE, SEAM_R_LET_GO, 0, 0, "state=merged +armed due_bytes=5000");
+	armed(false, (struct seam_after){ .ms = 3600000 }, 0);
+	flow_set(SPLIT);
+	flow_set("-again c.ack=601 s.ack=1001 c.told_nxt=601 s.told_nxt=1001");
+	ctl_is("merged", CTL_MERGE, SEAM_R_LET_GO, 0, 0, "state=merged +armed");
+	flow_set("-tscatchup created_ns=1 after_ms=60000");
+	STEPS({ "long after it began", CLIENT, UP(.seq = 1001, .ack = 601, .len = 10), REDIRECT, .counts = "after",
+		.flow = "state=splitting reason=after -armed" });
+}
+
 static void clocks_behind(void)
 {
 	armed(false, (struct seam_after){ .request = 1 }, RULE_F_AGAIN);
@@ -289,6 +305,7 @@ int main(void)
 	at_once(false);
 	at_once(true);
 	again();
+	counts_from_the_beginning();
 	clocks_behind();
 	ends_the_merge(false);
 	ends_the_merge(true);

@@ -189,7 +189,7 @@ static void odd(void)
 	fresh(NULL);
 	STEPS({ "SYN", CLIENT, SYN, PASS, .counts = "new" },
 	      { "refused", SERVER, { .dir = SEAM_DOWN, .flags = "RA", .ack = 1 }, PASS,
-		.counts = "rst", .embryo = "none", .flow = "none" });
+		.counts = "rst", .flow = "none" });
 
 	fresh(NULL);
 	STEPS({ "SYN, answered elsewhere", CLIENT, SYN, PASS },
