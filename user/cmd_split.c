@@ -12,7 +12,7 @@
 static const char help[] =
 	"usage: seam split [-j] [-i NAME] ID\n"
 	"       seam merge [-j] [-i NAME] ID\n"
-	"       seam relay [-j] [-i NAME] ID kernel|userspace\n"
+	"       seam relay [-j] [-i NAME] ID auto|kernel|userspace\n"
 	"\n"
 	"`split` takes over a flow that is monitored, passed or merged, whatever is on its way\n"
 	"in it, and keeps it split until `merge`. `merge` lets a split flow go, whoever split it; its\n"
@@ -101,8 +101,8 @@ int cmd_split(int argc, char **argv)
 	if (!client_is_instance(verb, o.instance))
 		return EXIT_USAGE;
 	how = relay ? argv[optind + 1] : NULL;
-	if (how && strcmp(how, "kernel") && strcmp(how, "userspace")) {
-		fprintf(stderr, "seam relay: `%s` relays nothing; expected kernel or userspace\n", how);
+	if (how && strcmp(how, "auto") && strcmp(how, "kernel") && strcmp(how, "userspace")) {
+		fprintf(stderr, "seam relay: `%s` relays nothing; expected auto, kernel or userspace\n", how);
 		return EXIT_USAGE;
 	}
 	return transition(verb, how, o.instance, argv[optind], o.json);

@@ -414,7 +414,9 @@ static int transition(struct daemon *d, const json_t *request, const struct flow
 		return operator_relay(d, key, id, POLICY_RELAY_KERNEL, why, len);
 	if (how && !strcmp(how, "userspace"))
 		return operator_relay(d, key, id, POLICY_RELAY_USERSPACE, why, len);
-	snprintf(why, len, "`relay` needs \"how\", kernel or userspace");
+	if (how && !strcmp(how, "auto"))
+		return operator_relay(d, key, id, POLICY_RELAY_AUTO, why, len);
+	snprintf(why, len, "`relay` needs \"how\": auto, kernel or userspace");
 	return -EINVAL;
 }
 

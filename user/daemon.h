@@ -95,7 +95,8 @@ struct conn {
 	bool later;		/* its rule's `after` has come */
 	uint32_t turns;		/* of the client, armed while split, to the request of its rule's `after` */
 	bool answered;		/* the server's bytes were the last that were handed on */
-	enum policy_relay relay; /* as the operator said; else auto: as its rule says */
+	bool relay_by_hand;	/* the operator said who relays it, its rule does not count */
+	enum policy_relay relay;
 	bool relayed;		/* its flow is, or was when the merge began */
 	bool not_by_kernel;	/* it has urgent data */
 	bool looked_at;		/* in daemon.arriving */
@@ -340,6 +341,8 @@ void relay_kernel_open(struct daemon *d);
 int relay_kernel_possible(const struct daemon *d, const struct conn *c);
 /* Has the kernel relay it, if that is wanted and possible. */
 void relay_kernel_try(struct daemon *d, struct conn *c);
+/* `auto`, from now on: who relays it goes on until its packets say otherwise. */
+void relay_kernel_weigh_anew(struct conn *c);
 /* `auto`: looks at its packets, now and then, and acts on it. True: it did; the conn may be freed. */
 bool relay_kernel_weigh(struct daemon *d, struct conn *c, uint64_t now);
 /* Whose is this direction? Takes it back from the kernel when it has ended. */

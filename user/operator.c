@@ -110,6 +110,7 @@ int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, en
 {
 	struct conn *c = conn_find(d, key);
 	enum policy_relay before;
+	bool by_hand;
 	struct flow f;
 	int err;
 
@@ -124,7 +125,11 @@ int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, en
 		return err;
 	}
 	before = c->relay;
+	by_hand = c->relay_by_hand;
 	c->relay = how;
+	c->relay_by_hand = true;
+	if (how == POLICY_RELAY_AUTO)
+		relay_kernel_weigh_anew(c);
 	if (how == POLICY_RELAY_USERSPACE && !relay_kernel_stop(d, c, SEAM_R_OPERATOR)) {
 		snprintf(why, len, "bytes were lost in the kernel; both ends are reset");
 		return -EIO;
@@ -133,6 +138,7 @@ int operator_relay(struct daemon *d, const struct flow_key *key, uint64_t id, en
 	c = conn_find(d, key);
 	if (how == POLICY_RELAY_KERNEL && c && relay_kernel_possible(d, c) == -ENOTCONN) {
 		c->relay = before;
+		c->relay_by_hand = by_hand;
 		snprintf(why, len, "%s", why_not_relayed(-ENOTCONN));
 		return -ENOTCONN;
 	}

@@ -216,13 +216,11 @@ int relay_kernel_possible(const struct daemon *d, const struct conn *c)
 
 static enum policy_relay wanted(const struct daemon *d, const struct conn *c)
 {
-	enum policy_relay how = c->relay;
-
 	if (relay_kernel_possible(d, c))
 		return POLICY_RELAY_USERSPACE; /* undecided, for one */
-	if (!how)
-		how = c->by_hand ? c->policy->relay : c->rule->relay;
-	return how;
+	if (c->relay_by_hand)
+		return c->relay;
+	return c->by_hand ? c->policy->relay : c->rule->relay;
 }
 
 /*
@@ -240,6 +238,13 @@ static void weigh(struct conn_leg *from, const struct flow_end *end, bool first)
 	from->bytes = end->bytes;
 	if (!first)
 		from->bulk = bytes / packets >= (from->bulk ? SMALL_PACKET : BULK_PACKET);
+}
+
+void relay_kernel_weigh_anew(struct conn *c)
+{
+	c->sized_ns = 0;
+	c->leg[SEAM_UP].bulk = c->leg[SEAM_UP].by_kernel;
+	c->leg[SEAM_DOWN].bulk = c->leg[SEAM_DOWN].by_kernel;
 }
 
 bool relay_kernel_weigh(struct daemon *d, struct conn *c, uint64_t now)
@@ -308,7 +313,7 @@ void relay_kernel_try(struct daemon *d, struct conn *c)
 	if (!want[0] && !want[1])
 		return;
 	if (!c->relayed) {
-		err = conn_ctl(d, c, CTL_RELAY, c->relay ? SEAM_R_OPERATOR : SEAM_R_RELAY, 0, NULL);
+		err = conn_ctl(d, c, CTL_RELAY, c->relay_by_hand ? SEAM_R_OPERATOR : SEAM_R_RELAY, 0, NULL);
 		if (err) {
 			c->not_by_kernel |= err == -EAGAIN; /* urgent data */
 			return;

@@ -140,7 +140,7 @@ def automatic(tap):
 
 	with Lab() as lab:
 		seam = start_seam(lab, AUTO)
-		t = Transfer(lab, 7040, "up", 800_000_000, rate=60_000_000)
+		t = Transfer(lab, 7040, "up", 1_200_000_000, rate=60_000_000)
 		becomes("relayed")
 		before = Daemon(lab).stats()
 		time.sleep(0.5)
@@ -153,10 +153,17 @@ def automatic(tap):
 		tap.equal(flow_to(lab, 7040, ("split", "relayed"))["flow"]["state"], "split", "small ones the daemon's")
 		segments(65535)
 		becomes("relayed")
+		hand = ByHand(flow_to(lab, 7040, ("relayed",)))
+		tap.equal(hand.relay("userspace"), None, "by hand to the daemon")
+		becomes("split")
+		tap.ok(hand.begin("relay", how="auto")["ok"], "and to whom its packets are for")
+		becomes("relayed")
+		tap.ok(hand.begin("relay", how="auto")["ok"], "once more, which changes nothing")
 		wait_for(lambda: not t.runs(), "the transfer", 60)
 		t.arrived(tap, "relayed by turns")
 		counted = reasons(lab)
-		tap.equal((counted.get("relay"), counted.get("small_packets")), (2, 1), "each turn has its reason")
+		tap.equal((counted.get("relay"), counted.get("small_packets"), counted.get("operator")), (2, 1, 2),
+			"each turn has its reason")
 		tap.equal(seam.stop(), 0, "seam ends")
 
 
