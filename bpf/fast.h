@@ -17,8 +17,8 @@
 #define NOT_FAST (-4)
 
 /*
- * After the hold queue has run empty, packets go through it for this long
- * still: one that another CPU is just bringing must not overtake the last.
+ * After the hold queue has run empty, packets of an end that had some in it go through it
+ * for this long still: one that another CPU is just bringing must not overtake the last.
  */
 #define HOLD_SETTLE (50 * NSEC_PER_USEC)
 
@@ -40,14 +40,20 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } hops SEC(".maps");
 
+/* Whether packets of this end have been in the hold queue. */
+static __always_inline bool was_queued(const struct flow *f, __u32 end)
+{
+	return f->flags & (end == SEAM_CLIENT ? FLOW_F_QUEUED_UP : FLOW_F_QUEUED_DOWN);
+}
+
 /*
- * Whether the hold queue is empty, and has been for a while. Signed: another CPU may have
- * stamped the flow after the time was read here.
+ * Whether the hold queue is empty, and has been for a while if it had packets of this end.
+ * Signed: another CPU may have stamped the flow after the time was read here.
  */
-static __always_inline bool settled(const struct flow *f)
+static __always_inline bool settled(const struct flow *f, __u32 end)
 {
 	return f->held_in == f->held_out &&
-	       (!f->held_in ||
+	       (!was_queued(f, end) ||
 		(__s64)(bpf_ktime_get_coarse_ns() - f->released_ns) >= (__s64)HOLD_SETTLE);
 }
 

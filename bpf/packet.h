@@ -41,7 +41,7 @@ static __always_inline enum parse_result parse_skb(struct __sk_buff *ctx, struct
 }
 
 /* Signed: another CPU may have stamped the flow after `now` was read here. */
-static __always_inline bool hold_pending(struct flow *f, struct verdict *v, __u64 now)
+static __always_inline bool hold_pending(struct flow *f, __u32 end, struct verdict *v, __u64 now)
 {
 	if (f->held_in != f->held_out) {
 		if ((__s64)(now - f->released_ns) < (__s64)HOLD_STUCK)
@@ -51,11 +51,11 @@ static __always_inline bool hold_pending(struct flow *f, struct verdict *v, __u6
 		v->why = SEAM_R_HOLD_LOST;
 		return false;
 	}
-	return f->held_in && (__s64)(now - f->released_ns) < (__s64)HOLD_SETTLE;
+	return was_queued(f, end) && (__s64)(now - f->released_ns) < (__s64)HOLD_SETTLE;
 }
 
-static __always_inline void into_hold(struct flow *f, const struct pkt *p, const struct control *ctl,
-				      struct verdict *v, __u64 now)
+static __always_inline void into_hold(struct flow *f, __u32 end, const struct pkt *p,
+				      const struct control *ctl, struct verdict *v, __u64 now)
 {
 	/* A flow that is split under load needs room for what comes meanwhile. */
 	if (ctl && f->held_bytes > ctl->hold_bytes << (f->state == FLOW_HELD ? 0 : 4)) {
@@ -65,6 +65,7 @@ static __always_inline void into_hold(struct flow *f, const struct pkt *p, const
 	}
 	if (f->held_in == f->held_out)
 		f->released_ns = now;
+	f->flags |= end == SEAM_CLIENT ? FLOW_F_QUEUED_UP : FLOW_F_QUEUED_DOWN;
 	f->held_in++;
 	f->held_bytes += p->len;
 	v->where = TO_HOLD;
@@ -348,8 +349,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		due = later(f, end, me, peer, p, alive, now, ev);
 	switch (f->state) {
 	case FLOW_MONITORED:
-		if (source == FROM_PORT && hold_pending(f, v, now)) {
-			into_hold(f, p, ctl, v, now);
+		if (source == FROM_PORT && hold_pending(f, end, v, now)) {
+			into_hold(f, end, p, ctl, v, now);
 			break;
 		}
 		tsval = me->tsval;
@@ -362,7 +363,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				move(f, FLOW_HELD,
 				     end == SEAM_CLIENT ? SEAM_R_FIRST_PAYLOAD : SEAM_R_SERVER_FIRST,
 				     now, ev);
-				into_hold(f, p, ctl, v, now);
+				into_hold(f, end, p, ctl, v, now);
 				break;
 			}
 			fail(f, SEAM_R_DAEMON_GONE, now, ev);
@@ -394,7 +395,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				released(f, now, ev);
 				ending(f, me, peer, p, v, now, ev);
 			}
-		} else if ((f->flags & FLOW_F_RELEASE) && !hold_pending(f, v, now)) {
+		} else if ((f->flags & FLOW_F_RELEASE) && !hold_pending(f, end, v, now)) {
 			/* The queue lost what it still owes. */
 			released(f, now, ev);
 			track_data(f, me, peer, p);
@@ -402,7 +403,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			ending(f, me, peer, p, v, now, ev);
 		} else if (payload || (p->flags & TCP_RST) || (f->flags & FLOW_F_RELEASE)) {
 			/* While it is released an ack, too: its sender's data may be in the queue. */
-			into_hold(f, p, ctl, v, now);
+			into_hold(f, end, p, ctl, v, now);
 		} else {
 			if (p->ts)
 				peer->told_tsval = seq_max(peer->told_tsval, p->tsval);
@@ -422,7 +423,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			note_rst(f, me, peer, p, v);
 			to_leg(f, me, peer, p, v);
 		} else {
-			queued = !(f->flags & FLOW_F_LEGS) || hold_pending(f, v, now);
+			queued = !(f->flags & FLOW_F_LEGS) || hold_pending(f, end, v, now);
 			if (p->flags & TCP_RST)
 				v->where = TO_HOLD;
 			else
@@ -432,7 +433,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			if (over && v->where == TO_LEG && !payload && !more_options(p))
 				open_window(f, me, peer, p, v);
 			if (v->where == TO_HOLD)
-				into_hold(f, p, ctl, v, now);
+				into_hold(f, end, p, ctl, v, now);
 			/* No room: but what its ack says is told, as it counts as told. */
 			if (v->where == TO_DROP && v->part) {
 				v->where = TO_WIRE;
@@ -448,15 +449,15 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	case FLOW_MERGING:
 		/* Urgent data waits until the kernel relay, which would lose the mark, is out of the way. */
 		if (source == FROM_PORT &&
-		    (hold_pending(f, v, now) ||
+		    (hold_pending(f, end, v, now) ||
 		     ((f->flags & FLOW_F_SOCKMAP) && (p->flags & TCP_URG)))) {
-			into_hold(f, p, ctl, v, now);
+			into_hold(f, end, p, ctl, v, now);
 			break;
 		}
 		over = crossed(peer, me);
 		track_ack(f, me, peer, p, now);
 		if (due && turn_ends_merge(f, me, peer, p, now, v, ev)) {
-			into_hold(f, p, ctl, v, now);
+			into_hold(f, end, p, ctl, v, now);
 			break;
 		}
 		if (due && turn_must_wait(f, me, peer, p, v))
@@ -503,8 +504,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	case FLOW_MERGED:
 	case FLOW_PASSED:
 	case FLOW_CLOSING:
-		if (source == FROM_PORT && hold_pending(f, v, now)) {
-			into_hold(f, p, ctl, v, now);
+		if (source == FROM_PORT && hold_pending(f, end, v, now)) {
+			into_hold(f, end, p, ctl, v, now);
 			break;
 		}
 		if (f->flags & FLOW_F_CLOSED) {

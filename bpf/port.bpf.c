@@ -72,7 +72,7 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
 	struct hop *h = NULL;
 	int err;
 
-	if (!fast_flow(f, side, wire_mode) || !settled(f) || !fast_packet(f, me, p, wire_mode))
+	if (!fast_flow(f, side, wire_mode) || !settled(f, side) || !fast_packet(f, me, p, wire_mode))
 		return NOT_FAST;
 	if (wire_mode && (!room || !same_way(f, l, side, ifindex, room->partner, &room->link)))
 		return NOT_FAST;

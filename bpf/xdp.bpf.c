@@ -99,7 +99,7 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 	barrier(); /* move() writes this one first */
 	at = f->tc_at[side];
 	/* In pieces: no kernel of 6.1 tells which devices can send those. */
-	if (len != data_end - data || me->ifindex != ifindex || !fast_packet(f, me, &p, wire_mode) || !settled(f) ||
+	if (len != data_end - data || me->ifindex != ifindex || !fast_packet(f, me, &p, wire_mode) || !settled(f, side) ||
 	    !quiet_in_tc(me, at, &p))
 		goto to_tc;
 	/* The way before the lock: TC must not track it again. */

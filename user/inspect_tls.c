@@ -37,14 +37,20 @@ static void sort_u16(uint16_t *v, size_t n)
 	}
 }
 
+/* snprintf() for each number would be a good part of what a verdict costs. */
+static void put_hex(char *to, uint32_t value, size_t digits)
+{
+	for (; digits; value >>= 4)
+		to[--digits] = "0123456789abcdef"[value & 15];
+}
+
 static void hash_list(SHA256_CTX *ctx, const uint16_t *v, size_t n)
 {
-	char item[8];
+	char item[] = ",0000";
 
 	for (size_t i = 0; i < n; i++) {
-		int len = snprintf(item, sizeof(item), "%s%04x", i ? "," : "", v[i]);
-
-		SHA256_Update(ctx, item, (size_t)len);
+		put_hex(item + 1, v[i], 4);
+		SHA256_Update(ctx, item + !i, sizeof(item) - 1 - !i);
 	}
 }
 
@@ -54,7 +60,8 @@ static void hash_end(SHA256_CTX *ctx, char out[JA4_HASH + 1])
 
 	SHA256_Final(md, ctx);
 	for (size_t i = 0; i < JA4_HASH / 2; i++)
-		snprintf(out + 2 * i, 3, "%02x", md[i]);
+		put_hex(out + 2 * i, md[i], 2);
+	out[JA4_HASH] = 0;
 }
 
 /* JA4_b: the cipher suites, sorted. */

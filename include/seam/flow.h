@@ -93,6 +93,8 @@ enum flow_state {
 #define FLOW_F_SOCKMAP	 (1U << 27) /* the kernel relay may move bytes between its legs */
 #define FLOW_F_BY_NAME	 (1U << 28) /* a name in the first payload may settle it in the kernel */
 #define FLOW_F_EXACT	 (1U << 29) /* what legs have received is what the other end gets, whatever is sent again */
+#define FLOW_F_QUEUED_UP (1U << 30) /* packets of the client have been in the hold queue, ... */
+#define FLOW_F_QUEUED_DOWN (1U << 31) /* ... of the server */
 
 /* flow_end.flags */
 #define END_F_FIN	 (1U << 0)  /* sent FIN, at `fin` */
