@@ -71,6 +71,7 @@ def main(tap):
 			client.close()
 			server.close()
 		wait_for(lambda: daemon.descriptors() == before, "the legs to be gone")
+		wait_for(lambda: set(states(lab, 7000)) <= {"closing"}, "the flows to be closed")
 		again = pair(lab, listeners[7000], 7000)
 		tap.ok(sockets.exchange(*again), "with descriptors again")
 		tap.equal([s for s in states(lab, 7000) if s != "closing"], ["split"], "the next flow is split")

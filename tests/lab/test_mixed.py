@@ -88,7 +88,7 @@ def wave(tap, lab, web, daemon, n):
 	crowd = Crowd(lab, groups(web))
 	there = crowd.gather()
 	opened = sum(g.get("open", 0) for g in there.values())
-	tap.ok(eventually(lambda: not misplaced(lab), 2),
+	tap.ok(eventually(lambda: not misplaced(lab), 10),
 		f"wave {n}: {opened} of {crowd.total} open at once, each flow in its rule's state", misplaced(lab))
 	ends = crowd.finish()
 	want = {name: {end: count} for name, (count, _kind, _port, _extra, end, _states) in RULES.items()}
