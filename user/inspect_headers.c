@@ -48,8 +48,9 @@ struct side {
 	uint8_t phase;
 	uint8_t line;
 	uint8_t name_len;
+	bool sets_host;				/* which a host in the request's target would outdo */
 	bool edit;				/* this head is one to edit */
-	bool touched;				/* and fields of it have been removed */
+	bool touched;				/* and it has begun, but for empty lines: letting go waits for its end */
 	bool chunked;				/* its body; the parser forgets it with some trailers */
 	char name[HEADER_NAME_MAX];		/* of the line, so far */
 	const char *cut;			/* the removed field that this line, or the last, is of */
@@ -104,6 +105,8 @@ static int headers_open(void *state, struct flow_record *rec, const struct inspe
 		side->add = text;
 		side->add_len = header_text(edits[dir], key, text);
 		text += header_text_max(edits[dir]);
+		for (size_t i = 0; dir == SEAM_UP && edits[dir] && i < edits[dir]->n_remove; i++)
+			side->sets_host |= !strcasecmp(edits[dir]->remove[i], "Host");
 		side_next(s, dir);
 	}
 	return 0;
@@ -111,13 +114,21 @@ static int headers_open(void *state, struct flow_record *rec, const struct inspe
 
 /* ---- lines of a head ---- */
 
+/* As CGI and its likes have them, for whom X_Client is X-Client (RFC 3875 4.1.18). */
+static bool same_name(const char *a, const char *b, size_t n)
+{
+	while (n && text_lower(*a == '_' ? '-' : *a) == text_lower(*b == '_' ? '-' : *b))
+		a++, b++, n--;
+	return !n;
+}
+
 /* The field to remove whose name is this, or begins with it. */
 static const char *to_remove(const struct side *side, bool whole)
 {
 	const struct header_edits *e = side->edits;
 
 	for (size_t i = 0; e && i < e->n_remove; i++) {
-		if (!strncasecmp(e->remove[i], side->name, side->name_len) &&
+		if (same_name(e->remove[i], side->name, side->name_len) &&
 		    (!whole || !e->remove[i][side->name_len]))
 			return e->remove[i];
 	}
@@ -129,7 +140,6 @@ static uint8_t name_next(struct side *side, uint8_t c)
 	if (c == ':') {
 		side->cut = to_remove(side, true);
 		side->cut_from = side->line_at;
-		side->touched |= !!side->cut;
 		return side->cut ? LINE_CUT : LINE_KEEP;
 	}
 	if (c == '\r' || c == '\n')
@@ -165,6 +175,10 @@ static uint8_t line_next(struct side *side, uint8_t c, uint64_t at)
 		/* an interim response (RFC 9110 15.2) is not what was asked for */
 		side->edit = side->head.parser.type == HTTP_REQUEST ||
 			     side->head.parser.status_code / 100 != 1;
+		side->touched = side->edit && side->edits;
+		/* A host in the target counts, and not the field (RFC 9112 3.2.2). */
+		if (side->sets_host && *side->head.target != '/' && *side->head.target != '*')
+			return LINE_WRONG;
 		return LINE_BEGIN;
 	case LINE_BEGIN:
 		return begin_next(side, c, at);
@@ -417,6 +431,9 @@ static enum inspect_answer headers_data(void *state, enum seam_dir dir, const ui
 	int err = follow(s, dir, data, len, e);
 
 	if (err < 0) /* half an edit is none */
+		return INSPECT_BLOCK;
+	/* Some servers take that for the end of the head, which has not got what is added to it. */
+	if (end && dir == SEAM_UP && side->phase == PHASE_HEAD && side->line != LINE_EMPTY && s->block_malformed)
 		return INSPECT_BLOCK;
 	if (err) {
 		s->rec->http.malformed = true;

@@ -385,8 +385,8 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
 	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
 	size_t ahead, n, w;
+	bool urgent, mark;
 	ssize_t got;
-	bool urgent;
 
 	if (from->eof || make_edits(d, c, dir) == STEP_WAIT)
 		return STEP_WAIT;
@@ -429,7 +429,12 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 			return STEP_WAIT;
 		return blocked_at_end(d, c, dir) ? STEP_GONE : STEP_AGAIN;
 	}
-	w = give(to, c->worker->buf, n, urgent ? MSG_OOB : 0);
+	/*
+	 * Without its mark the byte is part of the stream, as it was judged and inspected; with it
+	 * a server that does not look out for it finds it missing there.
+	 */
+	mark = urgent && !c->fail_block && !(c->rule && c->rule->fail_block);
+	w = give(to, c->worker->buf, n, mark ? MSG_OOB : 0);
 	if (!w)
 		return STEP_WAIT;
 	take(from, w);

@@ -123,40 +123,31 @@ static void message_end(struct tls_hello *h)
 	h->status = TLS_HELLO_DONE;
 }
 
-/* A host name as RFC 1123 has it, and with the underscores people use. */
-static bool host_valid(const char *name, size_t len)
+/*
+ * The name as servers take it, whether it is a host's or not: nginx looks up whatever is
+ * there, without a port. False: no text, or two names (RFC 6066 3), of which servers differ
+ * in which counts.
+ */
+static bool sni_end(struct tls_hello *h)
 {
-	size_t label = 0;
+	const char *port = memchr(h->sni, ':', h->sni_len);
+	size_t i;
 
-	for (size_t i = 0; i < len; i++) {
-		if (name[i] == '.') {
-			if (!label)
-				return false;
-			label = 0;
-			continue;
-		}
-		if (!text_alnum((uint8_t)name[i]) && name[i] != '-' && name[i] != '_')
-			return false;
-		if (++label > 63)
-			return false;
-	}
-	return label > 0 && len <= 253;
-}
-
-static void sni_end(struct tls_hello *h)
-{
+	if (port)
+		h->sni_len = port - h->sni;
 	if (h->sni_len && h->sni[h->sni_len - 1] == '.')
 		h->sni_len--;
-	/* RFC 6066 3: no two names of one type; servers differ in which counts */
-	if (h->sni_bad || h->n_names != 1 || !host_valid(h->sni, h->sni_len))
-		h->sni_len = 0;
 	h->sni[h->sni_len] = '\0';
+	for (i = 0; i < h->sni_len; i++)
+		if (h->sni[i] <= ' ' || h->sni[i] > '~')
+			return false;
+	return !h->n_names || (!h->sni_bad && h->n_names == 1 && h->sni_len);
 }
 
 static void extension_end(struct tls_hello *h)
 {
-	if (h->ext_type == TLS_EXT_SERVER_NAME)
-		sni_end(h);
+	if (h->ext_type == TLS_EXT_SERVER_NAME && !sni_end(h))
+		return bad(h);
 	if (h->msg_left)
 		expect(h, ST_EXT_TYPE);
 	else
@@ -181,7 +172,7 @@ static void extension_begin(struct tls_hello *h)
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		if (known[i].type != h->ext_type)
 			continue;
-		if (h->seen & known[i].seen) {
+		if (h->seen & known[i].seen & ~SEEN_ECH) {
 			bad(h);
 			return;
 		}
@@ -270,8 +261,7 @@ static void have_value(struct tls_hello *h, uint32_t v)
 		h->msg_left = v;
 		return expect(h, ST_VERSION);
 	case ST_VERSION:
-		if (v >> 8 != 3)
-			return bad(h);
+		/* RFC 8446 4.1.2: with supported_versions a server need not look at it */
 		h->legacy_version = (uint16_t)v;
 		return expect_run(h, ST_RANDOM, RANDOM_LEN);
 	case ST_SESSION_LEN:
@@ -416,8 +406,8 @@ static void record_byte(struct tls_hello *h, uint8_t c)
 		break;
 	case 4:
 		h->record_left |= c;
-		/* RFC 8446 5.1: no empty fragments of handshake messages */
-		if (!h->record_left || h->record_left > RECORD_MAX)
+		/* An empty fragment is no fragment (RFC 8446 5.1); OpenSSL takes it for one */
+		if (h->record_left > RECORD_MAX)
 			bad(h);
 		h->record_got = 0;
 		break;

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TLS_HELLO_MAX 65536	/* longest handshake message, its header apart */
+#define TLS_HELLO_MAX 131396	/* longest ClientHello there can be, its header apart */
 #define TLS_CIPHERS_MAX 1024	/* of each list; more are counted, not kept */
 #define TLS_EXTENSIONS_MAX 256
 #define TLS_SIGALGS_MAX 256
@@ -35,7 +35,7 @@ struct tls_hello {
 	bool has_sni;		/* the extension is there, whatever it says */
 	bool overflow;		/* a list below was longer than its array */
 	uint16_t version;	/* highest offered */
-	char sni[256];		/* valid host name, lower case, no trailing dot, or "" */
+	char sni[256];		/* lower case, without a port or a final dot, or "" */
 	char alpn[64];		/* comma-separated, cut to fit */
 	uint8_t alpn_first;	/* first and last byte of the first protocol, */
 	uint8_t alpn_last;

@@ -296,7 +296,8 @@ static void test_ends(void)
 
 	edited_open(&x, &inspector_headers, &setup, &key);
 	edited_feed(&x, SEAM_UP, GET "Cook", strlen(GET "Cook"), false);
-	ok(x.answer == INSPECT_MORE && x.dir[SEAM_UP].queue.len == 4, "the begin of a name is held");
+	/* Let go here, a field that comes after would not be removed, nor the new one added. */
+	ok(x.answer == INSPECT_MIDST && x.dir[SEAM_UP].queue.len == 4, "the begin of a name is held");
 	edited_feed(&x, SEAM_UP, NULL, 0, true);
 	ok(x.answer == INSPECT_MORE && is(&x.dir[SEAM_UP].out, GET "Cook", strlen(GET "Cook"), "up"),
 	   "the client's end lets it go");
@@ -312,6 +313,7 @@ static void test_ends(void)
 	edited_feed(&x, SEAM_UP, "\r\n", 2, false);
 	ok(x.answer == INSPECT_MIDST, "... nor before what is added instead");
 	edited_feed(&x, SEAM_UP, "\r\n", 2, false);
+	edited_feed(&x, SEAM_DOWN, EMPTY "\r\n", strlen(EMPTY "\r\n"), false);
 	ok(x.answer == INSPECT_MORE, "... but then");
 	edited_close(&x);
 
