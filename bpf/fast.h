@@ -43,7 +43,7 @@ struct {
 /* Whether packets of this end have been in the hold queue. */
 static __always_inline bool was_queued(const struct flow *f, __u32 end)
 {
-	return f->flags & (end == SEAM_CLIENT ? FLOW_F_QUEUED_UP : FLOW_F_QUEUED_DOWN);
+	return f->held_in && (f->flags & (end == SEAM_CLIENT ? FLOW_F_QUEUED_UP : FLOW_F_QUEUED_DOWN));
 }
 
 /*

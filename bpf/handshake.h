@@ -108,7 +108,7 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 	walk.key = p->key;
 	rule_decide(&walk);
 	if (walk.action == RULE_BLOCK) {
-		if (ctl->verbose) {
+		if (monitored(ctl)) {
 			struct seam_event *ev = &room->event;
 
 			__builtin_memset(ev, 0, sizeof(*ev));

@@ -146,9 +146,11 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ids SEC(".maps");
 
+#define EVENTS_BYTES (1 << 20)
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 20);
+	__uint(max_entries, EVENTS_BYTES);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } events SEC(".maps");
 
@@ -219,6 +221,12 @@ static __always_inline struct control *control_get(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&control, &zero);
+}
+
+/* Whether somebody monitors, and there is room that the daemon's own events do not need. */
+static __always_inline bool monitored(const struct control *ctl)
+{
+	return ctl && ctl->verbose && bpf_ringbuf_query(&events, 0 /* BPF_RB_AVAIL_DATA */) < EVENTS_BYTES / 2;
 }
 
 #endif

@@ -200,7 +200,7 @@ static __noinline void report(struct seam_event *ev, const struct flow_key *key,
 			remember(ev);
 	}
 	ctl = control_get();
-	if ((flow_flags & told) == told || (ctl && ctl->verbose)) {
+	if ((flow_flags & told) == told || monitored(ctl)) {
 		ev->key = *key;
 		if (bpf_ringbuf_output(&events, ev, sizeof(*ev), 0))
 			count(SEAM_R_EVENT_LOST);

@@ -3,6 +3,7 @@
  * seam check: is a policy valid, and what would it do with a flow?
  */
 #include "address.h"
+#include "cmd.h"
 #include "header_edits.h"
 #include "policy.h"
 #include "policy_value.h"
@@ -13,13 +14,6 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Exit codes, as in usage(). */
-enum {
-	CHECK_OK = 0,
-	CHECK_ERRORS = 1,
-	CHECK_USAGE = 2,
-};
 
 static void usage(FILE *out)
 {
@@ -423,7 +417,7 @@ static int check(const char *file, const struct scenario *sc, bool json)
 
 	if (!err) {
 		fprintf(stderr, "seam check: out of memory\n");
-		return CHECK_ERRORS;
+		return EXIT_FAILED;
 	}
 	ret = policy_load(file, &p, err);
 	if (json)
@@ -432,7 +426,7 @@ static int check(const char *file, const struct scenario *sc, bool json)
 		if (json)
 			print_json_errors(file, messages);
 		free(messages);
-		return CHECK_ERRORS;
+		return EXIT_FAILED;
 	}
 	free(messages);
 
@@ -451,10 +445,8 @@ static int check(const char *file, const struct scenario *sc, bool json)
 	else
 		json_decref(explained);
 	policy_put(p);
-	return CHECK_OK;
+	return EXIT_OK;
 }
-
-int cmd_check(int argc, char **argv);
 
 int cmd_check(int argc, char **argv)
 {
@@ -469,7 +461,6 @@ int cmd_check(int argc, char **argv)
 	bool json = false;
 	int c;
 
-	optind = 0; /* main has used getopt on the words before */
 	while ((c = getopt_long(argc, argv, "e:jh", options, NULL)) != -1) {
 		switch (c) {
 		case 'e':
@@ -480,17 +471,17 @@ int cmd_check(int argc, char **argv)
 			break;
 		case 'h':
 			usage(stdout);
-			return CHECK_OK;
+			return EXIT_OK;
 		default:
 			usage(stderr);
-			return CHECK_USAGE;
+			return EXIT_USAGE;
 		}
 	}
 	if (argc - optind != 1) {
 		usage(stderr);
-		return CHECK_USAGE;
+		return EXIT_USAGE;
 	}
 	if (facts && parse_facts(facts, &sc))
-		return CHECK_USAGE;
+		return EXIT_USAGE;
 	return check(argv[optind], facts ? &sc : NULL, json);
 }

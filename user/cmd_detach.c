@@ -210,15 +210,16 @@ static char *list_wires(const char *instance)
 	char client[IF_NAMESIZE], server[IF_NAMESIZE], *text = NULL;
 	int map = open_pin(instance, "ports");
 	__u32 key, *prev = NULL;
-	struct port port = {};
+	union kern_value value = {};
+	const struct port *port = &value.port;
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
 
 	while (f && map >= 0 && !bpf_map_get_next_key(map, prev, &key)) {
 		prev = &key;
-		if (bpf_map_lookup_elem(map, &key, &port) || !port.partner ||
-		    port.end != SEAM_CLIENT || !if_indextoname(key, client) ||
-		    !if_indextoname(port.partner, server))
+		if (!kern_fits(map, sizeof(value)) || bpf_map_lookup_elem(map, &key, &value) ||
+		    !port->partner || port->end != SEAM_CLIENT || !if_indextoname(key, client) ||
+		    !if_indextoname(port->partner, server))
 			continue;
 		fprintf(f, "the wire from %s to %s is cut: no frame passes any more; to join them without "
 			   "Seam: ip link add NAME up type bridge, ip link set %s up master NAME, ip link set "

@@ -95,6 +95,13 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 		c->leg[i].conn = c;
 	}
 	HASH_ADD(hh, d->conns, key, sizeof(c->key), c);
+	if (!c->hh.tbl) {
+		head_free(c);
+		policy_put(c->policy);
+		c->worker->conns--;
+		free(c);
+		return NULL;
+	}
 	return c;
 }
 
@@ -381,7 +388,9 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 		}
 		if (!c)
 			c = conn_new(d, &ev->key, &f);
-		if (c && c->phase == CONN_HELD)
+		if (c && c->phase == CONN_HELD && d->stopping)
+			hold_let_out(d, c, SEAM_R_SHUTDOWN);
+		else if (c && c->phase == CONN_HELD)
 			split_build(d, c, &f);
 		return;
 	case FLOW_MERGED:
@@ -472,6 +481,7 @@ void conn_tick(struct daemon *d, uint64_t now)
 
 	relay_kernel_tick(d);
 	HASH_ITER(hh, d->conns, c, next) {
+		d->kern.control->heartbeat_ns = kern_now();
 		if (relay_kernel_weigh(d, c, now))
 			continue;
 		if (c->deadline_ns && now >= c->deadline_ns)

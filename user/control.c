@@ -189,6 +189,14 @@ static json_t *failure(const char *fmt, ...)
 	return json_pack("{s:b, s:s}", "ok", 0, "error", text);
 }
 
+/* A path need not be UTF-8, and what is not is no JSON. */
+static json_t *path_json(const char *path)
+{
+	json_t *out = path ? json_string(path) : json_null();
+
+	return out ? out : json_string("(a path that is not UTF-8)");
+}
+
 /* ---- requests ---- */
 
 /* NULL: the answer comes with control_reloaded(). */
@@ -329,9 +337,9 @@ static json_t *reply_status(struct daemon *d)
 	for (m = d->monitors; m; m = m->next)
 		monitors += m->monitors;
 	device_names(d, hold, veth);
-	reply = json_pack("{s:b, s:s, s:s, s:i, s:f, s:s?, s:i, s:b, s:f}", "ok", 1, "version",
+	reply = json_pack("{s:b, s:s, s:s, s:i, s:f, s:o, s:i, s:b, s:f}", "ok", 1, "version",
 			  SEAM_VERSION, "instance", d->started->instance, "pid", (int)getpid(),
-			  "uptime", (double)(kern_now() - started_ns) / 1e9, "config", d->config,
+			  "uptime", (double)(kern_now() - started_ns) / 1e9, "config", path_json(d->config),
 			  "generation", d->generation, "stopping", d->stopping, "grace",
 			  (double)d->policy->grace_ns / 1e9);
 	if (!reply)
@@ -493,7 +501,7 @@ static json_t *reloaded_json(const struct daemon *d)
 
 	for (i = 0; i < n; i++)
 		json_array_append_new(restart, json_string(fixed[i]));
-	return json_pack("{s:b, s:s, s:I, s:i, s:o}", "ok", 1, "config", d->config, "rules",
+	return json_pack("{s:b, s:o, s:I, s:i, s:o}", "ok", 1, "config", path_json(d->config), "rules",
 			 (json_int_t)d->policy->n_rules, "generation", d->generation, "restart",
 			 restart);
 }

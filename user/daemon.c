@@ -24,6 +24,8 @@
 #define PATIENCE_MS 1000
 #define HOLD_QUEUE 16384
 #define HOLD_BYTES (256 * 1024)
+/* Events read before other work gets its turn. */
+#define EVENT_BATCH 256
 
 static int epoll_set(int epoll, int op, struct watch *w, uint32_t events)
 {
@@ -50,6 +52,7 @@ void watch_end(int epoll, struct watch *w)
 static int take_lock(struct daemon *d, const char *instance)
 {
 	char path[128];
+	int tries, err;
 
 	if (mkdir(KERN_RUN_DIR, 0755) && errno != EEXIST) {
 		log_err("making %s: %s", KERN_RUN_DIR, strerror(errno));
@@ -61,7 +64,10 @@ static int take_lock(struct daemon *d, const char *instance)
 		log_err("opening %s: %s", path, strerror(errno));
 		return -errno;
 	}
-	if (flock(d->lock, LOCK_EX | LOCK_NB)) {
+	/* Whoever asks whose it is has it for a moment. */
+	for (tries = 0; (err = flock(d->lock, LOCK_EX | LOCK_NB)) && tries < 10; tries++)
+		usleep(10000);
+	if (err) {
 		log_err("instance `%s` is running already (%s is locked); `seam status` shows it, "
 			"another `instance` name starts a second one", instance, path);
 		return -EBUSY;
@@ -101,7 +107,8 @@ static int on_event(void *ctx, void *data, size_t len)
 		return 0;
 	conn_event(d, data);
 	control_event(d, data);
-	return 0;
+	/* The rest is still there: the descriptor stays readable. */
+	return ++d->events_read % EVENT_BATCH ? 0 : -EAGAIN;
 }
 
 static void events_ready(struct daemon *d, struct watch *w, uint32_t events)
@@ -123,6 +130,7 @@ static void stop(struct daemon *d)
 	d->stop_ns = kern_now() + d->policy->grace_ns;
 	d->kern.control->draining = 1;
 	HASH_ITER(hh, d->conns, c, next) {
+		d->kern.control->heartbeat_ns = kern_now();
 		if (c->phase == CONN_HELD) {
 			hold_let_out(d, c, SEAM_R_SHUTDOWN);
 		} else if (c->phase == CONN_SPLIT) {
@@ -334,10 +342,12 @@ static int attach_all(struct daemon *d)
 		log_err("opening a netlink socket: %s", strerror(-err));
 		return err;
 	}
-	if (wire)
-		return mirror_open(d);
-	warn_unless_router();
-	return 0;
+	if (!wire)
+		warn_unless_router();
+	err = mirror_open(d);
+	if (err)
+		log_err("asking for the links of the ports: %s", strerror(-err));
+	return err;
 }
 
 static void loop(struct daemon *d)
@@ -431,6 +441,7 @@ static void finish(struct daemon *d)
 int daemon_run(struct policy *policy, const char *config)
 {
 	struct rlimit files;
+	struct stat st;
 	sigset_t signals;
 	struct daemon *d = calloc(1, sizeof(*d));
 	int err;
@@ -439,7 +450,8 @@ int daemon_run(struct policy *policy, const char *config)
 		return -ENOMEM;
 	d->policy = policy;
 	d->started = policy_get(policy);
-	d->config = config ? strdup(config) : NULL;
+	/* Only of a file that can be read again; a pipe would be waited for, and for ever. */
+	d->config = config && !stat(config, &st) && S_ISREG(st.st_mode) ? strdup(config) : NULL;
 	d->lock = d->host_ns = d->inner_ns = d->hold.fd = d->listener.fd = d->pacer.fd = d->halt = -1;
 	d->primer.fd4 = d->primer.fd6 = -1;
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {

@@ -14,6 +14,8 @@
 #include <sys/types.h>
 
 #include <bpf/libbpf.h>
+/* Without memory conn_new() fails, and not the daemon. */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "editor.h"
@@ -114,7 +116,6 @@ struct conn {
 	size_t memory;		/* bytes of inspector memory */
 	struct pace pace;
 	uint64_t began_ns;	/* when it was held */
-	uint64_t split_ns;
 	uint64_t sized_ns;	/* its packets were last looked at */
 	uint64_t deadline_ns;	/* of the phase, 0: none */
 	uint64_t checked_ns;	/* its flow was last found to be as it should */
@@ -160,6 +161,7 @@ struct daemon {
 	struct conn *arriving;	/* bytes on their way in the kernel are waited for */
 	int look_ms;
 	struct ring_buffer *ring;
+	unsigned int events_read;
 	struct conn *conns;	/* hash */
 	struct conn *dead;	/* freed in this turn of the loop, which alone knew of them */
 	struct worker *workers;
@@ -183,7 +185,6 @@ struct daemon {
 	uint64_t sweep_ns;	/* next sweep of the tables */
 	uint64_t stop_ns;	/* stopping: when patience with merges ends */
 	bool stopping, stop_now;
-	bool ignore_config_changes;
 	uint8_t *buf;		/* FRAME_MAX bytes, for the hold device */
 	struct {
 		uint64_t splits, merges, held_packets;
@@ -365,7 +366,7 @@ void sweep_run(struct daemon *d);
 unsigned int sweep_recover(struct daemon *d);
 /* Flows that still need the kernel side, by why. */
 struct sweep_census {
-	unsigned int deltas, bypass, split, total;
+	unsigned int deltas, bypass;
 };
 void sweep_census(struct daemon *d, struct sweep_census *out);
 

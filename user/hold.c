@@ -212,6 +212,10 @@ static void one_frame(struct daemon *d, size_t len)
 	memcpy(h->data, d->buf, len);
 	*c->held_tail = h;
 	c->held_tail = &h->next;
+	if (d->stopping) {
+		hold_let_out(d, c, SEAM_R_SHUTDOWN); /* stop() has let out the others */
+		return;
+	}
 	if (c->policy->decide == DECIDE_SPLIT) {
 		split_first(d, c);
 		return;

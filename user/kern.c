@@ -179,10 +179,18 @@ static int load_one(struct kern *k, const struct policy *p, const char *what,
 	return err;
 }
 
+bool kern_fits(int map, size_t size)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+
+	return !bpf_obj_get_info_by_fd(map, &info, &len) && info.value_size <= size;
+}
+
 /* What a directory of pins was made by. -ENOENT: nobody. */
 static int abi_check(struct kern *k)
 {
-	struct control c;
+	struct control c = {};
 	__u32 zero = 0;
 	char path[320];
 	int fd, err;
@@ -191,8 +199,11 @@ static int abi_check(struct kern *k)
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return -ENOENT;
-	err = bpf_map_lookup_elem(fd, &zero, &c);
+	err = kern_fits(fd, sizeof(c)) ? bpf_map_lookup_elem(fd, &zero, &c) : -EINVAL;
 	close(fd);
+	/* Killed while it was made: nothing is attached, and nothing in it yet. */
+	if (!err && !c.abi)
+		return -ENOENT;
 	if (err || c.abi != SEAM_ABI) {
 		log_err("%s holds the state of another version of Seam (layout %u, this is %u); "
 			"`seam detach` removes it, and flows that depend on it with it",
@@ -494,7 +505,7 @@ int kern_detach(const char *instance)
 	struct kern k = {};
 	__u32 key, *prev = NULL;
 	struct control c;
-	struct port port = {}; /* of another version it may have less */
+	union kern_value value = {}; /* of another version it may have less, or more */
 	__u32 zero = 0;
 	bool known, here;
 
@@ -503,14 +514,16 @@ int kern_detach(const char *instance)
 	if (access(k.dir, F_OK))
 		return -ENOENT;
 	maps_open(&k, false);
-	known = k.maps.control >= 0 && !bpf_map_lookup_elem(k.maps.control, &zero, &c);
+	known = k.maps.control >= 0 && kern_fits(k.maps.control, sizeof(c)) &&
+		!bpf_map_lookup_elem(k.maps.control, &zero, &c);
 	here = !known || kern_is_here(&c);
 	/* Elsewhere the same numbers are other interfaces. */
 	while (here && k.maps.ports >= 0 && !bpf_map_get_next_key(k.maps.ports, prev, &key)) {
 		prev = &key;
-		if (bpf_map_lookup_elem(k.maps.ports, &key, &port))
+		if (!kern_fits(k.maps.ports, sizeof(value)) ||
+		    bpf_map_lookup_elem(k.maps.ports, &key, &value))
 			continue;
-		port_detach(k.dir, key, &port);
+		port_detach(k.dir, key, &value.port);
 	}
 	if (known && here) {
 		if (c.veth_ifindex)

@@ -33,6 +33,12 @@ struct kern_port {
 	char xdp_why[80];	/* why it has the XDP mode it has */
 };
 
+/* An entry of `ports`, of whatever version. */
+union kern_value {
+	struct port port;
+	char room[256];
+};
+
 /* Maps of an instance, opened by their pins. A descriptor is -1 if not there. */
 struct kern_maps {
 	int flows, embryos, history, records, holds, legs, links, ports, names, policy, control;
@@ -102,6 +108,9 @@ int kern_ctl(struct kern *k, struct seam_ctl *c);
 
 /* Copies a flow's entry; 0, or -ENOENT. */
 int kern_flow(const struct kern *k, const struct flow_key *key, struct flow *f);
+
+/* Whether an entry of this map, which another version may have made, has room in `size` bytes. */
+bool kern_fits(int map, size_t size);
 
 /* Sum over CPUs of entry `key` of a per-CPU counter map. */
 int64_t kern_counter(int map, uint32_t key);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <bpf/libbpf.h>
 #include <xdp/libxdp.h>
@@ -15,11 +17,6 @@ void log_level(int priority)
 	level = priority;
 }
 
-int log_level_get(void)
-{
-	return level;
-}
-
 static void write_line(int priority, const char *fmt, va_list args)
 {
 	static const char *const names[] = {
@@ -30,7 +27,8 @@ static void write_line(int priority, const char *fmt, va_list args)
 	char line[1024];
 	size_t n;
 
-	if (priority > level)
+	/* One that is not read, or a terminal that is stopped, must not stop the daemon. */
+	if (priority > level || !poll(&(struct pollfd){ .fd = STDERR_FILENO, .events = POLLOUT }, 1, 0))
 		return;
 	vsnprintf(line, sizeof(line), fmt, args);
 	n = strlen(line);

@@ -8,7 +8,6 @@
 
 /* Highest priority number that is shown; LOG_INFO until it is set. */
 void log_level(int priority);
-int log_level_get(void);
 
 void log_write(int priority, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -37,6 +37,15 @@ static void usage(FILE *out)
 	fputs("\n`seam VERB --help` tells more; so do seam(8) and seam.conf(5).\n", out);
 }
 
+/* The exit status of a verb, if all that it said could be written. */
+static int written(int rc)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return rc;
+	fputs("seam: what it had to say could not be written to its standard output\n", stderr);
+	return rc ? rc : EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	size_t i;
@@ -55,7 +64,7 @@ int main(int argc, char **argv)
 	}
 	for (i = 0; i < N_VERBS; i++)
 		if (!strcmp(argv[1], verbs[i].name))
-			return verbs[i].run(argc - 1, argv + 1);
+			return written(verbs[i].run(argc - 1, argv + 1));
 	fprintf(stderr, "seam: there is no verb `%s`; `seam --help` lists them\n", argv[1]);
 	return EXIT_USAGE;
 }

@@ -105,6 +105,9 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 
 	if (!port || (nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK))
 		return MNL_CB_OK;
+	if (nlh->nlmsg_type == RTM_DELLINK && ifi->ifi_family == AF_UNSPEC)
+		log_err("%s (index %d) is gone, and Seam is not attached to what takes its place: start it again",
+			port->name, port->ifindex);
 	partner = port_of(d, port->partner);
 	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
 		if (mnl_attr_get_type(attr) != IFLA_MTU || (int)mnl_attr_get_u32(attr) == port->mtu)

@@ -549,14 +549,3 @@ int net_port(const char *ifname, unsigned char mac[6], int *mtu)
 	*mtu = ifr.ifr_mtu;
 	return err;
 }
-
-int net_mtu(int ifindex)
-{
-	struct ifreq ifr = {};
-	int err;
-
-	if (!if_indextoname(ifindex, ifr.ifr_name))
-		return -errno;
-	err = net_ifreq(SIOCGIFMTU, &ifr);
-	return err ? err : ifr.ifr_mtu;
-}

@@ -62,7 +62,4 @@ int net_flags(const char *ifname, short set, short clear, short *was);
 /* MAC address and MTU of an interface; -EINVAL unless it is Ethernet. */
 int net_port(const char *ifname, unsigned char mac[6], int *mtu);
 
-/* MTU of an interface by index, in the current namespace; negative errno. */
-int net_mtu(int ifindex);
-
 #endif

@@ -12,6 +12,7 @@ static const struct policy_rule by_hand = {
 	.name = "operator",
 	.action = RULE_INSPECT,
 	.after.bytes = AFTER_NEVER,
+	.block_rst = true,
 	.number = CTL_KEEP_RULE,
 };
 
@@ -65,6 +66,10 @@ int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 		return err;
 	}
 	split_build(d, c, &f);
+	if (!conn_find(d, key)) {
+		snprintf(why, len, "its legs could not be built, and it is let pass or blocked; the daemon's log says why");
+		return -EIO;
+	}
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 struct entry {
@@ -46,6 +47,10 @@ static int add(struct entry **all, enum rule_proto proto, const char *listed, __
 			return -ENOMEM;
 		e->name = key;
 		HASH_ADD(hh, *all, name, sizeof(e->name), e);
+		if (!e->hh.tbl) {
+			free(e);
+			return -ENOMEM;
+		}
 	}
 	e->rules.bits[rule / 64] |= 1ULL << rule % 64;
 	return 0;

@@ -52,12 +52,19 @@ static int leg_insert(struct daemon *d, struct conn *c, enum seam_end end)
 static void split_failed(struct daemon *d, struct conn *c, const struct flow *f, int err)
 {
 	const struct policy_rule *rule = c->rule ? c->rule : &c->policy->default_rule;
-	/* Undecided: that of the rule that it was held for. */
-	bool block = c->rule ? rule->fail_block : f->flags & FLOW_F_FAIL_BLOCK;
+	/* Undecided, or by hand while a rule still waits for it: the answer of that rule. */
+	bool waits = !c->rule || (c->by_hand && (f->flags & FLOW_F_ARMED));
+	bool block = waits ? f->flags & FLOW_F_FAIL_BLOCK : rule->fail_block;
 	__u8 reason = err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS ?
 			      SEAM_R_NO_MEMORY : SEAM_R_LEG_FAILED;
+	static uint64_t next_ns;
+	uint64_t now = kern_now();
 
-	log_warn("flow %llu: building its legs: %s", (unsigned long long)c->id, strerror(-err));
+	/* Out of descriptors it is every connection: once a second. */
+	log_write(now < next_ns ? LOG_DEBUG : LOG_WARNING, "flow %llu: building its legs: %s",
+		  (unsigned long long)c->id, strerror(-err));
+	if (now >= next_ns)
+		next_ns = now + 1000000000ULL;
 	split_vanish(c);
 	if (block) {
 		conn_block(d, c, rule, reason);
@@ -120,7 +127,6 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 		c->leg[end].over = c->leg[end].shut = ended_before(&f->end[end]);
 	c->delta[SEAM_CLIENT] = now.end[SEAM_CLIENT].seq_delta;
 	c->delta[SEAM_SERVER] = now.end[SEAM_SERVER].seq_delta;
-	c->split_ns = kern_now();
 	d->stats.splits++;
 	hold_release(d, c);
 	if (!c->rule)

@@ -222,15 +222,12 @@ static void census(struct daemon *d, const struct flow_key *key, const struct fl
 
 	(void)d;
 	(void)key;
-	n->total++;
 	if (f->state == FLOW_CLOSING || f->state == FLOW_BLOCKED)
 		return;
 	if (f->flags & (FLOW_F_TSDELTA | FLOW_F_EDITED))
 		n->deltas++;
 	else if (f->flags & FLOW_F_BYPASS)
 		n->bypass++;
-	if (f->state >= FLOW_HELD && f->state <= FLOW_MERGING)
-		n->split++;
 }
 
 void sweep_census(struct daemon *d, struct sweep_census *out)

@@ -595,7 +595,7 @@ class Seam:
 		wait_for(self._ready, f"{shlex.join(map(str, argv))} to be ready", timeout=20)
 
 	def _ready(self):
-		self.log = self.errors.read_text()
+		self.log = self.errors.read_text(errors="replace")
 		if self.proc.poll() is not None:
 			raise LabError(f"seam ended with {self.proc.returncode} before it was ready: {self.log}")
 		return any("ready" in line for line in self.log.splitlines())
@@ -603,7 +603,7 @@ class Seam:
 	def stop(self, signum=signal.SIGTERM, timeout=10):
 		"""End it; returns its exit code, negative for a signal. Its stderr is in .log then."""
 		code = self.lab.stop(self.proc, signum, timeout)[0]
-		self.log = self.errors.read_text()
+		self.log = self.errors.read_text(errors="replace")
 		return code
 
 

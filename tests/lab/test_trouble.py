@@ -1,0 +1,173 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""What goes wrong around a daemon: each of these ended it, stopped it, or went by without a word."""
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from daemon import Daemon
+from lab import CLIENT4, SERVER4, Lab, scenario, seam_binary, seam_json, start_seam, tool, wait_for
+from peers import SPLIT_ALL, Pair, reasons, state
+
+PINS = Path("/sys/fs/bpf/seam/default")
+NO_PORT = 'rules = ( { name = "no"; server_port = 9; action = "block"; with = "drop"; },'
+
+
+def seam(lab, *args, **more):
+	return lab.run("box", [seam_binary(), *args], check=False, **more)
+
+
+def run(lab, *args):
+	return lab.popen("box", [seam_binary(), "run", *args], stderr=subprocess.PIPE, text=True)
+
+
+def flood(tap):
+	"""Of connections that a rule blocks, while somebody monitors: events without an end."""
+	with Lab() as lab:
+		daemon = start_seam(lab, SPLIT_ALL.replace("rules = (", NO_PORT))
+		monitor = lab.popen("box", [seam_binary(), "monitor", "--json"], stdout=subprocess.DEVNULL)
+		mac = json.loads(lab.run("box", ["ip", "-j", "link", "show", "dev", "cli"]).stdout)[0]["address"]
+		with Pair(lab) as p:
+			p.prime()
+			sent = int(lab.run("client", [tool("synflood"), "eth0", mac, CLIENT4, SERVER4, 9, 3]).stdout)
+			tap.equal((sent > 10_000, state(lab, p)), (True, "split"), "a flood of SYNs while it is monitored ends no flow")
+			p.prime()
+			late = Pair(lab)
+			late.prime()
+			tap.equal(state(lab, late), "split", "nor keeps the next one from being split")
+		counted = reasons(lab)
+		tap.ok(counted["block_drop"] > sent // 2 and not counted.get("event_lost") and not counted.get("daemon_gone"),
+			"no event is lost to it that the daemon needs", counted)
+		lab.stop(monitor)
+		daemon.stop()
+
+
+def late(tap):
+	"""The first payload of a flow comes when the daemon is stopping already: it passes."""
+	with Lab() as lab:
+		daemon = start_seam(lab, SPLIT_ALL + 'grace = "3s";\n')
+		with Pair(lab) as stuck, Pair(lab) as p:
+			stuck.prime()
+			# A server that answers nothing any more keeps the stop waiting.
+			port = stuck.server.getsockname()[1]
+			lab.run("server", ["nft", "-f", "-"], input="table inet deaf { chain c { type filter hook input priority 0; "
+				f"tcp dport {port} tcp sport {stuck.client.getsockname()[1]} drop; }}; }}\n")
+			stuck.client.sendall(b"answered by the box")
+			wait_for(lambda: state(lab, stuck) == "split", "it to be split")
+			daemon.proc.send_signal(signal.SIGTERM)
+			wait_for(lambda: seam_json(lab, "status")["daemon"]["stopping"], "the daemon to be stopping")
+			p.client.sendall(b"first")
+			tap.equal(p.server.recv(9), b"first", "a first payload while the daemon stops arrives")
+			tap.equal(daemon.stop(0, timeout=20), 0, "and it stops")
+			p.client.sendall(b"again")
+			tap.equal(p.server.recv(9), b"again", "the flow lives on")
+
+
+def killed_at_start(tap):
+	with Lab() as lab:
+		times = 0
+		for wait in (0, 0.05, 0.1, 0.2):
+			proc = run(lab, "--client", "cli", "--server", "srv")
+			wait_for(PINS.exists, "pins")
+			time.sleep(wait)
+			proc.kill()
+			lab.stop(proc, 0)
+			times += seam(lab, "status").returncode != 0
+			start_seam(lab, SPLIT_ALL).stop()
+		tap.ok(times, f"killed while it starts, {times} times before it was ready: the next one starts")
+
+
+def gone(tap):
+	with Lab() as lab:
+		daemon = start_seam(lab, SPLIT_ALL)
+		lab.run("box", ["ip", "link", "delete", "srv"])
+		wait_for(lambda: "srv (index" in daemon.errors.read_text(), "a word about the port")
+		tap.ok("is gone" in daemon.errors.read_text(), "a port that goes is told of")
+		tap.equal(daemon.stop(), 0, "and the daemon ends as ever")
+
+
+def foreign(tap):
+	"""Pins of another version, which have larger values than this one has room for."""
+	with Lab() as lab:
+		for name, kind in (("control", "array"), ("ports", "hash")):
+			PINS.mkdir(parents=True, exist_ok=True)
+			lab.run("box", ["bpftool", "map", "create", PINS / name, "type", kind, "key", 4, "value", 4096, "entries", 4, "name", name])
+			if name == "ports":
+				lab.run("box", ["bpftool", "map", "update", "pinned", PINS / name, "key", "hex", *"77 77 00 00".split(),
+					"value", "hex", *["41"] * 4096])
+			else:
+				done = seam(lab, "run", "--client", "cli", "--server", "srv")
+				tap.ok(done.returncode == 1 and "another version" in done.stderr, f"{name} of another version: refused", done)
+			done = seam(lab, "detach")
+			tap.ok(done.returncode == 0 and not PINS.exists(), f"{name} of another version: removed by detach", done)
+
+
+def outputs(tap):
+	with Lab() as lab:
+		odd = lab.tmp / os.fsdecode(b"caf\xe9.conf")
+		odd.write_text(SPLIT_ALL)
+		daemon = start_seam(lab, args=["-c", odd])
+		for verb in ("flows", "status", "stats"):
+			done = lab.run("box", ["sh", "-c", f"{seam_binary()} {verb} -j > /dev/full"], check=False)
+			tap.ok(done.returncode == 1 and "written" in done.stderr, f"{verb} that cannot be written: exit status 1, and why", done)
+		tap.ok(seam(lab, "reload", "-j").returncode == 0 and "not UTF-8" in seam_json(lab, "status")["daemon"]["config"],
+			"a path that is not UTF-8 is no trouble")
+		daemon.stop()
+
+		fifo = lab.tmp / "fifo"
+		os.mkfifo(fifo)
+		proc = run(lab, "-c", fifo)
+		fifo.write_text(SPLIT_ALL)
+		wait_for(lambda: seam(lab, "status").returncode == 0, "it to be ready")
+		done = seam(lab, "reload")
+		tap.ok(done.returncode == 1 and done.stderr, "a policy from a pipe is not read again", done)
+		tap.equal(lab.stop(proc, signal.SIGTERM, 20)[0], 0, "nor waited for at the end")
+
+
+def unread(tap):
+	"""What is said to a pipe that nobody reads, a line for each of many connections."""
+	with Lab() as lab:
+		proc = run(lab, "-vv", "--client", "cli", "--server", "srv")
+		wait_for(lambda: seam(lab, "status").returncode == 0, "it to be ready")
+		wait_for(lambda: proc.poll() is not None or full(proc.stderr.fileno()) or churn(lab), "its pipe to be full", 60)
+		tap.equal(seam(lab, "status").returncode, 0, "with a full pipe for its messages it goes on")
+		proc.send_signal(signal.SIGTERM)
+		tap.equal(lab.stop(proc, 0, 20)[0], 0, "and ends")
+
+
+def full(fd):
+	"""Whether a pipe has no room for one more page."""
+	import fcntl
+	import struct
+	import termios
+	have, = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))
+	return have > fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) - 8192
+
+
+def churn(lab):
+	lab.run("box", ["sh", "-c", f"for i in 1 2 3 4 5 6 7 8 9 10; do {seam_binary()} reload; done"], check=False)
+
+
+def not_split(tap):
+	"""Without descriptors for its legs, a flow that its rule waits for gets the rule's fail answer."""
+	with Lab() as lab:
+		daemon = start_seam(lab, """client = "cli";\nserver = "srv";\nrules = ( { name = "all"; action = "inspect"; inspectors = "count";
+			after = { bytes = "1M"; }; until = { bytes = "1T"; }; fail = "block"; } );""")
+		d = Daemon(lab)
+		with Pair(lab) as p:
+			p.prime()
+			flow, = (f["flow_id"] for f in seam_json(lab, "flows"))
+			lab.run("box", ["prlimit", "--pid", d.pid, f"--nofile={d.descriptors() + 8}"])
+			done = seam(lab, "split", str(flow))
+			tap.ok(done.returncode == 1 and "legs" in done.stderr, "a split by hand that cannot be is no success", done)
+			tap.equal(state(lab, p), "blocked", "and the flow gets its rule's fail answer")
+		daemon.stop()
+
+
+@scenario
+def main(tap):
+	for trouble in (flood, late, killed_at_start, gone, foreign, outputs, unread, not_split):
+		trouble(tap)
