@@ -6,34 +6,9 @@
 #include <bpf/bpf.h>
 
 #include "daemon.h"
-#include "http_head.h"
 #include "leg.h"
 #include "log.h"
 #include "record.h"
-#include "tls_hello.h"
-
-/* Each byte goes through it once, in however many pieces a client sends them. */
-struct classifier {
-	struct tls_hello tls;
-	struct http_head http;
-	size_t fed;		/* bytes of the head that they have seen */
-};
-
-static void classifier_begin(struct classifier *k)
-{
-	tls_hello_init(&k->tls);
-	http_head_init(&k->http, HTTP_REQUEST);
-	k->fed = 0;
-}
-
-static void head_free(struct conn *c)
-{
-	free(c->classifier);
-	free(c->head);
-	c->classifier = NULL;
-	c->head = NULL;
-	c->head_len = 0;
-}
 
 struct conn *conn_find(struct daemon *d, const struct flow_key *key)
 {
@@ -41,21 +16,6 @@ struct conn *conn_find(struct daemon *d, const struct flow_key *key)
 
 	HASH_FIND(hh, d->conns, key, sizeof(*key), c);
 	return c;
-}
-
-/*
- * How much a rule may wait for: the policy's limit, or all that the client can
- * send while the server acknowledges nothing. Rather than fill a window to the
- * last byte it waits (RFC 9293 3.8.6.2.1).
- */
-static size_t head_limit(const struct policy *p, const struct flow *f)
-{
-	const struct flow_end *server = &f->end[SEAM_SERVER];
-	__u32 window = server->edge - f->end[SEAM_CLIENT].nxt;
-	__u32 segment = server->mss ? server->mss : 536;
-	__u32 most = window - (segment < window / 2 ? segment : window / 2) + 1;
-
-	return most < p->hold.bytes ? most : p->hold.bytes;
 }
 
 struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct flow *f)
@@ -68,11 +28,6 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return NULL;
-	c->classifier = malloc(sizeof(*c->classifier));
-	if (!c->classifier) {
-		free(c);
-		return NULL;
-	}
 	c->worker = workers_next(d);
 	c->worker->conns++;
 	c->key = *key;
@@ -83,8 +38,6 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 	c->base[SEAM_SERVER] = f->end[SEAM_SERVER].nxt;
 	c->policy = policy_get(d->policy);
 	c->generation = d->generation;
-	c->head_limit = head_limit(c->policy, f);
-	conn_read_anew(c);
 	c->held_tail = &c->held;
 	c->began_ns = kern_now();
 	c->deadline_ns = c->began_ns + c->policy->hold.time_ns;
@@ -94,7 +47,8 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 		editor_init(&c->leg[i].edit);
 		c->leg[i].conn = c;
 	}
-	HASH_ADD(hh, d->conns, key, sizeof(c->key), c);
+	if (!head_begin(c, f))
+		HASH_ADD(hh, d->conns, key, sizeof(c->key), c);
 	if (!c->hh.tbl) {
 		head_free(c);
 		policy_put(c->policy);
@@ -217,66 +171,6 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 	if (out)
 		*out = ctl.flow;
 	return err;
-}
-
-static void classify(struct conn *c)
-{
-	struct classifier *k = c->classifier;
-	const uint8_t *data;
-	size_t len;
-
-	if (!c->head_len)
-		return;
-	if (!c->facts.server_first_known) {
-		c->facts.server_first_known = true;
-		c->facts.server_first = false;
-	}
-	data = c->head + k->fed;
-	len = c->head_len - k->fed;
-	k->fed = c->head_len;
-	if (!c->facts.tls_known) {
-		c->facts.tls = tls_classify_next(&k->tls, data, len, &c->rec);
-		c->facts.tls_known = c->facts.tls != CLASSIFY_MORE;
-	}
-	if (!c->facts.http_known) {
-		c->facts.http = http_classify_next(&k->http, data, len, &c->rec);
-		c->facts.http_known = c->facts.http != CLASSIFY_MORE;
-	}
-}
-
-void conn_read_anew(struct conn *c)
-{
-	c->head_len = 0;
-	classifier_begin(c->classifier);
-	memset(&c->rec, 0, sizeof(c->rec));
-	c->facts = (struct policy_facts){ .key = c->key, .rec = &c->rec };
-}
-
-void conn_client_done(struct conn *c)
-{
-	classify(c);
-	c->facts.tls_known = c->facts.http_known = c->facts.server_first_known = true;
-	if (c->facts.tls == CLASSIFY_MORE)
-		c->facts.tls = CLASSIFY_NO;
-	if (c->facts.http == CLASSIFY_MORE)
-		c->facts.http = CLASSIFY_NO;
-}
-
-void conn_server_spoke(struct conn *c)
-{
-	if (!c->facts.server_first_known && !c->head_len)
-		c->facts.server_first = true;
-	conn_client_done(c);
-}
-
-const struct policy_rule *conn_decide(struct conn *c)
-{
-	bool more = false;
-
-	if (c->rule)
-		return c->rule;
-	classify(c);
-	return policy_decide(c->policy, &c->facts, &more);
 }
 
 int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rule)

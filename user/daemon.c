@@ -438,94 +438,26 @@ static void finish(struct daemon *d)
 	log_info("detached; nothing is left");
 }
 
-int daemon_run(struct policy *policy, const char *config)
+static struct daemon *daemon_new(struct policy *policy, const char *config)
 {
-	struct rlimit files;
-	struct stat st;
-	sigset_t signals;
 	struct daemon *d = calloc(1, sizeof(*d));
-	int err;
+	struct stat st;
 
 	if (!d)
-		return -ENOMEM;
+		return NULL;
 	d->policy = policy;
 	d->started = policy_get(policy);
 	/* Only of a file that can be read again; a pipe would be waited for, and for ever. */
 	d->config = config && !stat(config, &st) && S_ISREG(st.st_mode) ? strdup(config) : NULL;
 	d->lock = d->host_ns = d->inner_ns = d->hold.fd = d->listener.fd = d->pacer.fd = d->halt = -1;
 	d->primer.fd4 = d->primer.fd6 = -1;
-	if (!getrlimit(RLIMIT_NOFILE, &files)) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
-	/* To end while it starts, too, as it would later: with nothing left half made. */
-	block_signals(&signals);
 	d->buf = malloc(FRAME_MAX);
 	d->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (!d->buf || d->epoll < 0) {
-		err = -errno;
-		goto out;
-	}
-	err = workers_open(d, policy->workers);
-	if (err) {
-		log_err("preparing %u workers: %s", policy->workers, strerror(-err));
-		goto out;
-	}
-	err = take_lock(d, policy->instance);
-	if (err)
-		goto out;
-	err = start(d);
-	if (err)
-		goto undo;
-	err = daemon_policy(d, d->policy);
-	if (err) {
-		log_err("putting the policy in force: %s", strerror(-err));
-		goto undo;
-	}
-	err = watches_open(d);
-	if (err) {
-		log_err("setting up: %s", strerror(-err));
-		goto undo;
-	}
-	d->kern.control->heartbeat_ns = kern_now();
-	err = attach_all(d);
-	if (err)
-		goto undo;
-	log_info("ready: %zu client and %zu server interfaces, %zu rules, instance %s",
-		 d->policy->client.n, d->policy->server.n, d->policy->n_rules,
-		 d->started->instance);
-	/* The legs are made where the thread is. */
-	if (setns(d->inner_ns, CLONE_NEWNET)) {
-		err = -errno;
-		log_err("entering the inner namespace: %s", strerror(-err));
-		goto undo;
-	}
-	err = workers_start(d);
-	if (err) {
-		log_err("starting %u workers: %s", d->n_workers, strerror(-err));
-		goto undo;
-	}
-	loop(d);
-	finish(d);
-	goto close;
-undo:
-	workers_stop(d);
-	if (d->host_ns >= 0)
-		setns(d->host_ns, CLONE_NEWNET);
-	if (d->kern.control) {
-		links_clean(d);
-		if (!d->kern.recovered)
-			kern_detach(d->started->instance);
-	}
-close:
-	mirror_close(d);
-	neigh_close(d);
-	reload_close(d);
-	control_close(d);
-	ring_buffer__free(d->ring);
-	sockmap_close(&d->sockmap);
-	kern_close(&d->kern);
-out:
+	return d;
+}
+
+static void daemon_free(struct daemon *d)
+{
 	workers_close(d);
 	primer_close(&d->primer);
 	if (d->hold.fd >= 0)
@@ -544,5 +476,104 @@ out:
 	free(d->config);
 	free(d->buf);
 	free(d);
+}
+
+/* What it needs before it touches anything: memory, workers, and that there is no other. */
+static int prepare(struct daemon *d)
+{
+	struct rlimit files;
+	int err;
+
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	err = d->buf && d->epoll >= 0 ? workers_open(d, d->policy->workers) : -ENOMEM;
+	if (err) {
+		log_err("preparing %u workers: %s", d->policy->workers, strerror(-err));
+		return err;
+	}
+	return take_lock(d, d->policy->instance);
+}
+
+/* Until everything is in place, and its ports are attached. After a failure take_down() is due. */
+static int bring_up(struct daemon *d)
+{
+	int err = start(d);
+
+	if (err)
+		return err;
+	err = daemon_policy(d, d->policy);
+	if (err) {
+		log_err("putting the policy in force: %s", strerror(-err));
+		return err;
+	}
+	err = watches_open(d);
+	if (err) {
+		log_err("setting up: %s", strerror(-err));
+		return err;
+	}
+	d->kern.control->heartbeat_ns = kern_now();
+	err = attach_all(d);
+	if (err)
+		return err;
+	log_info("ready: %zu client and %zu server interfaces, %zu rules, instance %s",
+		 d->policy->client.n, d->policy->server.n, d->policy->n_rules,
+		 d->started->instance);
+	/* The legs are made where the thread is. */
+	if (setns(d->inner_ns, CLONE_NEWNET)) {
+		err = -errno;
+		log_err("entering the inner namespace: %s", strerror(-err));
+		return err;
+	}
+	err = workers_start(d);
+	if (err)
+		log_err("starting %u workers: %s", d->n_workers, strerror(-err));
+	return err;
+}
+
+/* With nothing left half made: as before, if another daemon's state was there. */
+static void take_down(struct daemon *d)
+{
+	workers_stop(d);
+	if (d->host_ns >= 0)
+		setns(d->host_ns, CLONE_NEWNET);
+	if (d->kern.control) {
+		links_clean(d);
+		if (!d->kern.recovered)
+			kern_detach(d->started->instance);
+	}
+}
+
+int daemon_run(struct policy *policy, const char *config)
+{
+	struct daemon *d = daemon_new(policy, config);
+	sigset_t signals;
+	int err;
+
+	if (!d)
+		return -ENOMEM;
+	/* To end while it starts, too, as it would later. */
+	block_signals(&signals);
+	err = prepare(d);
+	if (err) {
+		daemon_free(d);
+		return err;
+	}
+	err = bring_up(d);
+	if (err) {
+		take_down(d);
+	} else {
+		loop(d);
+		finish(d);
+	}
+	mirror_close(d);
+	neigh_close(d);
+	reload_close(d);
+	control_close(d);
+	ring_buffer__free(d->ring);
+	sockmap_close(&d->sockmap);
+	kern_close(&d->kern);
+	daemon_free(d);
 	return err;
 }

@@ -223,14 +223,6 @@ struct conn *conn_new(struct daemon *d, const struct flow_key *key, const struct
 void conn_free(struct daemon *d, struct conn *c);
 /* Gives back the memory of conns that were freed, once no event points there any more. */
 void conn_bury(struct conn **dead);
-/* The flow's rule, if it is known by now; walks the policy with what is seen. */
-const struct policy_rule *conn_decide(struct conn *c);
-/* The legs stand, and what is theirs counts alone: the client's first bytes are read anew. */
-void conn_read_anew(struct conn *c);
-/* The client has said all it will before it is answered: what it is is known. */
-void conn_client_done(struct conn *c);
-/* The server has spoken: nothing more of the client is waited for. */
-void conn_server_spoke(struct conn *c);
 /* A limit has passed without a rule: the policy's answer. May free the conn. */
 void conn_give_up(struct daemon *d, struct conn *c);
 /* Takes the rule as decided and opens its inspectors, if it is time. Negative errno: no memory. */
@@ -252,6 +244,19 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 void conn_event(struct daemon *d, const struct seam_event *ev);
 /* Deadlines of all conns. */
 void conn_tick(struct daemon *d, uint64_t now);
+
+/* head.c: the first bytes of a conn's client, while no rule is known */
+/* Negative errno: no memory. */
+int head_begin(struct conn *c, const struct flow *f);
+void head_free(struct conn *c);
+/* The legs stand, and what is theirs counts alone: the client's first bytes are read anew. */
+void head_read_anew(struct conn *c);
+/* The client has said all it will before it is answered: what it is is known. */
+void head_client_done(struct conn *c);
+/* The server has spoken: nothing more of the client is waited for. */
+void head_server_spoke(struct conn *c);
+/* The flow's rule, if it is known by now; walks the policy with what is seen. */
+const struct policy_rule *head_decide(struct conn *c);
 
 /* hold.c: the hold device */
 void hold_ready(struct daemon *d, struct watch *w, uint32_t events);

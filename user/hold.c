@@ -110,7 +110,7 @@ static void split_first(struct daemon *d, struct conn *c)
 
 void hold_decide(struct daemon *d, struct conn *c)
 {
-	const struct policy_rule *rule = conn_decide(c);
+	const struct policy_rule *rule = head_decide(c);
 	struct flow f;
 	int err;
 
@@ -175,12 +175,12 @@ static void note_frame(struct conn *c, const struct frame *f, enum seam_end end)
 	if (end == SEAM_SERVER) {
 		/* Not a keepalive probe with a byte in it. */
 		if ((f->len && (int32_t)upto > 0) || (f->flags & (TH_FIN | TH_RST)))
-			conn_server_spoke(c);
+			head_server_spoke(c);
 		return;
 	}
 	head_add(c, f);
 	if ((f->flags & (TH_FIN | TH_RST)) && upto == c->head_len)
-		conn_client_done(c);
+		head_client_done(c);
 }
 
 static void one_frame(struct daemon *d, size_t len)

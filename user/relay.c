@@ -168,10 +168,10 @@ static enum step undecided(struct daemon *d, struct conn *c)
 		return aborting(d, c);
 	head_peek(c);
 	if (queued(&c->leg[SEAM_SERVER], 1) || state[SEAM_SERVER] == TCP_CLOSE_WAIT)
-		conn_server_spoke(c);
+		head_server_spoke(c);
 	else if (state[SEAM_CLIENT] == TCP_CLOSE_WAIT)
-		conn_client_done(c);
-	rule = conn_decide(c);
+		head_client_done(c);
+	rule = head_decide(c);
 	if (!rule) {
 		if (c->head_len < c->head_limit)
 			return STEP_WAIT;

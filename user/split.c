@@ -130,7 +130,7 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 	d->stats.splits++;
 	hold_release(d, c);
 	if (!c->rule)
-		conn_read_anew(c);
+		head_read_anew(c);
 	else if (c->let_go)
 		split_try_merge(d, c, SEAM_R_LET_GO);
 }
