@@ -35,6 +35,7 @@ enum line {
 	LINE_NAME,	/* may be one to remove */
 	LINE_KEEP,
 	LINE_CUT,
+	LINE_HOPS,	/* in the value of the request's Connection field */
 	LINE_LAST_LF,	/* after the CR of the empty line that ends the head */
 	LINE_END,
 	LINE_WRONG,
@@ -52,7 +53,8 @@ struct side {
 	bool edit;				/* this head is one to edit */
 	bool touched;				/* and it has begun, but for empty lines: letting go waits for its end */
 	bool chunked;				/* its body; the parser forgets it with some trailers */
-	char name[HEADER_NAME_MAX];		/* of the line, so far */
+	bool hops;				/* this line, or the last, is the Connection field */
+	char name[HEADER_NAME_MAX];		/* of the line, or of what Connection names, so far */
 	const char *cut;			/* the removed field that this line, or the last, is of */
 	uint64_t line_at;			/* where the line begins */
 	uint64_t cut_from;			/* what of it is not replaced yet */
@@ -135,26 +137,63 @@ static const char *to_remove(const struct side *side, bool whole)
 	return NULL;
 }
 
+/* Whether what is there of the name is, or begins, that of the field that is looked into. */
+static bool is_hops(const struct side *side, bool whole)
+{
+	static const char name[] = "Connection";
+
+	return side->add_len && side->head.parser.type == HTTP_REQUEST &&
+	       (whole ? side->name_len == sizeof(name) - 1 : side->name_len < sizeof(name)) &&
+	       same_name(name, side->name, side->name_len);
+}
+
 static uint8_t name_next(struct side *side, uint8_t c)
 {
 	if (c == ':') {
 		side->cut = to_remove(side, true);
 		side->cut_from = side->line_at;
-		return side->cut ? LINE_CUT : LINE_KEEP;
+		side->hops = is_hops(side, true);
+		side->name_len = 0;
+		return side->cut ? LINE_CUT : side->hops ? LINE_HOPS : LINE_KEEP;
 	}
 	if (c == '\r' || c == '\n')
 		return LINE_WRONG;
 	side->name[side->name_len++] = (char)c;
-	return to_remove(side, false) ? LINE_NAME : LINE_KEEP;
+	return to_remove(side, false) || is_hops(side, false) ? LINE_NAME : LINE_KEEP;
+}
+
+/* Whether Connection names a field that is added: every further proxy would remove it (RFC 9110 7.6.1). */
+static bool names_added(const struct side *side)
+{
+	const struct header_edits *e = side->edits;
+
+	for (size_t i = 0; i < e->n_add; i++)
+		if (strlen(e->add[i].name) == side->name_len && same_name(e->add[i].name, side->name, side->name_len))
+			return true;
+	return false;
+}
+
+static uint8_t hops_next(struct side *side, uint8_t c)
+{
+	if (c != ',' && c != ' ' && c != '\t' && c != '\r' && c != '\n') {
+		if (side->name_len < sizeof(side->name)) /* no field's name is as long as that */
+			side->name[side->name_len++] = (char)c;
+		return LINE_HOPS;
+	}
+	if (names_added(side))
+		return LINE_WRONG;
+	side->name_len = 0;
+	return c == '\n' ? LINE_BEGIN : LINE_HOPS;
 }
 
 static uint8_t begin_next(struct side *side, uint8_t c, uint64_t at)
 {
 	if (c == ' ' || c == '\t') { /* a fold goes with its field (RFC 9112 5.2) */
 		side->cut_from = at;
-		return side->cut ? LINE_CUT : LINE_KEEP;
+		return side->cut ? LINE_CUT : side->hops ? LINE_HOPS : LINE_KEEP;
 	}
 	side->cut = NULL;
+	side->hops = false;
 	side->line_at = at;
 	side->name_len = 0;
 	if (c == '\r')
@@ -184,6 +223,8 @@ static uint8_t line_next(struct side *side, uint8_t c, uint64_t at)
 		return begin_next(side, c, at);
 	case LINE_NAME:
 		return name_next(side, c);
+	case LINE_HOPS:
+		return hops_next(side, c);
 	case LINE_KEEP:
 	case LINE_CUT:
 		return c == '\n' ? LINE_BEGIN : side->line;

@@ -76,6 +76,8 @@ def contents(tap, lab, who):
 		tap.ok(b"6.6.6.6" not in got and b"X-Forwarded-For: 10." in got, f"{who}: a limit of {what} that is passed amid a head counts from its end", got)
 	got, end = ask(lab, 7104, *plain(b"GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n\r\n"))
 	tap.ok(b"evil" not in got and end in RESET, f"{who}: a host in the target, where Host is set, is blocked", got, end)
+	got, end = ask(lab, 7102, *plain(HEAD + b"Connection: close, X-Forwarded-For\r\n\r\n"))
+	tap.ok(end in RESET, f"{who}: one that has a further proxy remove what is set, too", got, end)
 	got, end = ask(lab, 7102, *plain(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6"))
 	tap.ok(end in RESET, f"{who}: the client's end amid a head that is edited, too", got, end)
 
