@@ -3,13 +3,13 @@
 """The daemon is killed, or stopped, in mid-traffic: what goes on, what ends, and how."""
 import hashlib
 import json
-import os
 import signal
 import threading
 import time
 from pathlib import Path
 
 import sockets
+from daemon import Daemon
 from lab import NOTICED, SERVER, SERVER4, Lab, scenario, seam_json, start_seam, wait_for
 from servers import LoadServer, Nginx, client, finish_client, start_client
 
@@ -90,18 +90,10 @@ def held_by(lab):
 	return sorted(x.split(": ")[1].split("@")[0] for x in links), pins
 
 
-def descriptors(seam_pid):
-	return len(os.listdir(f"/proc/{seam_pid}/fd"))
-
-
-def pid(lab):
-	return seam_json(lab, "status")["daemon"]["pid"]
-
-
 def goes_on(tap, lab, web):
 	"""Monitored, passed and merged connections, while the daemon is killed and another one started."""
 	seam = start_seam(lab, POLICY)
-	fresh, count = held_by(lab), descriptors(pid(lab))
+	fresh, count = held_by(lab), Daemon(lab).descriptors()
 	server = LoadServer(lab, "sink", 7001)
 	quiet = sockets.listen(lab, 7300)
 	monitored = sockets.connect(lab, SERVER4, 7300), sockets.accept(quiet)
@@ -135,7 +127,7 @@ def goes_on(tap, lab, web):
 	tap.ok(sockets.exchange(*later, b"y" * 3000), "one that was silent all the time goes on with the next daemon")
 	tap.equal(states(lab)[7300].get("monitored", 0), 0, "and was decided by it")
 	tap.equal(held_by(lab), fresh, "as many devices and pins as before")
-	tap.equal(descriptors(pid(lab)), count, "as many descriptors")
+	tap.equal(Daemon(lab).descriptors(), count, "as many descriptors")
 	url = f"http://{SERVER4}/64k"
 	splits = lambda: seam_json(lab, "status")["daemon"]["stats"]["splits"]
 	before = splits()
