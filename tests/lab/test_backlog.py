@@ -31,20 +31,22 @@ UNIT = 4096
 
 def custody(watch, sender, port, since=0):
 	"""By the captures, of what acknowledges the sender's bytes: (the most that was acknowledged to it and
-	not yet by the receiver, the receiver's window when the first byte came)."""
+	not yet by the receiver, the window that it had been promised: when its first byte came, or just before `since`)."""
 	near, far = (watch.at_client, watch.at_server) if sender == "client" else (watch.at_server, watch.at_client)
 	from_receiver = [(p.time, who, p) for who, of in (("told", near), ("said", far)) for p in of
 		if p.tcp and (p.sport == port) == (sender == "client")]
 	scale = next(p.option("wscale") for _when, _who, p in from_receiver if p.flags & pcap.SYN)
 	first = min(p.time for p in near if p.tcp and p.payload_len)
-	acks, most, window = {}, 0, 0
+	acks, most, window, before = {}, 0, 0, since - 0.1
 	for when, who, p in sorted(from_receiver, key=lambda x: x[0]):
-		if when < first:
+		if when < first and not since:
 			window = max(window, p.window << (0 if p.flags & pcap.SYN else scale))
 		if p.flags & (pcap.SYN | pcap.RST):
 			continue
 		if who not in acks or pcap.seq_after(p.ack, acks[who]):
 			acks[who] = p.ack
+		if len(acks) == 2 and who == "told" and before < when <= since:
+			window = max(window, (p.ack + (p.window << scale) - acks["said"]) & 0xffffffff)
 		if len(acks) == 2 and when > since:
 			ahead = (acks["told"] - acks["said"]) & 0xffffffff
 			most = max(most, ahead if ahead < 1 << 31 else 0)
@@ -100,16 +102,13 @@ def by_hand(tap, lab, way, port):
 		time.sleep(0.3)
 		why = hand.split()
 		split = time.time()
-		now = seam_json(lab, "flow", str(hand.id))
-		receiver = now["server" if sender == "client" else "client"]
-		inherited = receiver["edge"] - receiver["ack"]
 		time.sleep(0.5)
 		most = seam_json(lab, "flow", str(hand.id))[sender]["backlog_max"]
 		why = why or hand.merge()
 		tap.ok(not why, f"{what}: split and merged", why)
 		arrived(tap, lab, what, server, proc)
 	watch.kept(tap, what)
-	seen, _window = custody(watch, sender, port, split)
+	seen, inherited = custody(watch, sender, port, split)
 	tap.ok(max(seen, most) <= max(LIMIT, inherited) + UNIT,
 		f"{what}: {most} bytes were in the box at most, {seen} by captures; {inherited} were promised before")
 
