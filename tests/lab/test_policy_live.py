@@ -74,6 +74,11 @@ def syn_costs_nothing(tap, lab):
 	seam.stop()
 
 
+def moves(flow):
+	"""Its transitions; not their times of day, which each `seam flow` reckons by the clocks of its own moment."""
+	return [(t["from"], t["to"], t["reason"], t["seq"], t["ack"]) for t in flow["history"]]
+
+
 def reload_is_all_or_nothing(tap, lab):
 	conf = lab.tmp / "live.conf"
 	conf.write_text(OLD)
@@ -81,7 +86,7 @@ def reload_is_all_or_nothing(tap, lab):
 	silent = run_in_background(lab, [])
 	seen = run_in_background(lab, [["send", "00" * 50], ["count"]])
 	flow = wait_for(lambda: next(iter(seam_json(lab, "flows", "--state=split")), None), "a flow to be split")
-	history = seam_json(lab, "flow", str(flow["flow_id"]))["history"]
+	history = moves(seam_json(lab, "flow", str(flow["flow_id"])))
 
 	conf.write_text(BAD)
 	check = lab.run("box", [seam_binary(), "check", conf], check=False)
@@ -107,7 +112,7 @@ def reload_is_all_or_nothing(tap, lab):
 	tap.equal((known.returncode, unknown.returncode), (0, 1), "flows are listed by rules that exist")
 
 	now = seam_json(lab, "flow", str(flow["flow_id"]))
-	tap.ok(now["state"] == "split" and now["history"] == history, "a flow that was split all along is untouched", now)
+	tap.ok(now["state"] == "split" and moves(now) == history, "a flow that was split all along is untouched", now)
 	report = finish(seen)
 	tap.ok(report["good"], "and goes on", report)
 	report = finish(silent)
