@@ -27,7 +27,7 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
-/* The same of that one. */
+/* Like Seam's own map of that name; where test runs come in is in it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
 	__uint(max_entries, 64);

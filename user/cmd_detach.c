@@ -192,14 +192,12 @@ static void list_ports(const char *instance, char *buf, size_t len)
 
 static void tally_flows(const char *instance, struct tally *t)
 {
-	struct bpf_map_info info = {};
-	__u32 len = sizeof(info);
 	int map = open_pin(instance, "flows");
 
 	if (map < 0)
 		return;
 	/* The layout of another version is not ours to read. */
-	if (!bpf_obj_get_info_by_fd(map, &info, &len) && info.value_size == sizeof(struct flow))
+	if (kern_value_size(map) == sizeof(struct flow))
 		client_each(map, sizeof(struct flow_key), sizeof(struct flow), tally_flow, t);
 	close(map);
 }
@@ -217,8 +215,8 @@ static char *list_wires(const char *instance)
 
 	while (f && map >= 0 && !bpf_map_get_next_key(map, prev, &key)) {
 		prev = &key;
-		if (!kern_fits(map, sizeof(value)) || bpf_map_lookup_elem(map, &key, &value) ||
-		    !port->partner || port->end != SEAM_CLIENT || !if_indextoname(key, client) ||
+		if (kern_read(map, &key, &value, sizeof(value)) || !port->partner ||
+		    port->end != SEAM_CLIENT || !if_indextoname(key, client) ||
 		    !if_indextoname(port->partner, server))
 			continue;
 		fprintf(f, "the wire from %s to %s is cut: no frame passes any more; to join them without "
@@ -282,14 +280,12 @@ static int remove_pins(const char *instance)
 static bool is_here(const char *instance)
 {
 	int map = open_pin(instance, "control");
-	struct bpf_map_info info = {};
-	__u32 len = sizeof(info), zero = 0;
 	struct control c;
+	__u32 zero = 0;
 	bool here = true;
 
 	/* The layout of another version is not ours to read. */
-	if (map >= 0 && !bpf_obj_get_info_by_fd(map, &info, &len) && info.value_size == sizeof(c) &&
-	    !bpf_map_lookup_elem(map, &zero, &c))
+	if (map >= 0 && kern_value_size(map) == sizeof(c) && !bpf_map_lookup_elem(map, &zero, &c))
 		here = kern_is_here(&c);
 	if (map >= 0)
 		close(map);

@@ -157,7 +157,7 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 	int err;
 
 	if (op == CTL_ARM) {
-		if (!c->later)
+		if (!c->later) /* else it has come, and the kernel waits for it no more */
 			ctl.after = policy_rule_after(c->rule);
 		ctl.flags = (c->rule->after.again ? FLOW_F_AGAIN : 0) |
 			    (c->rule->fail_block ? FLOW_F_FAIL_BLOCK : 0);
@@ -375,7 +375,7 @@ void conn_tick(struct daemon *d, uint64_t now)
 
 	relay_kernel_tick(d);
 	HASH_ITER(hh, d->conns, c, next) {
-		d->kern.control->heartbeat_ns = kern_now();
+		daemon_beat(d);
 		if (relay_kernel_weigh(d, c, now))
 			continue;
 		if (c->deadline_ns && now >= c->deadline_ns)

@@ -130,7 +130,7 @@ static void stop(struct daemon *d)
 	d->stop_ns = kern_now() + d->policy->grace_ns;
 	d->kern.control->draining = 1;
 	HASH_ITER(hh, d->conns, c, next) {
-		d->kern.control->heartbeat_ns = kern_now();
+		daemon_beat(d);
 		if (c->phase == CONN_HELD) {
 			hold_let_out(d, c, SEAM_R_SHUTDOWN);
 		} else if (c->phase == CONN_SPLIT) {
@@ -358,10 +358,10 @@ static void loop(struct daemon *d)
 	int n, i;
 
 	while (!done && !d->stop_now) {
-		d->kern.control->heartbeat_ns = kern_now();
+		daemon_beat(d);
 		n = epoll_wait(d->epoll, ev, 64, -1);
 		workers_halt(d);
-		d->kern.control->heartbeat_ns = kern_now();
+		daemon_beat(d);
 		for (i = 0; i < n; i++) {
 			w = ev[i].data.ptr;
 			if (w->fd >= 0)
@@ -513,7 +513,7 @@ static int bring_up(struct daemon *d)
 		log_err("setting up: %s", strerror(-err));
 		return err;
 	}
-	d->kern.control->heartbeat_ns = kern_now();
+	daemon_beat(d);
 	err = attach_all(d);
 	if (err)
 		return err;

@@ -245,6 +245,12 @@ void conn_event(struct daemon *d, const struct seam_event *ev);
 /* Deadlines of all conns. */
 void conn_tick(struct daemon *d, uint64_t now);
 
+/* Has the kernel side know that the daemon is there: often enough in whatever may take long. */
+static inline void daemon_beat(struct daemon *d)
+{
+	d->kern.control->heartbeat_ns = kern_now();
+}
+
 /* head.c: the first bytes of a conn's client, while no rule is known */
 /* Negative errno: no memory. */
 int head_begin(struct conn *c, const struct flow *f);
@@ -375,7 +381,7 @@ struct sweep_census {
 };
 void sweep_census(struct daemon *d, struct sweep_census *out);
 
-/* mirror.c: the links of the ports of wires */
+/* mirror.c: the links of the ports, and on wires what one makes of the other */
 /* In the host's namespace. Negative errno. */
 int mirror_open(struct daemon *d);
 void mirror_tick(struct daemon *d, uint64_t now);

@@ -179,12 +179,21 @@ static int load_one(struct kern *k, const struct policy *p, const char *what,
 	return err;
 }
 
-bool kern_fits(int map, size_t size)
+size_t kern_value_size(int map)
 {
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info);
 
-	return !bpf_obj_get_info_by_fd(map, &info, &len) && info.value_size <= size;
+	return bpf_obj_get_info_by_fd(map, &info, &len) ? 0 : info.value_size;
+}
+
+int kern_read(int map, const void *key, void *value, size_t size)
+{
+	size_t have = kern_value_size(map);
+
+	if (!have || have > size)
+		return -EINVAL;
+	return bpf_map_lookup_elem(map, key, value) ? -errno : 0;
 }
 
 /* What a directory of pins was made by. -ENOENT: nobody. */
@@ -199,7 +208,7 @@ static int abi_check(struct kern *k)
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return -ENOENT;
-	err = kern_fits(fd, sizeof(c)) ? bpf_map_lookup_elem(fd, &zero, &c) : -EINVAL;
+	err = kern_read(fd, &zero, &c, sizeof(c));
 	close(fd);
 	/* Killed while it was made: nothing is attached, and nothing in it yet. */
 	if (!err && !c.abi)
@@ -514,14 +523,12 @@ int kern_detach(const char *instance)
 	if (access(k.dir, F_OK))
 		return -ENOENT;
 	maps_open(&k, false);
-	known = k.maps.control >= 0 && kern_fits(k.maps.control, sizeof(c)) &&
-		!bpf_map_lookup_elem(k.maps.control, &zero, &c);
+	known = k.maps.control >= 0 && !kern_read(k.maps.control, &zero, &c, sizeof(c));
 	here = !known || kern_is_here(&c);
 	/* Elsewhere the same numbers are other interfaces. */
 	while (here && k.maps.ports >= 0 && !bpf_map_get_next_key(k.maps.ports, prev, &key)) {
 		prev = &key;
-		if (!kern_fits(k.maps.ports, sizeof(value)) ||
-		    bpf_map_lookup_elem(k.maps.ports, &key, &value))
+		if (kern_read(k.maps.ports, &key, &value, sizeof(value)))
 			continue;
 		port_detach(k.dir, key, &value.port);
 	}

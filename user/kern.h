@@ -109,8 +109,10 @@ int kern_ctl(struct kern *k, struct seam_ctl *c);
 /* Copies a flow's entry; 0, or -ENOENT. */
 int kern_flow(const struct kern *k, const struct flow_key *key, struct flow *f);
 
-/* Whether an entry of this map, which another version may have made, has room in `size` bytes. */
-bool kern_fits(int map, size_t size);
+/* Bytes of a map's values; 0: it is not to be had. */
+size_t kern_value_size(int map);
+/* An entry of a map that another version may have made. Negative errno: none, or larger than `size`. */
+int kern_read(int map, const void *key, void *value, size_t size);
 
 /* Sum over CPUs of entry `key` of a per-CPU counter map. */
 int64_t kern_counter(int map, uint32_t key);

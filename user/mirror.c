@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The links of the ports of wires, as the kernel reports them: where the policy asks
- * for it, a port whose partner has lost its link is set down until that has it again.
+ * The links of the ports, as the kernel reports them: that one is gone is told. On wires,
+ * where the policy asks for it, a port whose partner has lost its link is set down until
+ * that has it again.
  *
  * A port that is down tells nothing of its own link. So one that is set up again is
  * given SETTLE_NS to get it, and only then has lost it: both ends of a wire would

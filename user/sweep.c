@@ -54,7 +54,7 @@ static bool walk_next(struct daemon *d, struct walk *w)
 
 	if (w->ended)
 		return false;
-	d->kern.control->heartbeat_ns = kern_now();
+	daemon_beat(d);
 	w->n = SWEEP_BATCH;
 	err = bpf_map_lookup_batch(d->kern.maps.flows, w->begun ? &w->in : NULL, &out, w->keys,
 				   w->flows, &w->n, NULL);

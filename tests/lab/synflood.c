@@ -19,27 +19,13 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "../../user/csum.h"
+
 struct syn {
 	struct ether_header eth;
 	struct iphdr ip;
 	struct tcphdr tcp;
 } __attribute__((packed));
-
-static uint32_t sum(const void *data, size_t len, uint32_t s)
-{
-	const uint8_t *b = data;
-
-	for (size_t i = 0; i < len; i += 2)
-		s += b[i] << 8 | b[i + 1];
-	return s;
-}
-
-static uint16_t fold(uint32_t s)
-{
-	while (s >> 16)
-		s = (s & 0xffff) + (s >> 16);
-	return htons(~s);
-}
 
 int main(int argc, char **argv)
 {
@@ -63,13 +49,13 @@ int main(int argc, char **argv)
 	p.eth.ether_type = htons(ETHERTYPE_IP);
 	p.ip = (struct iphdr){ .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP, .tot_len = htons(40),
 		.saddr = inet_addr(argv[3]), .daddr = inet_addr(argv[4]) };
-	p.ip.check = fold(sum(&p.ip, sizeof(p.ip), 0));
+	p.ip.check = csum_fold(csum_add(&p.ip, sizeof(p.ip), 0));
 	p.tcp = (struct tcphdr){ .dest = htons(atoi(argv[5])), .doff = 5, .syn = 1, .window = htons(65535) };
 	for (end = time(NULL) + atoi(argv[6]); time(NULL) < end; sent++) {
 		p.tcp.source = htons(1024 + sent % 60000);
 		p.tcp.seq = htonl(sent * 7919);
 		p.tcp.check = 0;
-		p.tcp.check = fold(sum(&p.tcp, sizeof(p.tcp), sum(&p.ip.saddr, 8, IPPROTO_TCP + sizeof(p.tcp))));
+		p.tcp.check = csum_fold(csum_add(&p.tcp, sizeof(p.tcp), csum_add(&p.ip.saddr, 8, IPPROTO_TCP + sizeof(p.tcp))));
 		if (sendto(fd, &p, sizeof(p), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
 			continue;
 	}

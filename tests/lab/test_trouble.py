@@ -35,9 +35,9 @@ def flood(tap):
 			sent = int(lab.run("client", [tool("synflood"), "eth0", mac, CLIENT4, SERVER4, 9, 3]).stdout)
 			tap.equal((sent > 10_000, state(lab, p)), (True, "split"), "a flood of SYNs while it is monitored ends no flow")
 			p.prime()
-			late = Pair(lab)
-			late.prime()
-			tap.equal(state(lab, late), "split", "nor keeps the next one from being split")
+			with Pair(lab) as other:
+				other.prime()
+				tap.equal(state(lab, other), "split", "nor keeps the next one from being split")
 		counted = reasons(lab)
 		tap.ok(counted["block_drop"] > sent // 2 and not counted.get("event_lost") and not counted.get("daemon_gone"),
 			"no event is lost to it that the daemon needs", counted)
