@@ -245,7 +245,6 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	f->flags = e->flags;
 	f->rule = e->rule;
 	f->policy = e->policy;
-	f->srtt_us = (now - e->created_ns) / NSEC_PER_USEC;
 	flow_end_init(&f->end[SEAM_CLIENT], c, s);
 	flow_end_init(&f->end[SEAM_SERVER], s, c);
 	/* A SYN sent again after its answer was here says nothing: the first one does. */

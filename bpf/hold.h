@@ -57,7 +57,7 @@ done:
 /* How long packets of a flow may be held, in nanoseconds. */
 static __always_inline __u64 hold_time(const struct flow *f, const struct control *ctl, bool one)
 {
-	__u64 us = f->srtt_us + HOLD_MIN_US;
+	__u64 us = (__u64)flow_rtt_us(f) + HOLD_MIN_US;
 
 	if (one && us < HOLD_ONE_US)
 		us = HOLD_ONE_US;

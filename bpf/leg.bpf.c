@@ -60,9 +60,42 @@ static __always_inline bool silent(const struct flow *f, const struct flow_end *
 	       !untold(f, to, from);
 }
 
-/* Decides on a packet of the leg that faces `to` and speaks for `from`. Lock held. */
+/* No retransmission timeout is shorter, in milliseconds (TCP_RTO_MIN of Linux). */
+#define LEG_RTO_MIN 200
+
+/*
+ * Whether a packet of a leg is a probe for the loss of its last segment which its end
+ * should not see. It is sent after two round trips (RFC 8985 7.2), but a receiver that
+ * does not read acknowledges later, and a leg that is much nearer to its end than the
+ * other is there too soon where the other end, whose round trip is the whole way, would
+ * have waited. A retransmission of the last segment behind others that are not
+ * acknowledged, and before any other retransmission, is nothing else: repairs begin with
+ * the first. Without it a segment that was lost is sent again after a timeout, which is
+ * as soon or nearly as the other end would have probed. Lock held.
+ */
+static __always_inline bool early_probe(const struct flow *f, const struct flow_end *to,
+					const struct flow_end *from, const struct pkt *p,
+					__u16 *sent, __u64 now)
+{
+	__u32 patience = 2 * flow_rtt_us(f) / 1000;
+	__u16 ms = now / NSEC_PER_MSEC | 1; /* 0 means something */
+
+	if (seq_after(p->end, to->leg_nxt)) {
+		*sent = ms;
+		return false;
+	}
+	if (p->end != to->leg_nxt)
+		*sent = 0;
+	return *sent && seq_after(p->seq, to->ack) && to->rtt_us < from->rtt_us / 4 &&
+	       (__u16)(ms - *sent) < (patience < LEG_RTO_MIN ? patience : LEG_RTO_MIN);
+}
+
+/*
+ * Decides on a packet of the leg that faces `to` and speaks for `from`; `sent` is the
+ * time of its last new segment. Lock held.
+ */
 static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct flow_end *from,
-				    const struct pkt *p, __u64 now, struct out *o,
+				    const struct pkt *p, __u16 *sent, __u64 now, struct out *o,
 				    struct seam_event *ev)
 {
 	bool fin = p->flags & TCP_FIN, rst = p->flags & TCP_RST, bare = !p->len && !fin;
@@ -113,6 +146,11 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		goto out;
 	}
 
+	if (!bare && early_probe(f, to, from, p, sent, now)) {
+		o->drop = true;
+		o->why = SEAM_R_EARLY_PROBE;
+		goto out;
+	}
 	to->leg_ack = seq_max(to->leg_ack, p->ack);
 	to->leg_edge = seq_max(to->leg_edge, offered);
 	backlog = seq_across(to, to->leg_ack) - from->ack;
@@ -178,9 +216,9 @@ int seam_leg_out(struct __sk_buff *ctx)
 	room->event.type = 0;
 	bpf_spin_lock(&f->lock);
 	if (end == SEAM_CLIENT)
-		leg_out(f, &f->end[SEAM_SERVER], &f->end[SEAM_CLIENT], p, now, o, &room->event);
+		leg_out(f, &f->end[SEAM_SERVER], &f->end[SEAM_CLIENT], p, &f->leg_ms[SEAM_SERVER], now, o, &room->event);
 	else
-		leg_out(f, &f->end[SEAM_CLIENT], &f->end[SEAM_SERVER], p, now, o, &room->event);
+		leg_out(f, &f->end[SEAM_CLIENT], &f->end[SEAM_SERVER], p, &f->leg_ms[SEAM_CLIENT], now, o, &room->event);
 	bpf_spin_unlock(&f->lock);
 	report(&room->event, &key, o->flow_flags);
 

@@ -206,7 +206,7 @@ static json_t *flow_json(const struct found *o)
 	json_object_set_new(out, "changed", json_string(show_time(f->changed_ns, when)));
 	json_object_set_new(out, "age", json_real((now - f->created_ns) / 1e9));
 	json_object_set_new(out, "idle", json_real((now - f->seen_ns) / 1e9));
-	json_object_set_new(out, "srtt_us", json_integer(f->srtt_us));
+	json_object_set_new(out, "srtt_us", json_integer(flow_rtt_us(f)));
 	json_object_set_new(out, "flags",
 			    json_string(show_flow_flags(f->flags, flags, sizeof(flags))));
 	json_object_set_new(out, "hold",
@@ -402,7 +402,7 @@ static void print_flow(const struct found *o)
 	print_rule(o, f->rule, f->policy);
 	printf("  age %s, idle %s, round trip in the handshake %s\n",
 	       show_duration(now - f->created_ns, b), show_duration(now - f->seen_ns, c),
-	       show_duration(f->srtt_us * 1000ULL, d));
+	       show_duration(flow_rtt_us(f) * 1000ULL, d));
 	if (f->flags & FLOW_F_NO_SPLIT)
 		printf("  cannot be split: %s (%s)\n", show_reason_text(f->why_not),
 		       show_reason(f->why_not));

@@ -16,7 +16,7 @@
 #include "rule.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
-#define SEAM_ABI 9
+#define SEAM_ABI 10
 
 /* Bytes of one direction of a split flow that its legs take charge of, if the policy says nothing. */
 #define SEAM_BACKLOG (32U << 20)
@@ -204,13 +204,19 @@ struct flow {
 	__u32 held_in;	   /* packets put into the hold queue */
 	__u32 held_out;	   /* packets that came back out of it */
 	__u32 held_bytes;
-	__u32 srtt_us;	   /* round trip through the box, from the handshake */
+	__u16 leg_ms[2];   /* by end: when its leg last sent anything new, low bits; 0: not since it last repaired a loss */
 	struct flow_end end[2];
 	struct seam_after after; /* FLOW_F_ARMED */
 	__u64 due_bytes;   /* of both ends: then it is split; ~0: not by that */
 };
 
 #define DUE_NEVER (~0ULL)
+
+/* The round trip from end to end, as the handshake took it, in microseconds. */
+static inline __attribute__((always_inline)) __u32 flow_rtt_us(const struct flow *f)
+{
+	return f->end[SEAM_CLIENT].rtt_us + f->end[SEAM_SERVER].rtt_us;
+}
 
 /*
  * A connection from its SYN to the end of its handshake: the value of the

@@ -690,9 +690,11 @@ struct field {
 static const struct field flow_fields[] = {
 	F(flow, state, STATE), F(flow, reason, REASON), F(flow, why_not, REASON),
 	F(flow, rule, PLAIN), F(flow, policy, PLAIN), F(flow, held_in, PLAIN),
-	F(flow, held_out, PLAIN), F(flow, held_bytes, PLAIN), F(flow, srtt_us, PLAIN),
+	F(flow, held_out, PLAIN), F(flow, held_bytes, PLAIN),
 	F(flow, id, PLAIN), F(flow, released_ns, PLAIN), F(flow, seen_ns, PLAIN),
 	F(flow, created_ns, PLAIN), F(flow, changed_ns, PLAIN), F(flow, due_bytes, PLAIN),
+	{ "leg_ms_c", offsetof(struct flow, leg_ms[SEAM_CLIENT]), 2, PLAIN },
+	{ "leg_ms_s", offsetof(struct flow, leg_ms[SEAM_SERVER]), 2, PLAIN },
 	{ "tc_at", offsetof(struct flow, tc_at), 8, PLAIN }, /* of both ends */
 	{ "after_bytes", offsetof(struct flow, after.bytes), 8, PLAIN },
 	{ "after_ms", offsetof(struct flow, after.ms), 4, PLAIN },
@@ -704,7 +706,7 @@ static const struct field end_fields[] = {
 	F(flow_end, told_edge, MINE), F(flow_end, told_tsval, PLAIN), F(flow_end, bound, MINE), F(flow_end, urg, MINE), F(flow_end, pace, MINE),
 	F(flow_end, leg_ack, MINE), F(flow_end, leg_edge, MINE), F(flow_end, leg_nxt, THEIRS),
 	F(flow_end, ts_delta, PLAIN), F(flow_end, seq_delta, PLAIN), F(flow_end, seq_pos, MINE),
-	F(flow_end, fin, MINE), F(flow_end, isn, MINE),
+	F(flow_end, fin, MINE), F(flow_end, isn, MINE), F(flow_end, rtt_us, PLAIN),
 	F(flow_end, tsval0, PLAIN), F(flow_end, tsval_ns, PLAIN), F(flow_end, tsval0_ns, PLAIN),
 	F(flow_end, ifindex, PLAIN), F(flow_end, flow_label, PLAIN), F(flow_end, mss, PLAIN),
 	F(flow_end, seg_max, PLAIN), F(flow_end, flags, PLAIN), F(flow_end, wscale, PLAIN),

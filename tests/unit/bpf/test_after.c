@@ -270,7 +270,7 @@ static void asked(void)
 {
 	fresh(&(struct conn){ .cisn = 0xffffff00, .sisn = 99 });
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
-	flow_set("srtt_us=50000000"); /* no timer */
+	flow_set("c.rtt_us=50000000"); /* no timer */
 	check(arm((struct seam_after){ .request = 2 }, 0) == -EINVAL, "not before it was held");
 	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .flow = "state=held -armed" });
 	check(!arm((struct seam_after){ .request = 3, .bytes = 1000 }, FLOW_F_AGAIN | FLOW_F_FAIL_BLOCK), "it has decided: later");

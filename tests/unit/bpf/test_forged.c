@@ -38,7 +38,7 @@ static void begin(enum rule_action action, __u8 flags, bool block_untracked)
 /* The flow's first request has been judged, and it was let go. */
 static void innocent(__u32 server)
 {
-	flow_set("srtt_us=990000");
+	flow_set("c.rtt_us=990000");
 	STEPS({ "an innocent request", CLIENT, REQUEST(.seq = 1, .ack = server + 1), REDIRECT, .flow = "state=held" });
 	ctl_is("is let go", CTL_PASS, SEAM_R_RULE, 0, 0, "state=held +release");
 	STEPS({ "and goes", HOLD, REQUEST(.seq = 1, .ack = server + 1), REDIRECT, .wire = !wire, .flow = "state=passed" });

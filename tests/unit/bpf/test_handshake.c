@@ -94,7 +94,7 @@ static void late_copies(void)
 {
 	fresh(NULL);
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
-	flow_set("srtt_us=990000"); /* no split of it, however slow the machine */
+	flow_set("c.rtt_us=990000"); /* no split of it, however slow the machine */
 	STEPS({ "first payload is held", CLIENT, { .flags = "PA", .wnd = 502, .seq = 1, .ack = 1, .len = 300, .opts = LINUX_TS }, REDIRECT,
 		.flow = "state=held" },
 	      { "the SYN once more", CLIENT, SYN, PASS, .flow = "state=held" },

@@ -14,7 +14,7 @@ static void asked(bool v6)
 {
 	fresh(&(struct conn){ .v6 = v6, .cisn = 0xffffff00, .sisn = 99 });
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
-	flow_set("srtt_us=50000000"); /* the timer comes when a test asks for it */
+	flow_set("c.rtt_us=50000000"); /* the timer comes when a test asks for it */
 }
 
 static void passes(bool v6)
@@ -233,7 +233,7 @@ static void many(void)
 
 		conn.cport = 10000 + i;
 		establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
-		flow_set("srtt_us=50000000"); /* no timer comes in between */
+		flow_set("c.rtt_us=50000000"); /* no timer comes in between */
 		daemon_beat();
 		build(&first, &in);
 		held += run_packet(CLIENT, &in, &out, 0) == REDIRECT && flow_is("state=held");
@@ -308,14 +308,14 @@ static void timer(void)
 	control()->hold_max_us = 1000000;
 	control()->patience_ms = 700;
 	daemon_beat();
-	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "srtt_us=990000", .flow = "state=held" });
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "c.rtt_us=990000", .flow = "state=held" });
 	waits_for("the daemon died meanwhile: passes", "state=passed reason=daemon_gone held_in=1 held_out=1");
 
 	asked(false);
 	control()->hold_max_us = 1000000;
 	control()->patience_ms = 700;
 	daemon_beat();
-	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "srtt_us=990000 +fail_block", .flow = "state=held" });
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .set = "c.rtt_us=990000 +fail_block", .flow = "state=held" });
 	waits_for("or is blocked", "state=blocked reason=daemon_gone +block_rst");
 
 	asked(false);

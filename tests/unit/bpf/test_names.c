@@ -51,7 +51,7 @@ static void begin_with(const struct conn *c, const char *settings, const char *l
 	fresh(c);
 	in_force(settings, list);
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
-	flow_set("srtt_us=50000000"); /* no timer comes in between */
+	flow_set("c.rtt_us=50000000"); /* no timer comes in between */
 }
 
 static void begin(const struct conn *c)

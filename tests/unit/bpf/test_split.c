@@ -32,7 +32,7 @@ static void birth(void)
 {
 	fresh(NULL);
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
-	flow_set("srtt_us=50000000");
+	flow_set("c.rtt_us=50000000");
 	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .flow = "state=held" });
 	ctl_is("legs ready before the split", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, -EINVAL, "state=held");
 	ctl_is("no split to take back", CTL_UNSPLIT, SEAM_R_LEG_FAILED, 0, -EINVAL, "state=held");
@@ -94,6 +94,55 @@ static void steering(bool v6)
 		DOWN(.flags = "SA", .seq = 0, .ack = 1, .wnd = 65160, .opts = "mss=1460 sackok ts=923:100 nop ws=7"), REDIRECT,
 		.counts = "", .flow = "s.edge=65453 s.ack=301 s.nxt=61 s.tsval=923" },
 	      { "a SYN of an end", CLIENT, { .flags = "S", .seq = 1000000 }, REDIRECT, .counts = "", .flow = "state=split c.nxt=301" });
+}
+
+/* Milliseconds as flow.leg_ms has them, so long ago. */
+static unsigned int ms_ago(unsigned int ms)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return ((now.tv_sec * 1000 + now.tv_nsec / 1000000 - ms) & 0xffff) | 1;
+}
+
+/*
+ * A near receiver that does not read acknowledges after up to 40 ms; its leg's probe
+ * comes sooner than the far end's would have.
+ */
+static void early_probe(bool v6)
+{
+	struct spec first = SLEG(.seq = 101, .ack = 51, .len = 500), second = SLEG(.seq = 601, .ack = 51, .len = 500),
+		both = SLEG(.seq = 101, .ack = 51, .len = 1000);
+	char set[128];
+
+	split(v6);
+	flow_set("c.rtt_us=20000 s.rtt_us=100 c.nxt=1101");
+	STEPS({ "new data of the near leg", LEG_OUT, first, REDIRECT, .wire = true, .flow = "s.leg_nxt=601" },
+	      { "and more", LEG_OUT, second, REDIRECT, .wire = true, .flow = "s.leg_nxt=1101" },
+	      { "a probe: the last segment again, and nobody has said anything", LEG_OUT, second, DROP, .counts = "early_probe",
+		.flow = "s.leg_nxt=1101 s.told_ack=51" },
+	      { "a timeout repairs the first", LEG_OUT, first, REDIRECT, .wire = true, .counts = "", .flow = "leg_ms_s=0" },
+	      { "then the last, too", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
+	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(20));
+	flow_set(set);
+	STEPS({ "too early still", LEG_OUT, second, DROP, .counts = "early_probe" });
+	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(60));
+	flow_set(set);
+	STEPS({ "no sooner than the client's own would be", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
+	snprintf(set, sizeof(set), "leg_ms_s=%u c.rtt_us=500000", ms_ago(150));
+	flow_set(set);
+	STEPS({ "sooner than a timeout", LEG_OUT, second, DROP, .counts = "early_probe" });
+	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(202));
+	flow_set(set);
+	STEPS({ "as late as a timeout", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
+	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(1));
+	flow_set(set);
+	STEPS({ "all that is not acknowledged", LEG_OUT, both, REDIRECT, .wire = true, .counts = "" },
+	      { "the rest has been", SERVER, DOWN(.seq = 51, .ack = 601), REDIRECT, .flow = "s.ack=601" },
+	      { "the only segment that is not", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
+	snprintf(set, sizeof(set), "leg_ms_s=%u c.rtt_us=20000 s.rtt_us=5000 s.ack=101", ms_ago(1));
+	flow_set(set);
+	STEPS({ "of a leg that is not much nearer", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
 }
 
 /*
@@ -558,6 +607,8 @@ int main(void)
 	birth();
 	steering(false);
 	steering(true);
+	early_probe(false);
+	early_probe(true);
 	window();
 	updates();
 	keepalive(false);

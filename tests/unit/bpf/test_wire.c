@@ -29,7 +29,7 @@ static void established(bool v6)
 {
 	fresh(&(struct conn){ .v6 = v6, .cisn = 0xffffff00, .sisn = 99 });
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
-	flow_set("srtt_us=50000000");
+	flow_set("c.rtt_us=50000000");
 }
 
 /* What the kernel takes for the outer tag is beside the frame; test_run has none. */
