@@ -48,6 +48,11 @@ static bool tally_flow(const void *key, const void *value, void *arg)
 	return false;
 }
 
+static json_int_t number(const json_t *at, const char *key)
+{
+	return json_integer_value(json_object_get(at, key));
+}
+
 /* The entry of the daemon's list for an interface, which knows why. */
 static const json_t *port_of(const json_t *status, __u32 ifindex)
 {
@@ -55,7 +60,7 @@ static const json_t *port_of(const json_t *status, __u32 ifindex)
 	size_t i;
 
 	json_array_foreach(ports, i, port)
-		if (json_integer_value(json_object_get(port, "ifindex")) == (json_int_t)ifindex)
+		if (number(port, "ifindex") == (json_int_t)ifindex)
 			return port;
 	return NULL;
 }
@@ -66,6 +71,20 @@ static const char *port_name(const json_t *status, __u32 ifindex, char name[IF_N
 	const char *told = json_string_value(json_object_get(port_of(status, ifindex), "name"));
 
 	return told ?: if_indextoname(ifindex, name);
+}
+
+/* The daemon's word on ports that are gone: nothing is pinned of them. */
+static void add_gone(json_t *list, const json_t *status)
+{
+	json_t *ports = json_object_get(status, "ports"), *port;
+	size_t i;
+
+	json_array_foreach(ports, i, port)
+		if (!number(port, "ifindex"))
+			json_array_append_new(list, json_pack("{s:O, s:i, s:O, s:s, s:s}", "name",
+							      json_object_get(port, "name"), "ifindex", 0,
+							      "side", json_object_get(port, "side"),
+							      "xdp", show_xdp(PORT_XDP_OFF), "link", "gone"));
 }
 
 static json_t *ports_from_pins(const struct kern *k, const json_t *status)
@@ -91,6 +110,7 @@ static json_t *ports_from_pins(const struct kern *k, const json_t *status)
 				  port.partner ? port_name(status, port.partner, other) : NULL, "link",
 				  json_string_value(json_object_get(known, "link"))));
 	}
+	add_gone(list, status);
 	return list;
 }
 
@@ -116,9 +136,13 @@ static void print_ports(const json_t *ports)
 		const char *partner = json_string_value(json_object_get(port, "partner"));
 		const char *link = json_string_value(json_object_get(port, "link"));
 
+		if (!number(port, "ifindex")) {
+			printf("interface: %s, %s side, gone; what gets its name takes its place\n", name,
+			       json_string_value(json_object_get(port, "side")));
+			continue;
+		}
 		printf("interface: %s (index %lld), %s side, ", name ? name : "(not in this namespace)",
-		       (long long)json_integer_value(json_object_get(port, "ifindex")),
-		       json_string_value(json_object_get(port, "side")));
+		       (long long)number(port, "ifindex"), json_string_value(json_object_get(port, "side")));
 		if (partner)
 			printf("wire to %s, ", partner);
 		if (link)
@@ -126,11 +150,6 @@ static void print_ports(const json_t *ports)
 		printf("TC, XDP %s%s%s%s\n", json_string_value(json_object_get(port, "xdp")),
 		       why ? " (" : "", why ? why : "", why ? ")" : "");
 	}
-}
-
-static json_int_t number(const json_t *at, const char *key)
-{
-	return json_integer_value(json_object_get(at, key));
 }
 
 static void print_workers(const json_t *workers)

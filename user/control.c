@@ -257,9 +257,10 @@ static json_t *ports_json(const struct kern *k)
 						      p->end == SEAM_CLIENT ? "client" : "server",
 						      "xdp", show_xdp(p->xdp), "xdp_why", p->xdp_why,
 						      "mtu", p->mtu));
-		if (p->partner)
+		if (!p->ifindex || p->partner)
 			json_object_set_new(json_array_get(list, i), "link",
-					    json_string(p->held_down ? "held down" :
+					    json_string(!p->ifindex ? "gone" :
+							p->held_down ? "held down" :
 							p->link ? "up" : "lost"));
 	}
 	return list;

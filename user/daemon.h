@@ -152,7 +152,8 @@ struct daemon {
 	int hold_ifindex, veth_ifindex, inner_ifindex;
 	struct primer primer;
 	struct watch hold, events, signals, timer, pacer, look, listener, links_watch;
-	struct mnl_socket *links; /* wires: where the kernel reports links, NULL: not asked */
+	struct mnl_socket *links; /* where the kernel reports links, NULL: not asked */
+	uint64_t attach_ns; /* when to look for what takes the place of ports that are gone; 0: when a link is reported */
 	struct mnl_socket *neighbours; /* to tell the kernel of those in use, NULL: there is no XDP */
 	uint64_t neighbours_ns;	/* next time that it is told */
 	struct pace *paced;	/* of conns whose merge waits for a round trip to grow */
@@ -381,7 +382,7 @@ struct sweep_census {
 };
 void sweep_census(struct daemon *d, struct sweep_census *out);
 
-/* mirror.c: the links of the ports, and on wires what one makes of the other */
+/* mirror.c: the links of the ports, that they are gone and come back, and on wires what one makes of the other */
 /* In the host's namespace. Negative errno. */
 int mirror_open(struct daemon *d);
 void mirror_tick(struct daemon *d, uint64_t now);

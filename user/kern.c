@@ -378,23 +378,17 @@ static __u32 undo_of(__u32 before, __u32 now)
 	return (before & ~PORT_UNDO_MIRROR) | now;
 }
 
-int kern_attach(struct kern *k, const char *ifname, const char *partner, enum seam_end end,
-		enum policy_xdp xdp)
+/* Attaches to the interface that has the port's name. The rest of `port` is filled in. */
+static int port_attach(struct kern *k, struct kern_port *port, const char *partner, enum policy_xdp xdp)
 {
-	struct bpf_program *prog = end == SEAM_CLIENT ? k->objects->port->progs.seam_client :
-							k->objects->port->progs.seam_server;
-	struct kern_port *port = &k->ports[k->n_ports];
+	struct bpf_program *prog = port->end == SEAM_CLIENT ? k->objects->port->progs.seam_client :
+							      k->objects->port->progs.seam_server;
+	const char *ifname = port->name;
 	struct port entry = {}, old = {};
 	int err, wire = 0;
 	bool new_qdisc;
 	__u32 key;
 
-	if (k->n_ports == KERN_PORTS_MAX) {
-		log_err("more than %d interfaces", KERN_PORTS_MAX);
-		return -E2BIG;
-	}
-	memset(port, 0, sizeof(*port));
-	snprintf(port->name, sizeof(port->name), "%s", ifname);
 	port->ifindex = if_nametoindex(ifname);
 	if (!port->ifindex) {
 		log_err("there is no interface `%s`; `ip link` lists what there is", ifname);
@@ -406,7 +400,6 @@ int kern_attach(struct kern *k, const char *ifname, const char *partner, enum se
 			err == -EINVAL ? "not an Ethernet interface, and Seam needs one" : strerror(-err));
 		return err;
 	}
-	port->end = end;
 	key = port->ifindex;
 	err = partner ? wire_join(port, partner) : 0;
 	if (err)
@@ -423,7 +416,7 @@ int kern_attach(struct kern *k, const char *ifname, const char *partner, enum se
 		return err;
 	}
 	bpf_map_lookup_elem(k->maps.ports, &key, &old);
-	entry.end = end;
+	entry.end = port->end;
 	memcpy(entry.mac, port->mac, 6);
 	entry.our_qdisc = new_qdisc || old.our_qdisc;
 	entry.partner = port->partner;
@@ -447,8 +440,56 @@ int kern_attach(struct kern *k, const char *ifname, const char *partner, enum se
 		tc_detach(port->ifindex, new_qdisc);
 		return err ?: wire;
 	}
-	k->n_ports++;
 	return 0;
+}
+
+int kern_attach(struct kern *k, const char *ifname, const char *partner, enum seam_end end,
+		enum policy_xdp xdp)
+{
+	struct kern_port *port = &k->ports[k->n_ports];
+	int err;
+
+	if (k->n_ports == KERN_PORTS_MAX) {
+		log_err("more than %d interfaces", KERN_PORTS_MAX);
+		return -E2BIG;
+	}
+	memset(port, 0, sizeof(*port));
+	snprintf(port->name, sizeof(port->name), "%s", ifname);
+	port->end = end;
+	err = port_attach(k, port, partner, xdp);
+	if (!err)
+		k->n_ports++;
+	return err;
+}
+
+void kern_port_gone(struct kern *k, struct kern_port *port)
+{
+	__u32 key = port->ifindex;
+
+	xdp_detach(k->dir, port->ifindex);
+	bpf_map_delete_elem(k->maps.ports, &key);
+	port->ifindex = port->partner = 0;
+	port->link = port->held_down = false;
+}
+
+int kern_attach_again(struct kern *k, struct kern_port *port, struct kern_port *partner, enum policy_xdp xdp)
+{
+	int err = port_attach(k, port, partner ? partner->name : NULL, xdp);
+	struct port entry;
+	__u32 key;
+
+	if (err) {
+		port->ifindex = port->partner = 0;
+		return err;
+	}
+	if (!partner || !partner->ifindex)
+		return 0;
+	partner->partner = port->ifindex;
+	key = partner->ifindex;
+	if (bpf_map_lookup_elem(k->maps.ports, &key, &entry))
+		return 0; /* it is gone as well, and will be told of */
+	entry.partner = port->ifindex;
+	return bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_EXIST) ? -errno : 0;
 }
 
 static bool port_is_ours(const struct kern *k, int ifindex)

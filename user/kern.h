@@ -21,7 +21,7 @@
 /* A port: an interface on the client or the server side. */
 struct kern_port {
 	char name[32];
-	int ifindex;
+	int ifindex;		/* 0: it is gone, and there is nothing in its place yet */
 	int mtu;
 	unsigned char mac[6];
 	int partner;		/* ifindex of the other port of its wire, 0: none */
@@ -74,6 +74,16 @@ int kern_load(struct kern *k, const struct policy *p, const char *instance);
  */
 int kern_attach(struct kern *k, const char *ifname, const char *partner, enum seam_end end,
 		enum policy_xdp xdp);
+
+/* The interface of a port is gone, and what was noted of it goes, but for its name. In the host's namespace. */
+void kern_port_gone(struct kern *k, struct kern_port *port);
+
+/*
+ * Attaches to the interface that has taken the place of one that is gone; `partner`: the
+ * other port of its wire, or NULL. In the host's namespace. Negative errno, with a message
+ * logged: it stays gone.
+ */
+int kern_attach_again(struct kern *k, struct kern_port *port, struct kern_port *partner, enum policy_xdp xdp);
 
 /* Whether the ports of an instance are in the current network namespace, or that is not known. */
 bool kern_is_here(const struct control *c);

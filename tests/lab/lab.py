@@ -315,24 +315,34 @@ class Lab:
 		return ends + [(f"{end}link", i) for end, link in self.links.items() if link for i in "ab"] + self.more
 
 	def _addresses(self):
-		for end, box_if, net in (("client", "cli", 1), ("server", "srv", 2)):
-			for ns, iface, host in (("box", box_if, 1), (end, "eth0", 2)):
-				# For a second the box could not ask for its neighbours: no link-local address yet.
-				self._sysctl(ns, {f"net.ipv6.conf.{iface}.accept_dad": 0})
-				batch = (f"addr add 10.99.{net}.{host}/24 dev {iface}\n"
-					f"addr add fd99:{net}::{host}/64 dev {iface} nodad\n"
-					f"link set dev {iface} up\n")
-				self._ip_batch(ns, batch)
-			# A route's congctl needs no permission of the initial namespace, the sysctl does.
-			self._ip_batch(end, f"route add default via 10.99.{net}.1 congctl {self.congestion}\n"
-				f"route add default via fd99:{net}::1 congctl {self.congestion}\n")
-			self._ip_batch("box", f"route change 10.99.{net}.0/24 dev {box_if} proto kernel scope link src 10.99.{net}.1 "
-				f"congctl {self.congestion}\nroute change fd99:{net}::/64 dev {box_if} proto kernel metric 256 "
-				f"congctl {self.congestion}\n")
+		for end in ("client", "server"):
+			self.configure(end)
 		for end, link in self.links.items():
 			if link:
 				self._ip_batch(f"{end}link", "link set dev a up\nlink set dev b up\n")
 				self._introduce(end)
+
+	def configure(self, end):
+		"""Addresses and routes of the link between an end and the box."""
+		box_if, net = {"client": ("cli", 1), "server": ("srv", 2)}[end]
+		for ns, iface, host in (("box", box_if, 1), (end, "eth0", 2)):
+			# For a second the box could not ask for its neighbours: no link-local address yet.
+			self._sysctl(ns, {f"net.ipv6.conf.{iface}.accept_dad": 0})
+			self._ip_batch(ns, f"addr add 10.99.{net}.{host}/24 dev {iface}\n"
+				f"addr add fd99:{net}::{host}/64 dev {iface} nodad\n"
+				f"link set dev {iface} up\n")
+		# A route's congctl needs no permission of the initial namespace, the sysctl does.
+		self._ip_batch(end, f"route add default via 10.99.{net}.1 congctl {self.congestion}\n"
+			f"route add default via fd99:{net}::1 congctl {self.congestion}\n")
+		self._ip_batch("box", f"route change 10.99.{net}.0/24 dev {box_if} proto kernel scope link src 10.99.{net}.1 "
+			f"congctl {self.congestion}\nroute change fd99:{net}::/64 dev {box_if} proto kernel metric 256 "
+			f"congctl {self.congestion}\n")
+
+	def new_veth(self, end, port):
+		"""The veth between an end and the box, which was deleted, made anew; without addresses, see configure()."""
+		self._veth(end, "eth0", "box", port)
+		self.steer()
+		self._offloads()
 
 	def _introduce(self, end):
 		"""Who is far away is not asked for across all the way, as it were over a delayed link: that SYN took twice its time."""

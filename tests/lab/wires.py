@@ -52,15 +52,15 @@ class WireLab(Lab):
 				self._veth(end, "eth1", "box", box_if)
 		super().steer(box, ends)
 
-	def _addresses(self):
-		for end, net in (("client", 1), ("server", 2)):
-			self._sysctl(end, {"net.ipv6.conf.eth0.accept_dad": 0})
-			self._ip_batch(end, f"addr add 10.99.{net}.2/16 dev eth0\naddr add fd99:{net}::2/16 dev eth0 nodad\n")
-			for i in range(self.wires):
-				self._ip_batch(end, f"link set dev eth{i} up\n")
-			self._ip_batch(end, f"route change 10.99.0.0/16 dev eth0 src 10.99.{net}.2 congctl {self.congestion}\n"
-				f"route add fd99::/16 dev eth0 metric 1 congctl {self.congestion}\n")
-			self._tag(end)
+	def configure(self, end):
+		net = {"client": 1, "server": 2}[end]
+		self._sysctl(end, {"net.ipv6.conf.eth0.accept_dad": 0})
+		self._ip_batch(end, f"addr add 10.99.{net}.2/16 dev eth0\naddr add fd99:{net}::2/16 dev eth0 nodad\n")
+		for i in range(self.wires):
+			self._ip_batch(end, f"link set dev eth{i} up\n")
+		self._ip_batch(end, f"route change 10.99.0.0/16 dev eth0 src 10.99.{net}.2 congctl {self.congestion}\n"
+			f"route add fd99::/16 dev eth0 metric 1 congctl {self.congestion}\n")
+		self._tag(end)
 
 	def ready_for_xdp(self):
 		"""The regime "off" as native XDP on a wire needs it: NAPI at the ends, and tags in the frames."""
