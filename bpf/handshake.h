@@ -64,6 +64,14 @@ static __always_inline bool blocks_untracked(bool doubt)
 	return ctl && !ctl->draining && (ctl->block_untracked || (doubt && ctl->fail_block));
 }
 
+/* So long after it was last sent nobody waits for the answer to a SYN: Linux sends it again after at most 64 s. */
+#define EMBRYO_LIFE (70 * NSEC_PER_SEC)
+
+static __always_inline bool embryo_lives(const struct embryo *e, __u64 now)
+{
+	return (__s64)(now - e->end[SEAM_CLIENT].seen_ns) < (__s64)EMBRYO_LIFE;
+}
+
 /*
  * What handle_syn() returns for a SYN to be answered with a RST: its caller does
  * that, for want of stack (before Linux 6.4 each frame counts 32 bytes and more,
@@ -86,8 +94,12 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 		return TC_ACT_UNSPEC;
 
 	old = bpf_map_lookup_elem(&embryos, &p->key);
-	/* With payload it is looked at like a new one: it may have it only now. */
-	if (old && old->end[SEAM_CLIENT].isn == p->seq && !p->len) {
+	/*
+	 * With payload it is looked at like a new one: it may have it only now. So is one that
+	 * another policy decided, which may have let by what never got to the server.
+	 */
+	if (old && old->end[SEAM_CLIENT].isn == p->seq && !p->len && embryo_lives(old, now) &&
+	    old->policy == policy_in_force()) {
 		/* The clock is measured from here: time and TSval belong together. */
 		walk_options(ctx, p, &room->options);
 		old->end[SEAM_CLIENT].seen_ns = now;
@@ -101,6 +113,10 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 	walk.key.client_port = p->key.server_port;
 	walk.key.server_port = p->key.client_port;
 	old = bpf_map_lookup_elem(&embryos, &walk.key);
+	if (old && !embryo_lives(old, now)) {
+		bpf_map_delete_elem(&embryos, &walk.key);
+		old = NULL;
+	}
 	if (old && !(old->end[SEAM_SERVER].tcp_flags & TCP_SYN))
 		old->why_not = SEAM_R_SIMULTANEOUS;
 	crossing = old || bpf_map_lookup_elem(&flows, &walk.key);
@@ -247,10 +263,12 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	f->policy = e->policy;
 	flow_end_init(&f->end[SEAM_CLIENT], c, s);
 	flow_end_init(&f->end[SEAM_SERVER], s, c);
-	/* A SYN sent again after its answer was here says nothing: the first one does. */
-	f->end[SEAM_SERVER].rtt_us =
-		(s->seen_ns - (s->seen_ns > c->seen_ns ? c->seen_ns : e->created_ns)) / NSEC_PER_USEC;
-	f->end[SEAM_CLIENT].rtt_us = (now - s->seen_ns) / NSEC_PER_USEC;
+	if (s->tcp_flags & TCP_SYN) {
+		/* A SYN sent again after its answer was here says nothing: the first one does. */
+		f->end[SEAM_SERVER].rtt_us =
+			(s->seen_ns - (s->seen_ns > c->seen_ns ? c->seen_ns : e->created_ns)) / NSEC_PER_USEC;
+		f->end[SEAM_CLIENT].rtt_us = (now - s->seen_ns) / NSEC_PER_USEC;
+	}
 	if (both & EMBRYO_O_TSTAMP)
 		f->flags |= FLOW_F_TSTAMP;
 	if (both & EMBRYO_O_SACK)

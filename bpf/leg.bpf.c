@@ -71,7 +71,8 @@ static __always_inline bool silent(const struct flow *f, const struct flow_end *
  * have waited. A retransmission of the last segment behind others that are not
  * acknowledged, and before any other retransmission, is nothing else: repairs begin with
  * the first. Without it a segment that was lost is sent again after a timeout, which is
- * as soon or nearly as the other end would have probed. Lock held.
+ * no later than twice the time after which the other end would have probed: of nearer
+ * ones a leg may probe as it likes. Lock held.
  */
 static __always_inline bool early_probe(const struct flow *f, const struct flow_end *to,
 					const struct flow_end *from, const struct pkt *p,
@@ -87,6 +88,7 @@ static __always_inline bool early_probe(const struct flow *f, const struct flow_
 	if (p->end != to->leg_nxt)
 		*sent = 0;
 	return *sent && seq_after(p->seq, to->ack) && to->rtt_us < from->rtt_us / 4 &&
+	       patience >= LEG_RTO_MIN / 2 &&
 	       (__u16)(ms - *sent) < (patience < LEG_RTO_MIN ? patience : LEG_RTO_MIN);
 }
 
@@ -146,7 +148,9 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		goto out;
 	}
 
-	if (!bare && early_probe(f, to, from, p, sent, now)) {
+	/* But it may bring an acknowledgement that has waited for company. */
+	if (!bare && early_probe(f, to, from, p, sent, now) &&
+	    !seq_after(p->ack, to->leg_ack) && !seq_after(offered, to->leg_edge)) {
 		o->drop = true;
 		o->why = SEAM_R_EARLY_PROBE;
 		goto out;

@@ -59,6 +59,17 @@ static long rule_step(__u32 i, struct rule_walk *w)
 	return 1;
 }
 
+/* The generation of the policy in force; 0: there is none. */
+static __always_inline __u16 policy_in_force(void)
+{
+	struct seam_rule *first;
+	__u32 zero = 0;
+	void *table = bpf_map_lookup_elem(&policy, &zero);
+
+	first = table ? bpf_map_lookup_elem(table, &zero) : NULL;
+	return first ? first->policy : 0;
+}
+
 /* Fills in what the first matching line says about w->key, and room->after; without a policy: pass. */
 static __always_inline void rule_decide(struct rule_walk *w)
 {

@@ -88,6 +88,7 @@ struct conn {
 	bool fail_block;	/* the fail answer of the rule that it waits for is block */
 	bool let_go;		/* decided, and nobody inspects any more */
 	bool by_hand;		/* split by an operator: nobody inspects it */
+	bool awaited;		/* ... while a rule still waited for it */
 	bool kept;		/* an operator gave its merge up: split until the next that is asked for */
 	bool crossed;		/* split: both boundaries are behind */
 	bool begun;		/* its inspectors have been called */

@@ -49,6 +49,7 @@ struct side {
 	uint8_t phase;
 	uint8_t line;
 	uint8_t name_len;
+	bool strict;				/* what would undo an edit behind it is malformed, for that is blocked */
 	bool sets_host;				/* which a host in the request's target would outdo */
 	bool edit;				/* this head is one to edit */
 	bool touched;				/* and it has begun, but for empty lines: letting go waits for its end */
@@ -104,6 +105,7 @@ static int headers_open(void *state, struct flow_record *rec, const struct inspe
 		struct side *side = &s->side[dir];
 
 		side->edits = edits[dir];
+		side->strict = setup->fail_block;
 		side->add = text;
 		side->add_len = header_text(edits[dir], key, text);
 		text += header_text_max(edits[dir]);
@@ -180,7 +182,7 @@ static uint8_t hops_next(struct side *side, uint8_t c)
 			side->name[side->name_len++] = (char)c;
 		return LINE_HOPS;
 	}
-	if (names_added(side))
+	if (side->strict && names_added(side))
 		return LINE_WRONG;
 	side->name_len = 0;
 	return c == '\n' ? LINE_BEGIN : LINE_HOPS;
@@ -216,7 +218,7 @@ static uint8_t line_next(struct side *side, uint8_t c, uint64_t at)
 			     side->head.parser.status_code / 100 != 1;
 		side->touched = side->edit && side->edits;
 		/* A host in the target counts, and not the field (RFC 9112 3.2.2). */
-		if (side->sets_host && *side->head.target != '/' && *side->head.target != '*')
+		if (side->strict && side->sets_host && *side->head.target != '/' && *side->head.target != '*')
 			return LINE_WRONG;
 		return LINE_BEGIN;
 	case LINE_BEGIN:

@@ -182,9 +182,10 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 	struct kern_port *port = port_of(d, ifi->ifi_index), *partner;
 	const struct nlattr *attr;
 
-	if (nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK)
+	/* Bridges report their ports as links of their own family. */
+	if ((nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK) || ifi->ifi_family != AF_UNSPEC)
 		return MNL_CB_OK;
-	if (nlh->nlmsg_type == RTM_DELLINK && port && ifi->ifi_family == AF_UNSPEC) {
+	if (nlh->nlmsg_type == RTM_DELLINK && port) {
 		log_err("%s (index %d) is gone; what gets its name will take its place", port->name, port->ifindex);
 		link_is(d, port, false);
 		if (enter_host(d)) {
@@ -209,8 +210,7 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 			log_warn("%s has an MTU of %d now, and %s one of %d: what is too long for one of "
 				 "them does not cross", port->name, port->mtu, partner->name, partner->mtu);
 	}
-	link_is(d, port, nlh->nlmsg_type == RTM_NEWLINK && (ifi->ifi_flags & IFF_UP) &&
-				 (ifi->ifi_flags & IFF_LOWER_UP));
+	link_is(d, port, (ifi->ifi_flags & IFF_UP) && (ifi->ifi_flags & IFF_LOWER_UP));
 	return MNL_CB_OK;
 }
 

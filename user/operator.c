@@ -56,6 +56,7 @@ int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 	}
 	c->rule = &by_hand;
 	c->by_hand = true;
+	c->awaited = f.flags & (FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_ARMED);
 	c->deadline_ns = 0;
 	err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_OPERATOR, 0, &f);
 	if (err) {

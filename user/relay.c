@@ -307,8 +307,9 @@ static bool turn(struct conn *c)
 
 /*
  * The client's next request has got into the legs before the flow was merged: it is
- * inspected here and now, and the merge is given up if it has not begun; once it has, not
- * by who may change it, for it is too late for that. Negative errno: it must be and cannot.
+ * inspected here and now, and the merge is given up if it has not begun. Once it has, the
+ * rest of the request goes straight, and may not be changed any more: what has to be seen
+ * whole is not let by. Negative errno: it must be inspected and cannot.
  */
 static int again(struct daemon *d, struct conn *c)
 {
@@ -321,6 +322,8 @@ static int again(struct daemon *d, struct conn *c)
 		c->phase = CONN_SPLIT;
 		split_nudge(c, &f);
 	}
+	if (c->phase != CONN_SPLIT && rule->fail_block)
+		return -EBUSY;
 	if (c->phase != CONN_SPLIT && edits(c))
 		return 0;
 	if (!rule->after.again)
@@ -387,6 +390,7 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	size_t ahead, n, w;
 	bool urgent, mark;
 	ssize_t got;
+	int err;
 
 	if (from->eof || make_edits(d, c, dir) == STEP_WAIT)
 		return STEP_WAIT;
@@ -409,8 +413,8 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	/* Asked after the byte was seen: its mark was there before it. No read goes across one. */
 	urgent = at_mark(from->watch.fd);
 	n = urgent ? 1 : got;
-	if (dir == SEAM_UP && c->answered && again(d, c)) {
-		conn_block(d, c, c->rule, SEAM_R_NO_MEMORY);
+	if (dir == SEAM_UP && c->answered && (err = again(d, c))) {
+		conn_block(d, c, c->rule, err == -EBUSY ? SEAM_R_AFTER : SEAM_R_NO_MEMORY);
 		return STEP_GONE;
 	}
 	c->answered = dir == SEAM_DOWN;

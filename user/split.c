@@ -53,7 +53,7 @@ static void split_failed(struct daemon *d, struct conn *c, const struct flow *f,
 {
 	const struct policy_rule *rule = c->rule ? c->rule : &c->policy->default_rule;
 	/* Undecided, or by hand while a rule still waits for it: the answer of that rule. */
-	bool waits = !c->rule || (c->by_hand && (f->flags & FLOW_F_ARMED));
+	bool waits = !c->rule || c->awaited;
 	bool block = waits ? f->flags & FLOW_F_FAIL_BLOCK : rule->fail_block;
 	__u8 reason = err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS ?
 			      SEAM_R_NO_MEMORY : SEAM_R_LEG_FAILED;

@@ -139,8 +139,9 @@ static void catch_up(struct daemon *d, uint64_t began)
 	uint64_t now;
 	struct flow f;
 
-	/* What is in there still is not lost. */
-	ring_buffer__consume(d->ring);
+	/* What is in there still is not lost; of more than is read at a time the next sweep knows. */
+	if (ring_buffer__consume(d->ring) == -EAGAIN)
+		return;
 	now = kern_now();
 	HASH_ITER(hh, d->conns, c, next) {
 		if (c->began_ns >= began || c->checked_ns >= began)

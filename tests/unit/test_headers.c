@@ -193,9 +193,10 @@ static const struct conversation conversations[] = {
 	{ "malformed within a fold of a removed field",
 	  { { U, GET "Cookie: a\r\n b\x01: c\r\n\r\n", GET "Cookie:\x01: c\r\n\r\n" } },
 	  INSPECT_LET_GO, 0, 0, true },
-	{ "Connection names an added field, for the next proxy to remove",
-	  { SAME(U, GET "Connection: close,\r\n x_SEAM\r\nCookie: a\r\n\r\n") },
-	  INSPECT_LET_GO, 0, 0, true },
+	{ "Connection names an added field: edited nevertheless, and what comes after it",
+	  { { U, GET "Connection: x,\r\n x_SEAM\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n" GET "X-Forwarded-For: 6.6.6.6\r\n\r\n",
+	      GET "Connection: x,\r\n x_SEAM\r\n" UP_ADD "\r\n" GET UP_ADD "\r\n" } },
+	  INSPECT_MORE, 2, 0, false },
 	{ "Connection names one that is removed, and what begins like one that is added",
 	  { { U, GET "Connection: Cookie, X-Seam2, X-Sea\r\nConnection2: X-Seam\r\nConn: X-Seam\r\nCookie: a\r\n\r\n",
 	      GET "Connection: Cookie, X-Seam2, X-Sea\r\nConnection2: X-Seam\r\nConn: X-Seam\r\n" UP_ADD "\r\n" } },
@@ -328,6 +329,11 @@ static void test_ends(void)
 	edited_open(&x, &inspector_headers, &setup, &key);
 	edited_feed(&x, SEAM_UP, GET "\r\nGET / HTTP/2.0", strlen(GET "\r\nGET / HTTP/2.0"), false);
 	ok(x.answer == INSPECT_BLOCK && x.rec.http.malformed, "fail = block blocks what is malformed");
+	edited_close(&x);
+
+	edited_open(&x, &inspector_headers, &setup, &key);
+	edited_feed(&x, SEAM_UP, GET "Connection: close,\r\n x_SEAM\r\n", strlen(GET "Connection: close,\r\n x_SEAM\r\n"), false);
+	ok(x.answer == INSPECT_BLOCK, "... and what names an added field in Connection, for the next proxy to remove");
 	edited_close(&x);
 }
 

@@ -742,7 +742,8 @@ static const struct {
 	{ "waits", FLOW_F_WAITS },
 	{ "armed", FLOW_F_ARMED }, { "again", FLOW_F_AGAIN }, { "answered", FLOW_F_ANSWERED },
 	{ "sockmap", FLOW_F_SOCKMAP }, { "by_name", FLOW_F_BY_NAME },
-	{ "exact", FLOW_F_EXACT }, {},
+	{ "exact", FLOW_F_EXACT }, { "queued_up", FLOW_F_QUEUED_UP },
+	{ "queued_down", FLOW_F_QUEUED_DOWN }, {},
 }, end_flags[] = {
 	{ "fin", END_F_FIN }, { "fin_acked", END_F_FIN_ACKED }, { "rst", END_F_RST },
 	{ "rst_ok", END_F_RST_OK }, { "keepalive", END_F_KEEPALIVE }, { "ce", END_F_CE },
@@ -920,6 +921,21 @@ int flow_get(struct flow *f)
 	struct flow_key k = flow_key();
 
 	return bpf_map_lookup_elem(bpf_map__fd(port->maps.flows), &k, f);
+}
+
+void embryos_age(unsigned int s)
+{
+	int fd = bpf_map__fd(port->maps.embryos);
+	struct flow_key key, *prev = NULL;
+	struct embryo e;
+
+	for (; !bpf_map_get_next_key(fd, prev, &key); prev = &key) {
+		if (bpf_map_lookup_elem(fd, &key, &e))
+			die("an embryo");
+		e.end[SEAM_CLIENT].seen_ns -= s * 1000000000ULL;
+		if (bpf_map_update_elem(fd, &key, &e, BPF_EXIST))
+			die("an embryo");
+	}
 }
 
 int record_get(__u64 id, struct seam_record *rec)

@@ -139,6 +139,8 @@ void build(const struct spec *s, struct packet *p);
 struct flow_key flow_key(void);
 int flow_get(struct flow *f);
 int embryo_get(struct embryo *e);
+/* What was seen of SYNs without a flow was so many seconds earlier. */
+void embryos_age(unsigned int s);
 int record_get(__u64 id, struct seam_record *rec);
 void flow_set(const char *set);
 /* XDP has left packets of both ends to TC, a moment ago and for a second to come: on a slow machine, too. */

@@ -119,6 +119,35 @@ static void from_the_server(void)
 		.counts = "simultaneous_open", .embryo = "none" });
 }
 
+/* What would keep a pair of ports from being used for ever: a SYN the other way, forged or honest, that came to nothing. */
+static void long_after_the_other_way(void)
+{
+	begin(RULE_ASK, RULE_F_FAIL_BLOCK, false);
+	STEPS({ "SYN the other way", SERVER, { .dir = SEAM_DOWN, .flags = "S", .wnd = 64240, .opts = LINUX_SYN }, on() });
+	embryos_age(69);
+	STEPS({ "while its answer may come", CLIENT, SYN(.seq = 100000), DROP, .counts = "simultaneous_open" });
+	embryos_age(2);
+	counters_mark();
+	STEPS({ "and after that", CLIENT, SYN(), on(), .counts = "new" }, { "SYN-ACK", SERVER, SYNACK(.ack = 1), on() },
+	      { "ACK", CLIENT, ACK(.seq = 1, .ack = 1), on(), .flow = "state=monitored +fail_block" });
+}
+
+/* A SYN that the policy of then lets by, and that does not get to its server: a TTL of 2. */
+static void decided_by_another_policy(void)
+{
+	begin(RULE_PASS, 0, false);
+	STEPS({ "SYN", CLIENT, SYN(.ttl = 2), on() }, { "again", CLIENT, SYN(.ttl = 2), on(), .counts = "syn_retrans" });
+	policy(&(struct seam_rule){ .rule = 1, .policy = 2, .action = RULE_BLOCK, .flags = RULE_F_LAST }, 1);
+	counters_mark();
+	STEPS({ "the same, once another policy is in force", CLIENT, SYN(), DROP, .counts = "block_drop" });
+
+	begin(RULE_PASS, 0, false);
+	STEPS({ "SYN", CLIENT, SYN(), on() });
+	embryos_age(71);
+	counters_mark();
+	STEPS({ "the same, after more than a minute, is a new one", CLIENT, SYN(), on(), .counts = "new" });
+}
+
 /* Linux answers an ACK with a wrong number with a RST, and waits on for the right one. */
 static void after_a_reset(void)
 {
@@ -174,6 +203,8 @@ static void all(void)
 	if (!wire) /* there both ends by one port are asymmetric, and get the fail answer */
 		with_a_handshake_by_itself();
 	from_the_server();
+	long_after_the_other_way();
+	decided_by_another_policy();
 	after_a_reset();
 	in_a_syn_sent_again();
 	untracked();

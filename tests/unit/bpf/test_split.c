@@ -116,17 +116,17 @@ static void early_probe(bool v6)
 	char set[128];
 
 	split(v6);
-	flow_set("c.rtt_us=20000 s.rtt_us=100 c.nxt=1101");
+	flow_set("c.rtt_us=50000 s.rtt_us=100 c.nxt=1101");
 	STEPS({ "new data of the near leg", LEG_OUT, first, REDIRECT, .wire = true, .flow = "s.leg_nxt=601" },
 	      { "and more", LEG_OUT, second, REDIRECT, .wire = true, .flow = "s.leg_nxt=1101" },
 	      { "a probe: the last segment again, and nobody has said anything", LEG_OUT, second, DROP, .counts = "early_probe",
 		.flow = "s.leg_nxt=1101 s.told_ack=51" },
 	      { "a timeout repairs the first", LEG_OUT, first, REDIRECT, .wire = true, .counts = "", .flow = "leg_ms_s=0" },
 	      { "then the last, too", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
-	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(20));
+	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(60));
 	flow_set(set);
 	STEPS({ "too early still", LEG_OUT, second, DROP, .counts = "early_probe" });
-	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(60));
+	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(120));
 	flow_set(set);
 	STEPS({ "no sooner than the client's own would be", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
 	snprintf(set, sizeof(set), "leg_ms_s=%u c.rtt_us=500000", ms_ago(150));
@@ -140,9 +140,17 @@ static void early_probe(bool v6)
 	STEPS({ "all that is not acknowledged", LEG_OUT, both, REDIRECT, .wire = true, .counts = "" },
 	      { "the rest has been", SERVER, DOWN(.seq = 51, .ack = 601), REDIRECT, .flow = "s.ack=601" },
 	      { "the only segment that is not", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
-	snprintf(set, sizeof(set), "leg_ms_s=%u c.rtt_us=20000 s.rtt_us=5000 s.ack=101", ms_ago(1));
+	snprintf(set, sizeof(set), "leg_ms_s=%u c.rtt_us=50000 s.rtt_us=13000 s.ack=101", ms_ago(1));
 	flow_set(set);
 	STEPS({ "of a leg that is not much nearer", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
+	snprintf(set, sizeof(set), "leg_ms_s=%u c.rtt_us=49000 s.rtt_us=100", ms_ago(1));
+	flow_set(set);
+	STEPS({ "where a timeout would be much later", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
+	snprintf(set, sizeof(set), "leg_ms_s=%u c.rtt_us=50000", ms_ago(1));
+	flow_set(set);
+	STEPS({ "data of the server", SERVER, DOWN(.seq = 51, .ack = 101, .len = 10), REDIRECT, .flow = "s.nxt=61 s.told_ack=51" },
+	      { "too early, but the acknowledgement of that is in it", LEG_OUT, SLEG(.seq = 601, .ack = 61, .len = 500), REDIRECT,
+		.out = OUT_UP(.seq = 601, .ack = 61, .len = 500, .wnd = 501), .counts = "", .flow = "s.leg_ack=61 s.told_ack=61" });
 }
 
 /*
