@@ -282,9 +282,11 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 		}
 		if (!c)
 			c = conn_new(d, &ev->key, &f);
-		if (c && c->phase == CONN_HELD && d->stopping)
+		if (!c || c->phase != CONN_HELD)
+			return;
+		if (d->stopping)
 			hold_let_out(d, c, SEAM_R_SHUTDOWN);
-		else if (c && c->phase == CONN_HELD)
+		else
 			split_build(d, c, &f);
 		return;
 	case FLOW_MERGED:
