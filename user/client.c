@@ -450,6 +450,16 @@ bool client_map_size(int map, __u32 *max_entries, unsigned long long *bytes)
 	return found;
 }
 
+long long client_integer(const json_t *at, const char *key)
+{
+	return json_integer_value(json_object_get(at, key));
+}
+
+const char *client_text(const json_t *at, const char *key)
+{
+	return json_string_value(json_object_get(at, key)) ?: "";
+}
+
 void client_print(json_t *json)
 {
 	json_dumpf(json, stdout, JSON_INDENT(2));

@@ -94,6 +94,10 @@ size_t client_count(int map, size_t key_size);
 /* Size of a map, and the bytes it occupies; false if that is not known. */
 bool client_map_size(int map, __u32 *max_entries, unsigned long long *bytes);
 
+/* A member of what the daemon told; 0, or "", if there is none of that kind. */
+long long client_integer(const json_t *at, const char *key);
+const char *client_text(const json_t *at, const char *key);
+
 /* Writes indented JSON to stdout and drops it. */
 void client_print(json_t *json);
 

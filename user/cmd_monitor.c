@@ -27,21 +27,9 @@ static const char help[] =
 	"Exit status: 0 that many events, 1 the daemon ended or does not answer, 2 wrong usage,\n"
 	"3 no such daemon.\n";
 
-static const char *text(const json_t *at, const char *key)
-{
-	const char *s = json_string_value(json_object_get(at, key));
-
-	return s ? s : "";
-}
-
-static long long number(const json_t *at, const char *key)
-{
-	return json_integer_value(json_object_get(at, key));
-}
-
 static void print_end(const json_t *ev, const char *ip, const char *port)
 {
-	printf(strchr(text(ev, ip), ':') ? "[%s]:%lld" : "%s:%lld", text(ev, ip), number(ev, port));
+	printf(strchr(client_text(ev, ip), ':') ? "[%s]:%lld" : "%s:%lld", client_text(ev, ip), client_integer(ev, port));
 }
 
 static void print_event(const json_t *ev)
@@ -49,33 +37,33 @@ static void print_event(const json_t *ev)
 	const json_t *flow = json_object_get(ev, "flow"), *seam = json_object_get(ev, "seam");
 	const json_t *more;
 
-	printf("%.26s ", text(ev, "timestamp"));
+	printf("%.26s ", client_text(ev, "timestamp"));
 	if (json_object_get(ev, "lost")) {
 		printf("%lld events lost: this monitor did not read fast enough\n",
-		       number(ev, "lost"));
+		       client_integer(ev, "lost"));
 		return;
 	}
-	printf("%lld ", number(ev, "flow_id"));
+	printf("%lld ", client_integer(ev, "flow_id"));
 	print_end(ev, "src_ip", "src_port");
 	fputs(" > ", stdout);
 	print_end(ev, "dest_ip", "dest_port");
-	printf(" %s -> %s (%s) rule %lld%s%s, up %lld/%lld, down %lld/%lld", text(seam, "from"),
-	       text(seam, "to"), text(seam, "reason"), number(seam, "rule"),
-	       *text(seam, "rule_name") ? " " : "", text(seam, "rule_name"),
-	       number(flow, "pkts_toserver"), number(flow, "bytes_toserver"),
-	       number(flow, "pkts_toclient"), number(flow, "bytes_toclient"));
+	printf(" %s -> %s (%s) rule %lld%s%s, up %lld/%lld, down %lld/%lld", client_text(seam, "from"),
+	       client_text(seam, "to"), client_text(seam, "reason"), client_integer(seam, "rule"),
+	       *client_text(seam, "rule_name") ? " " : "", client_text(seam, "rule_name"),
+	       client_integer(flow, "pkts_toserver"), client_integer(flow, "bytes_toserver"),
+	       client_integer(flow, "pkts_toclient"), client_integer(flow, "bytes_toclient"));
 	more = json_object_get(ev, "tls");
 	if (more)
-		printf(", %s sni %s ja4 %s", text(more, "version"),
-		       *text(more, "sni") ? text(more, "sni") : "-", text(more, "ja4"));
+		printf(", %s sni %s ja4 %s", client_text(more, "version"),
+		       *client_text(more, "sni") ? client_text(more, "sni") : "-", client_text(more, "ja4"));
 	more = json_object_get(ev, "http");
 	if (more)
-		printf(", http %s %s%s %lld", text(more, "http_method"), text(more, "hostname"),
-		       text(more, "url"), number(more, "status"));
+		printf(", http %s %s%s %lld", client_text(more, "http_method"), client_text(more, "hostname"),
+		       client_text(more, "url"), client_integer(more, "status"));
 	more = json_object_get(ev, "alert");
 	if (more)
-		printf(", pattern %s %s at %lld %s", text(more, "signature"), text(more, "action"),
-		       number(more, "offset"), text(more, "direction"));
+		printf(", pattern %s %s at %lld %s", client_text(more, "signature"), client_text(more, "action"),
+		       client_integer(more, "offset"), client_text(more, "direction"));
 	putchar('\n');
 }
 

@@ -108,18 +108,6 @@ static json_t *tables(const struct kern *k)
 	return list;
 }
 
-static long long number(const json_t *at, const char *key)
-{
-	return json_integer_value(json_object_get(at, key));
-}
-
-static const char *text(const json_t *at, const char *key)
-{
-	const char *s = json_string_value(json_object_get(at, key));
-
-	return s ? s : "";
-}
-
 static void print(json_t *out)
 {
 	json_t *part, *at;
@@ -133,17 +121,17 @@ static void print(json_t *out)
 		printf("  %-20s %12lld\n", name, (long long)json_integer_value(at));
 	puts("flows by rule");
 	json_array_foreach(json_object_get(out, "rules"), i, at)
-		printf("  %-4lld %-15s %12lld\n", number(at, "rule"), text(at, "name"),
-		       number(at, "flows"));
+		printf("  %-4lld %-15s %12lld\n", client_integer(at, "rule"), client_text(at, "name"),
+		       client_integer(at, "flows"));
 	puts("transitions and packets by reason");
 	json_array_foreach(json_object_get(out, "reasons"), i, at)
-		printf("  %-20s %12lld  %s\n", text(at, "reason"), number(at, "count"),
-		       text(at, "text"));
+		printf("  %-20s %12lld  %s\n", client_text(at, "reason"), client_integer(at, "count"),
+		       client_text(at, "text"));
 	puts("tables");
 	json_array_foreach(json_object_get(out, "tables"), i, at)
-		printf("  %-20s %12lld  of %lld, %s of memory\n", text(at, "name"),
-		       number(at, "entries"), number(at, "size"),
-		       show_bytes(number(at, "memory"), bytes));
+		printf("  %-20s %12lld  of %lld, %s of memory\n", client_text(at, "name"),
+		       client_integer(at, "entries"), client_integer(at, "size"),
+		       show_bytes(client_integer(at, "memory"), bytes));
 	part = json_object_get(out, "daemon");
 	if (!json_is_object(part)) {
 		puts("daemon: not running");

@@ -48,11 +48,6 @@ static bool tally_flow(const void *key, const void *value, void *arg)
 	return false;
 }
 
-static json_int_t number(const json_t *at, const char *key)
-{
-	return json_integer_value(json_object_get(at, key));
-}
-
 /* The entry of the daemon's list for an interface, which knows why. */
 static const json_t *port_of(const json_t *status, __u32 ifindex)
 {
@@ -60,7 +55,7 @@ static const json_t *port_of(const json_t *status, __u32 ifindex)
 	size_t i;
 
 	json_array_foreach(ports, i, port)
-		if (number(port, "ifindex") == (json_int_t)ifindex)
+		if (client_integer(port, "ifindex") == (json_int_t)ifindex)
 			return port;
 	return NULL;
 }
@@ -80,7 +75,7 @@ static void add_gone(json_t *list, const json_t *status)
 	size_t i;
 
 	json_array_foreach(ports, i, port)
-		if (!number(port, "ifindex"))
+		if (!client_integer(port, "ifindex"))
 			json_array_append_new(list, json_pack("{s:O, s:i, s:O, s:s, s:s}", "name",
 							      json_object_get(port, "name"), "ifindex", 0,
 							      "side", json_object_get(port, "side"),
@@ -136,13 +131,13 @@ static void print_ports(const json_t *ports)
 		const char *partner = json_string_value(json_object_get(port, "partner"));
 		const char *link = json_string_value(json_object_get(port, "link"));
 
-		if (!number(port, "ifindex")) {
+		if (!client_integer(port, "ifindex")) {
 			printf("interface: %s, %s side, gone; what gets its name takes its place\n", name,
 			       json_string_value(json_object_get(port, "side")));
 			continue;
 		}
 		printf("interface: %s (index %lld), %s side, ", name ? name : "(not in this namespace)",
-		       (long long)number(port, "ifindex"), json_string_value(json_object_get(port, "side")));
+		       client_integer(port, "ifindex"), json_string_value(json_object_get(port, "side")));
 		if (partner)
 			printf("wire to %s, ", partner);
 		if (link)
@@ -164,7 +159,7 @@ static void print_workers(const json_t *workers)
 	}
 	printf("workers: %zu", json_array_size(workers));
 	json_array_foreach(workers, i, one) {
-		printf("%s%lld", sep, (long long)number(one, "conns"));
+		printf("%s%lld", sep, client_integer(one, "conns"));
 		sep = " + ";
 	}
 	puts(" connections");
@@ -179,30 +174,30 @@ static void print_daemon(const json_t *status)
 	const char *config = json_string_value(json_object_get(status, "config"));
 	char a[SHOW_SHORT_LEN], b[SHOW_SHORT_LEN];
 
-	printf("daemon: running, pid %lld, version %s, up %s%s\n", (long long)number(status, "pid"),
+	printf("daemon: running, pid %lld, version %s, up %s%s\n", client_integer(status, "pid"),
 	       json_string_value(json_object_get(status, "version")),
 	       show_duration(json_number_value(json_object_get(status, "uptime")) * 1e9, a),
 	       json_is_true(json_object_get(status, "stopping")) ? ", stopping" : "");
 	printf("policy: %s, generation %lld, %zu rules, default %s\n",
-	       config ? config : "(command line)", (long long)number(status, "generation"),
+	       config ? config : "(command line)", client_integer(status, "generation"),
 	       json_array_size(json_object_get(status, "rules")),
 	       json_string_value(json_object_get(status, "default_action")));
 	printf("devices: hold %s (index %lld), veth %s (index %lld)\n",
-	       json_string_value(json_object_get(hold, "name")), (long long)number(hold, "ifindex"),
-	       json_string_value(json_object_get(veth, "name")), (long long)number(veth, "ifindex"));
+	       json_string_value(json_object_get(hold, "name")), client_integer(hold, "ifindex"),
+	       json_string_value(json_object_get(veth, "name")), client_integer(veth, "ifindex"));
 	printf("connections: %lld held, %lld split, %lld merging, %lld aborting; inspectors use %s\n",
-	       (long long)number(conns, "held"), (long long)number(conns, "split"),
-	       (long long)number(conns, "merging"), (long long)number(conns, "aborting"),
-	       show_bytes(number(conns, "inspector_memory"), a));
+	       client_integer(conns, "held"), client_integer(conns, "split"),
+	       client_integer(conns, "merging"), client_integer(conns, "aborting"),
+	       show_bytes(client_integer(conns, "inspector_memory"), a));
 	print_workers(json_object_get(status, "workers"));
 	printf("legs: their queues take %s, of one flow at most ",
-	       show_bytes(number(conns, "leg_memory"), a));
-	printf("%s\n", show_bytes(number(conns, "leg_memory_max"), a));
+	       show_bytes(client_integer(conns, "leg_memory"), a));
+	printf("%s\n", show_bytes(client_integer(conns, "leg_memory_max"), a));
 	printf("so far: %lld splits, %lld merges, %s bytes through legs by the daemon, %s by the kernel, %lld packets held\n",
-	       (long long)number(stats, "splits"), (long long)number(stats, "merges"),
-	       show_bytes(number(stats, "bytes"), b), show_bytes(number(stats, "kernel_bytes"), a),
-	       (long long)number(stats, "held_packets"));
-	printf("monitors: %lld\n", (long long)number(status, "monitors"));
+	       client_integer(stats, "splits"), client_integer(stats, "merges"),
+	       show_bytes(client_integer(stats, "bytes"), b), show_bytes(client_integer(stats, "kernel_bytes"), a),
+	       client_integer(stats, "held_packets"));
+	printf("monitors: %lld\n", client_integer(status, "monitors"));
 }
 
 static void print_flows(const struct tally *t)

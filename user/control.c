@@ -614,10 +614,10 @@ static void add_record(struct daemon *d, const struct conn *c, const struct seam
 static json_t *event_json(struct daemon *d, const struct seam_event *ev)
 {
 	struct conn *c = conn_find(d, &ev->key);
+	const struct kern_port *port;
 	char when[SHOW_TIME_LEN];
 	struct flow f;
 	json_t *flow, *seam, *out;
-	int i;
 
 	if (c && c->id != ev->id)
 		c = NULL;
@@ -632,10 +632,9 @@ static json_t *event_json(struct daemon *d, const struct seam_event *ev)
 			 show_reason(ev->reason));
 	if (!kern_flow(&d->kern, &ev->key, &f) && f.id == ev->id) {
 		json_object_set_new(flow, "start", json_string(show_time(f.created_ns, when)));
-		for (i = 0; i < d->kern.n_ports; i++)
-			if ((__u32)d->kern.ports[i].ifindex == f.end[SEAM_CLIENT].ifindex)
-				json_object_set_new(out, "in_iface",
-						    json_string(d->kern.ports[i].name));
+		port = kern_port(&d->kern, f.end[SEAM_CLIENT].ifindex);
+		if (port)
+			json_object_set_new(out, "in_iface", json_string(port->name));
 	}
 	json_object_set_new(out, "event_type", json_string("flow"));
 	show_tuple_json(out, ev->id, &ev->key);

@@ -492,14 +492,14 @@ int kern_attach_again(struct kern *k, struct kern_port *port, struct kern_port *
 	return bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_EXIST) ? -errno : 0;
 }
 
-static bool port_is_ours(const struct kern *k, int ifindex)
+struct kern_port *kern_port(struct kern *k, int ifindex)
 {
 	int i;
 
 	for (i = 0; i < k->n_ports; i++)
-		if (k->ports[i].ifindex == ifindex)
-			return true;
-	return false;
+		if (ifindex && k->ports[i].ifindex == ifindex)
+			return &k->ports[i];
+	return NULL;
 }
 
 void kern_detach_dropped(struct kern *k)
@@ -513,7 +513,7 @@ void kern_detach_dropped(struct kern *k)
 	while (!err) {
 		key = next;
 		err = bpf_map_get_next_key(k->maps.ports, &key, &next);
-		if (port_is_ours(k, key) || bpf_map_lookup_elem(k->maps.ports, &key, &port))
+		if (kern_port(k, key) || bpf_map_lookup_elem(k->maps.ports, &key, &port))
 			continue;
 		port_detach(k->dir, key, &port);
 		bpf_map_delete_elem(k->maps.ports, &key);

@@ -75,6 +75,9 @@ int kern_load(struct kern *k, const struct policy *p, const char *instance);
 int kern_attach(struct kern *k, const char *ifname, const char *partner, enum seam_end end,
 		enum policy_xdp xdp);
 
+/* The port that is this interface, or NULL. */
+struct kern_port *kern_port(struct kern *k, int ifindex);
+
 /* The interface of a port is gone, and what was noted of it goes, but for its name. In the host's namespace. */
 void kern_port_gone(struct kern *k, struct kern_port *port);
 

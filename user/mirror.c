@@ -29,16 +29,6 @@
 /* What takes the place of a port may not be as it has to be yet. */
 #define ATTACH_RETRY_NS (10 * 1000000000ULL)
 
-static struct kern_port *port_of(struct daemon *d, int ifindex)
-{
-	int i;
-
-	for (i = 0; i < d->kern.n_ports; i++)
-		if (ifindex && d->kern.ports[i].ifindex == ifindex)
-			return &d->kern.ports[i];
-	return NULL;
-}
-
 static int send_request(struct daemon *d, int type, int flags, const struct ifinfomsg *with)
 {
 	char buf[64] = "";
@@ -89,7 +79,7 @@ static void hold_down(struct daemon *d, struct kern_port *port, bool down)
 
 static void link_is(struct daemon *d, struct kern_port *port, bool link)
 {
-	struct kern_port *partner = port_of(d, port->partner);
+	struct kern_port *partner = kern_port(&d->kern, port->partner);
 
 	if (port->held_down || !partner)
 		return;
@@ -179,7 +169,7 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 	struct daemon *d = data;
-	struct kern_port *port = port_of(d, ifi->ifi_index), *partner;
+	struct kern_port *port = kern_port(&d->kern, ifi->ifi_index), *partner;
 	const struct nlattr *attr;
 
 	/* Bridges report their ports as links of their own family. */
@@ -201,7 +191,7 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 				named(d, mnl_attr_get_str(attr));
 		return MNL_CB_OK;
 	}
-	partner = port_of(d, port->partner);
+	partner = kern_port(&d->kern, port->partner);
 	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
 		if (mnl_attr_get_type(attr) != IFLA_MTU || (int)mnl_attr_get_u32(attr) == port->mtu)
 			continue;

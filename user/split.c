@@ -21,12 +21,9 @@
 
 static int port_mtu(struct daemon *d, int ifindex)
 {
-	int i;
+	const struct kern_port *port = kern_port(&d->kern, ifindex);
 
-	for (i = 0; i < d->kern.n_ports; i++)
-		if (d->kern.ports[i].ifindex == ifindex)
-			return d->kern.ports[i].mtu;
-	return 0;
+	return port ? port->mtu : 0;
 }
 
 /* Whether a leg has taken one of the last descriptors, which are for other things than legs. */

@@ -338,6 +338,11 @@ class Lab:
 			f"congctl {self.congestion}\nroute change fd99:{net}::/64 dev {box_if} proto kernel metric 256 "
 			f"congctl {self.congestion}\n")
 
+	@staticmethod
+	def next_hop(end):
+		"""(namespace, interface) that the end's frames go to."""
+		return "box", {"client": "cli", "server": "srv"}[end]
+
 	def new_veth(self, end, port):
 		"""The veth between an end and the box, which was deleted, made anew; without addresses, see configure()."""
 		self._veth(end, "eth0", "box", port)

@@ -9,6 +9,7 @@ from lab import SERVER, Lab, scenario, seam_json, start_seam, wait_for
 from peers import Pair, reasons
 from scripted import Counter, run_clients
 from test_hostile import neighbours, peer
+from wires import WireLab
 
 POLICY = """
 client = "cli";
@@ -27,11 +28,11 @@ FRAGMENTS = 41011	# of its SYN: there is no connection
 ONLY_SPLIT = (41014, 41015)
 
 
-def evade(tap, decider):
-	with Lab() as lab:
+def evade(tap, decider, kind=Lab, mode="route"):
+	with kind() as lab:
 		neighbours(lab)
 		server = Counter(lab, {PORT: None})
-		seam = start_seam(lab, POLICY % decider)
+		seam = start_seam(lab, POLICY % decider + f'mode = "{mode}";\n')
 		peer(lab, "evade", PORT)
 		for port, trick in TRICKS.items():
 			if port in ONLY_SPLIT and decider != "split":
@@ -41,8 +42,8 @@ def evade(tap, decider):
 				return next((f["flow"]["state"] for f in seam_json(lab, "flows") if f["src_port"] == port), None)
 			wait_for(lambda: state() == "blocked", f"{trick}: blocked", timeout=10)
 			seen = server.seen(port)
-			tap.ok(seen and seen["bytes"] == 0, f"the {decider} decides; {trick}: the server gets nothing of the request", seen)
-		tap.equal(server.seen(FRAGMENTS, timeout=0.1), None, f"the {decider} decides; a SYN in fragments does not get to the server")
+			tap.ok(seen and seen["bytes"] == 0, f"{mode}, the {decider} decides; {trick}: the server gets nothing of the request", seen)
+		tap.equal(server.seen(FRAGMENTS, timeout=0.1), None, f"{mode}, the {decider} decides; a SYN in fragments does not get to the server")
 		tap.equal(seam.stop(), 0, "seam ends with 0 on SIGTERM")
 
 
@@ -90,5 +91,6 @@ def untracked(tap):
 def main(tap):
 	for decider in ("kernel", "daemon", "split"):
 		evade(tap, decider)
+		evade(tap, decider, WireLab, "wire")
 	controls(tap)
 	untracked(tap)

@@ -37,16 +37,18 @@ def links(lab, ns):
 
 def neighbours(lab):
 	"""The nobodies live where the ends do, and no kernel speaks for them."""
-	for end, iface in (("client", "cli"), ("server", "srv")):
+	for end in ("client", "server"):
 		mac = links(lab, end)["eth0"]
+		ns, iface = lab.next_hop(end)
 		for address in NOBODY[end]:
-			lab.run("box", ["ip", "neigh", "replace", address, "lladdr", mac, "dev", iface, "nud", "permanent"])
+			lab.run(ns, ["ip", "neigh", "replace", address, "lladdr", mac, "dev", iface, "nud", "permanent"])
 
 
 def peer(lab, case, *args, end="client", to=None):
 	"""Starts a hostile end, see hostile.py."""
 	to = to or (("10.99.2.2", "fd99:2::2") if end == "client" else ("10.99.1.2", "fd99:1::2"))
-	mac = links(lab, "box")["cli" if end == "client" else "srv"]
+	ns, iface = lab.next_hop(end)
+	mac = links(lab, ns)[iface]
 	own = NOBODY[end]
 	return lab.run(end, ["/usr/bin/python3", HERE / "hostile.py", case, mac, own[0], to[0], own[1], to[1], *args])
 

@@ -62,6 +62,10 @@ class WireLab(Lab):
 			f"route add fd99::/16 dev eth0 metric 1 congctl {self.congestion}\n")
 		self._tag(end)
 
+	@staticmethod
+	def next_hop(end):
+		return {"client": "server", "server": "client"}[end], "eth0"
+
 	def ready_for_xdp(self):
 		"""The regime "off" as native XDP on a wire needs it: NAPI at the ends, and tags in the frames."""
 		for end in ("client", "server"):
