@@ -64,8 +64,11 @@ static __always_inline bool blocks_untracked(bool doubt)
 	return ctl && !ctl->draining && (ctl->block_untracked || (doubt && ctl->fail_block));
 }
 
-/* So long after it was last sent nobody waits for the answer to a SYN: Linux sends it again after at most 64 s. */
-#define EMBRYO_LIFE (70 * NSEC_PER_SEC)
+/*
+ * So long after it was last sent nobody waits for the answer to a SYN: Linux sends it
+ * again after at most 64 s, and its SYN cookies hold for 120.
+ */
+#define EMBRYO_LIFE (130 * NSEC_PER_SEC)
 
 static __always_inline bool embryo_lives(const struct embryo *e, __u64 now)
 {
@@ -113,7 +116,8 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 	walk.key.client_port = p->key.server_port;
 	walk.key.server_port = p->key.client_port;
 	old = bpf_map_lookup_elem(&embryos, &walk.key);
-	if (old && !embryo_lives(old, now)) {
+	/* Not on the word of its own client's side, where it may yet be completed. */
+	if (old && !embryo_lives(old, now) && (side == SEAM_CLIENT) == !!(old->flags & FLOW_F_CLIENT_FAR)) {
 		bpf_map_delete_elem(&embryos, &walk.key);
 		old = NULL;
 	}

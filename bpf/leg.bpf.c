@@ -203,7 +203,7 @@ int seam_leg_out(struct __sk_buff *ctx)
 	struct flow *f;
 	struct out *o;
 	struct pkt *p;
-	__u32 end;
+	__u32 end, other;
 
 	if (!room)
 		return TC_ACT_SHOT;
@@ -230,6 +230,12 @@ int seam_leg_out(struct __sk_buff *ctx)
 		count(o->why);
 	if (o->drop)
 		return TC_ACT_SHOT;
+	/* The port of who it speaks for may be gone. */
+	other = end == SEAM_CLIENT ? f->end[SEAM_SERVER].ifindex : f->end[SEAM_CLIENT].ifindex;
+	if (wire_mode)
+		room->partner = partner_of(o->ifindex) ?: other;
+	else if (!bpf_map_lookup_elem(&ports, &o->ifindex))
+		o->ifindex = other;
 	if (o->rst) {
 		/* A FIN or RST stands at the end of what the leg has sent. */
 		if (make_rst(ctx, p, p->seq + p->len, false))

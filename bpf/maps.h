@@ -178,7 +178,7 @@ struct room {
 	struct embryo embryo;
 	struct seam_after after; /* of the rule that the SYN came to */
 	struct seam_link link;	 /* on a wire: of the packet in hand, or of the one it becomes */
-	__u32 partner;		 /* on a wire: the port it leaves by */
+	__u32 partner;		 /* on a wire: the port it leaves by, unless it comes from the hold queue */
 	struct seam_links links; /* on a wire: of a new flow */
 	__u64 flow[(sizeof(struct flow) + 7) / 8]; /* a lock may not be in here */
 };

@@ -180,7 +180,7 @@ static __noinline int to_partner(struct __sk_buff *ctx, const struct pkt *p, __u
 
 	if (!room)
 		return TC_ACT_SHOT;
-	out = source == FROM_PORT ? room->partner : partner_of(ifindex);
+	out = source == FROM_HOLD ? partner_of(ifindex) : room->partner;
 	if (source == FROM_LEG) {
 		bpf_check_mtu(ctx, out, &mtu, 0, 0);
 		if (mtu && p->payload - ETH_HLEN + (p->gso ?: p->len) > mtu) {

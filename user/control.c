@@ -257,7 +257,7 @@ static json_t *ports_json(const struct kern *k)
 						      p->end == SEAM_CLIENT ? "client" : "server",
 						      "xdp", show_xdp(p->xdp), "xdp_why", p->xdp_why,
 						      "mtu", p->mtu));
-		if (!p->ifindex || p->partner)
+		if (!p->ifindex || k->control->mode == MODE_WIRE)
 			json_object_set_new(json_array_get(list, i), "link",
 					    json_string(!p->ifindex ? "gone" :
 							p->held_down ? "held down" :

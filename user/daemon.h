@@ -383,7 +383,17 @@ struct sweep_census {
 };
 void sweep_census(struct daemon *d, struct sweep_census *out);
 
-/* mirror.c: the links of the ports, that they are gone and come back, and on wires what one makes of the other */
+/* ports.c: ports whose interface goes, and what takes its place */
+/* It is gone. */
+void ports_gone(struct daemon *d, struct kern_port *port);
+/* Some may be gone that nobody has told of. */
+void ports_look(struct daemon *d);
+/* An interface that is no port has this name. */
+void ports_named(struct daemon *d, const char *name, int ifindex);
+/* Attaches to what has taken the place of one, if it is time to look for that; whether it has. */
+bool ports_attach(struct daemon *d, uint64_t now);
+
+/* mirror.c: the links of the ports, and on wires what one makes of the other */
 /* In the host's namespace. Negative errno. */
 int mirror_open(struct daemon *d);
 void mirror_tick(struct daemon *d, uint64_t now);

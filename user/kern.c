@@ -385,8 +385,8 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 							      k->objects->port->progs.seam_server;
 	const char *ifname = port->name;
 	struct port entry = {}, old = {};
+	bool new_qdisc, noted;
 	int err, wire = 0;
-	bool new_qdisc;
 	__u32 key;
 
 	port->ifindex = if_nametoindex(ifname);
@@ -415,7 +415,7 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 		log_err("attaching to TC ingress of %s: %s", ifname, strerror(-err));
 		return err;
 	}
-	bpf_map_lookup_elem(k->maps.ports, &key, &old);
+	noted = !bpf_map_lookup_elem(k->maps.ports, &key, &old);
 	entry.end = port->end;
 	memcpy(entry.mac, port->mac, 6);
 	entry.our_qdisc = new_qdisc || old.our_qdisc;
@@ -438,6 +438,8 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 		xdp_detach(k->dir, port->ifindex);
 		wire_undo(port->ifindex, entry.undo & ~old.undo);
 		tc_detach(port->ifindex, new_qdisc);
+		if (!noted)
+			bpf_map_delete_elem(k->maps.ports, &key);
 		return err ?: wire;
 	}
 	return 0;
@@ -462,34 +464,49 @@ int kern_attach(struct kern *k, const char *ifname, const char *partner, enum se
 	return err;
 }
 
-void kern_port_gone(struct kern *k, struct kern_port *port)
+/* What comes in by `port` leaves by `partner`, 0: by none. Negative errno. */
+static int set_partner(struct kern *k, struct kern_port *port, int partner)
 {
 	__u32 key = port->ifindex;
+	struct port entry;
 
-	xdp_detach(k->dir, port->ifindex);
+	if (bpf_map_lookup_elem(k->maps.ports, &key, &entry))
+		return -errno;
+	port->partner = entry.partner = partner;
+	return bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_EXIST) ? -errno : 0;
+}
+
+void kern_port_gone(struct kern *k, struct kern_port *port, struct kern_port *partner)
+{
+	__u32 key = port->ifindex;
+	struct port entry = {};
+
+	bpf_map_lookup_elem(k->maps.ports, &key, &entry);
+	port_detach(k->dir, port->ifindex, &entry);
+	xdp_forget(port->ifindex);
 	bpf_map_delete_elem(k->maps.ports, &key);
+	/* Another interface may get its number. */
+	if (partner && partner->ifindex)
+		set_partner(k, partner, 0);
 	port->ifindex = port->partner = 0;
 	port->link = port->held_down = false;
 }
 
-int kern_attach_again(struct kern *k, struct kern_port *port, struct kern_port *partner, enum policy_xdp xdp)
+int kern_attach_again(struct kern *k, struct kern_port *port, struct kern_port *partner,
+		      const char *partner_name, enum policy_xdp xdp)
 {
-	int err = port_attach(k, port, partner ? partner->name : NULL, xdp);
-	struct port entry;
-	__u32 key;
+	int err = port_attach(k, port, partner ? partner_name : NULL, xdp);
 
 	if (err) {
 		port->ifindex = port->partner = 0;
 		return err;
 	}
-	if (!partner || !partner->ifindex)
-		return 0;
-	partner->partner = port->ifindex;
-	key = partner->ifindex;
-	if (bpf_map_lookup_elem(k->maps.ports, &key, &entry))
-		return 0; /* it is gone as well, and will be told of */
-	entry.partner = port->ifindex;
-	return bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_EXIST) ? -errno : 0;
+	err = partner && partner->ifindex ? set_partner(k, partner, port->ifindex) : 0;
+	if (err) {
+		log_err("%s: noting that it has a partner again: %s", partner->name, strerror(-err));
+		kern_port_gone(k, port, NULL);
+	}
+	return err;
 }
 
 struct kern_port *kern_port(struct kern *k, int ifindex)

@@ -78,15 +78,19 @@ int kern_attach(struct kern *k, const char *ifname, const char *partner, enum se
 /* The port that is this interface, or NULL. */
 struct kern_port *kern_port(struct kern *k, int ifindex);
 
-/* The interface of a port is gone, and what was noted of it goes, but for its name. In the host's namespace. */
-void kern_port_gone(struct kern *k, struct kern_port *port);
+/*
+ * The interface of a port is gone, or is one no more: what was noted of it goes, but for its
+ * name. `partner`: the other port of its wire, or NULL. In the host's namespace.
+ */
+void kern_port_gone(struct kern *k, struct kern_port *port, struct kern_port *partner);
 
 /*
  * Attaches to the interface that has taken the place of one that is gone; `partner`: the
- * other port of its wire, or NULL. In the host's namespace. Negative errno, with a message
- * logged: it stays gone.
+ * other port of its wire, whose interface has the name `partner_name`, or NULL. In the host's
+ * namespace. Negative errno, with a message logged: it stays gone.
  */
-int kern_attach_again(struct kern *k, struct kern_port *port, struct kern_port *partner, enum policy_xdp xdp);
+int kern_attach_again(struct kern *k, struct kern_port *port, struct kern_port *partner,
+		      const char *partner_name, enum policy_xdp xdp);
 
 /* Whether the ports of an instance are in the current network namespace, or that is not known. */
 bool kern_is_here(const struct control *c);

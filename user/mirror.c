@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The links of the ports, as the kernel reports them. One that is gone is told, and what
- * takes its name after that takes its place. On wires, where the policy asks for it, a port
- * whose partner has lost its link is set down until that has it again.
+ * The links of the ports, as the kernel reports them: that one is gone, or its name another's,
+ * is for ports.c. On wires, where the policy asks for it, a port whose partner has lost its
+ * link is set down until that has it again.
  *
  * A port that is down tells nothing of its own link. So one that is set up again is
  * given SETTLE_NS to get it, and only then has lost it: both ends of a wire would
  * otherwise take each other down for ever while they negotiate.
  */
-#define _GNU_SOURCE
 #include <errno.h>
-#include <net/if.h>
 #include <linux/if.h>
 #include <linux/rtnetlink.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -25,9 +22,6 @@
 #include "log.h"
 
 #define SETTLE_NS (10 * 1000000000ULL)
-
-/* What takes the place of a port may not be as it has to be yet. */
-#define ATTACH_RETRY_NS (10 * 1000000000ULL)
 
 static int send_request(struct daemon *d, int type, int flags, const struct ifinfomsg *with)
 {
@@ -93,78 +87,6 @@ static void link_is(struct daemon *d, struct kern_port *port, bool link)
 		hold_down(d, partner, !link);
 }
 
-/* The other port of the same wire, gone or not; NULL: there are no wires. Clients come first, in order. */
-static struct kern_port *partner_of(struct daemon *d, const struct kern_port *port)
-{
-	int i = port - d->kern.ports, n = d->started->client.n;
-
-	return d->started->mode == MODE_WIRE ? &d->kern.ports[port->end == SEAM_CLIENT ? i + n : i - n] : NULL;
-}
-
-/* The thread is where the legs are made, and there interfaces have the same numbers. */
-static bool enter_host(struct daemon *d)
-{
-	if (!setns(d->host_ns, CLONE_NEWNET))
-		return true;
-	log_err("entering the host's namespace: %s", strerror(errno));
-	return false;
-}
-
-static void leave_host(struct daemon *d)
-{
-	if (!setns(d->inner_ns, CLONE_NEWNET))
-		return;
-	log_err("entering the inner namespace again: %s; no flow can be split", strerror(errno));
-	d->stop_now = true;
-}
-
-/* Whether it was attached to what has taken the place of `port`. In the host's namespace. */
-static bool take_place(struct daemon *d, struct kern_port *port, bool *failed)
-{
-	struct kern_port *partner = partner_of(d, port);
-
-	if (!if_nametoindex(port->name) || (partner && !if_nametoindex(partner->name)))
-		return false;
-	if (kern_attach_again(&d->kern, port, partner, d->started->xdp)) {
-		*failed = true;
-		return false;
-	}
-	log_info("%s is there again, as index %d: attached", port->name, port->ifindex);
-	port->settle_ns = kern_now() + SETTLE_NS;
-	return true;
-}
-
-static void ask_all(struct daemon *d);
-
-/* Attaches to what has taken the place of ports that were gone, as far as it is there. */
-static void attach_again(struct daemon *d)
-{
-	bool failed = false, any = false;
-	int i;
-
-	d->attach_ns = 0;
-	if (!enter_host(d))
-		return;
-	for (i = 0; i < d->kern.n_ports; i++)
-		if (!d->kern.ports[i].ifindex)
-			any |= take_place(d, &d->kern.ports[i], &failed);
-	leave_host(d);
-	if (failed)
-		d->attach_ns = kern_now() + ATTACH_RETRY_NS;
-	if (any)
-		ask_all(d);
-}
-
-/* A name that an interface has, or has got. */
-static void named(struct daemon *d, const char *name)
-{
-	int i;
-
-	for (i = 0; i < d->kern.n_ports; i++)
-		if (!d->kern.ports[i].ifindex && !strcmp(d->kern.ports[i].name, name))
-			d->attach_ns = 1;
-}
-
 static int on_link(const struct nlmsghdr *nlh, void *data)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
@@ -176,19 +98,15 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 	if ((nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK) || ifi->ifi_family != AF_UNSPEC)
 		return MNL_CB_OK;
 	if (nlh->nlmsg_type == RTM_DELLINK && port) {
-		log_err("%s (index %d) is gone; what gets its name will take its place", port->name, port->ifindex);
 		link_is(d, port, false);
-		if (enter_host(d)) {
-			kern_port_gone(&d->kern, port);
-			leave_host(d);
-		}
-		d->attach_ns = 1;
-		return MNL_CB_OK;
+		ports_gone(d, port);
 	}
+	if (nlh->nlmsg_type == RTM_DELLINK)
+		return MNL_CB_OK;
 	if (!port) {
 		mnl_attr_for_each(attr, nlh, sizeof(*ifi))
-			if (nlh->nlmsg_type == RTM_NEWLINK && mnl_attr_get_type(attr) == IFLA_IFNAME)
-				named(d, mnl_attr_get_str(attr));
+			if (mnl_attr_get_type(attr) == IFLA_IFNAME)
+				ports_named(d, mnl_attr_get_str(attr), ifi->ifi_index);
 		return MNL_CB_OK;
 	}
 	partner = kern_port(&d->kern, port->partner);
@@ -223,15 +141,17 @@ static void links_ready(struct daemon *d, struct watch *w, uint32_t events)
 	(void)events;
 	for (;;) {
 		n = mnl_socket_recvfrom(d->links, buf, sizeof(buf));
-		if (n < 0 && errno == ENOBUFS)
-			ask_all(d); /* more has happened than was told */
-		else if (n <= 0)
+		if (n < 0 && errno == ENOBUFS) { /* more has happened than was told */
+			ports_look(d);
+			ask_all(d);
+		} else if (n <= 0) {
 			break;
-		else if (mnl_cb_run(buf, n, 0, 0, on_link, d) < 0)
+		} else if (mnl_cb_run(buf, n, 0, 0, on_link, d) < 0) {
 			log_warn("links of the ports: %s", strerror(errno));
+		}
 	}
-	if (d->attach_ns == 1)
-		attach_again(d);
+	if (ports_attach(d, kern_now()))
+		ask_all(d);
 }
 
 int mirror_open(struct daemon *d)
@@ -263,8 +183,8 @@ void mirror_tick(struct daemon *d, uint64_t now)
 				link_is(d, port, false);
 		}
 	}
-	if (d->attach_ns && now >= d->attach_ns)
-		attach_again(d);
+	if (ports_attach(d, now))
+		ask_all(d);
 }
 
 void mirror_close(struct daemon *d)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <stdarg.h>
@@ -36,6 +37,11 @@ int xdp_open(struct xdp *x, const struct kern_maps *maps, bool wires)
 
 void xdp_close(struct xdp *x)
 {
+	for (int i = 0; i < 4; i++) {
+		if (x->programs[i / 2][i % 2] > 0)
+			close(x->programs[i / 2][i % 2]);
+		x->programs[i / 2][i % 2] = 0;
+	}
 	if (x->ports > 0)
 		close(x->ports);
 	x->ports = -1;
@@ -237,39 +243,50 @@ static int link_find(const char *dir, int ifindex, const struct bpf_xdp_query_op
 	return -1;
 }
 
+/* The program of one end, loaded once: it may take a second. Not the caller's to close. Negative errno. */
+static int program_fd(struct xdp *x, enum seam_end end, bool native)
+{
+	int *fd = &x->programs[end][native], err;
+	struct bpf_program *prog;
+	struct xdp_bpf *o;
+
+	if (*fd > 0)
+		return *fd;
+	o = open_program(x, end, native, &prog);
+	if (!o)
+		return -errno;
+	err = xdp_bpf__load(o);
+	if (!err) {
+		*fd = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 3);
+		err = *fd < 0 ? -errno : *fd;
+	}
+	xdp_bpf__destroy(o);
+	return err;
+}
+
 /* By a link of our own: `link` if there is one already, else a new one. */
 static int attach_link(struct xdp *x, const char *dir, struct kern_port *port, int link, bool native)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts,
 		    .flags = native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-	struct bpf_program *prog;
+	int prog = program_fd(x, port->end, native), fd, err = 0;
 	char path[320];
-	struct xdp_bpf *o;
-	int fd, err;
 
-	o = open_program(x, port->end, native, &prog);
-	if (!o)
-		return -errno;
-	err = xdp_bpf__load(o);
-	if (err)
-		goto out;
+	if (prog < 0)
+		return prog;
 	if (link >= 0) {
-		err = bpf_link_update(link, bpf_program__fd(prog), NULL);
-		goto out;
+		err = bpf_link_update(link, prog, NULL);
+	} else {
+		fd = bpf_link_create(prog, port->ifindex, BPF_XDP, &opts);
+		if (fd < 0)
+			return fd;
+		link_path(dir, port->ifindex, path, sizeof(path));
+		if (bpf_obj_pin(fd, path))
+			err = -errno;
+		close(fd);
 	}
-	fd = bpf_link_create(bpf_program__fd(prog), port->ifindex, BPF_XDP, &opts);
-	if (fd < 0) {
-		err = fd;
-		goto out;
-	}
-	link_path(dir, port->ifindex, path, sizeof(path));
-	if (bpf_obj_pin(fd, path))
-		err = -errno;
-	close(fd);
-out:
 	if (!err)
 		because(port, "by a link of its own");
-	xdp_bpf__destroy(o);
 	return err;
 }
 
@@ -403,4 +420,9 @@ void xdp_detach(const char *dir, int ifindex)
 	if (unlink(path) && errno != ENOENT)
 		log_warn("removing %s: %s", path, strerror(errno));
 	leave_dispatcher(ifindex, 0);
+}
+
+void xdp_forget(int ifindex)
+{
+	libxdp_clean_references(ifindex);
 }

@@ -14,6 +14,7 @@ struct xdp {
 	const struct kern_maps *maps; /* the instance's; not ours to close */
 	bool wires;		/* ports are pairs, and what comes in by one leaves by the other */
 	int ports;		/* where packets may be redirected to */
+	int programs[2][2];	/* loaded ones, by end and whether they are native; 0: not yet */
 	bool probed, freplace;	/* whether the kernel can do what a dispatcher needs */
 };
 
@@ -30,5 +31,7 @@ void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum pol
 
 /* Takes the instance's program off an interface, however it is attached. */
 void xdp_detach(const char *dir, int ifindex);
+/* What libxdp has pinned for the dispatcher of an interface that is gone. */
+void xdp_forget(int ifindex);
 
 #endif

@@ -80,42 +80,6 @@ def killed_at_start(tap):
 		tap.ok(times, f"killed while it starts, {times} times before it was ready: the next one starts")
 
 
-def told(lab, port):
-	return next((p for p in seam_json(lab, "status")["ports"] if p["name"] == port), {})
-
-
-def gone(tap, xdp="off"):
-	"""A port that is deleted: what gets its name is attached to, and its flows are inspected."""
-	with Lab("off") as lab:
-		daemon = start_seam(lab, f'{SPLIT_ALL} xdp = "{xdp}";')
-		with Pair(lab) as before:
-			before.prime()
-			tap.equal(state(lab, before), "split", "a flow is split")
-			lab.run("box", ["ip", "link", "delete", "srv"])
-			wait_for(lambda: told(lab, "srv").get("link") == "gone", "status to tell that the port is gone")
-			tap.ok("srv (index" in daemon.errors.read_text() and "gone" in lab.run("box", [seam_binary(), "status"]).stdout,
-				"a port that goes is told of, in the log and by status")
-			lab.new_veth("server", "srv")
-			wait_for(lambda: told(lab, "srv").get("ifindex"), "the new interface to be attached to")
-			lab.configure("server")
-			before.client.sendall(b"is it there?")
-			tap.equal(before.server.recv(12), b"is it there?", "the flow that was split goes on")
-		with Pair(lab) as after:
-			after.prime()
-			tap.equal(state(lab, after), "split", "and a new one is split")
-		lab.run("box", ["ip", "link", "delete", "cli"])
-		lab.new_veth("client", "cli")
-		wait_for(lambda: told(lab, "cli").get("ifindex"), "a port of the other side")
-		tap.equal([told(lab, port)["xdp"] for port in ("cli", "srv")], [xdp] * 2, f"with XDP {xdp} as before")
-		lab.configure("client")
-		with Pair(lab) as after:
-			after.prime()
-			tap.equal(state(lab, after), "split", "the same on the other side")
-		lab.run("box", ["ip", "link", "delete", "cli"])
-		wait_for(lambda: told(lab, "cli").get("link") == "gone", "the port to be gone again")
-		tap.equal(daemon.stop(), 0, "the daemon ends as ever, with a port that is gone")
-
-
 def foreign(tap):
 	"""Pins of another version, which have larger values than this one has room for."""
 	with Lab() as lab:
@@ -196,5 +160,5 @@ def not_split(tap):
 
 @scenario
 def main(tap):
-	for trouble in (flood, late, killed_at_start, gone, lambda tap: gone(tap, "generic"), foreign, outputs, unread, not_split):
+	for trouble in (flood, late, killed_at_start, foreign, outputs, unread, not_split):
 		trouble(tap)

@@ -165,41 +165,6 @@ def mirrors(tap):
 		tap.ok(carrier(lab, "server", "eth0"), "nor does one that stops")
 
 
-def replaced(tap):
-	"""A port that is deleted: what gets its name is the wire's other end again."""
-	with WireLab() as lab:
-		seam = start_seam(lab, POLICY + ALL + "mirror_link = true;")
-		ports = lambda: {p["name"]: (p["link"], p.get("partner")) for p in seam_json(lab, "status")["ports"]}
-		both = {"cli": ("up", "srv"), "srv": ("up", "cli")}
-		wait_for(lambda: ports() == both, "links")
-		for end, port, other, at in (("server", "srv", "client", 7001), ("client", "cli", "server", 7002)):
-			lab.run("box", ["ip", "link", "delete", port])
-			wait_for(lambda: ports()[port][0] == "gone" and not carrier(lab, other, "eth0"), f"{port} to be gone, and the {other}'s link with it")
-			lab.new_veth(end, port)
-			wait_for(lambda: ports()[port][0] != "gone", f"the new {port} to be attached to")
-			lab.configure(end)
-			wait_for(lambda: ports() == both, "both links")
-			lab.run(other, ["ip", "neigh", "flush", "all"])	# it has another address
-			with lab.deltas() as d:
-				t = Transfer(lab, at, "up down", 100_000_000, timeout=60)
-				hand = ByHand(flow_to(lab, at))
-				tap.equal((hand.split(), hand.merge()), (None, None), f"a new {port}: split and merged across it")
-				t.arrived(tap, f"a new {port}")
-			for who in d:
-				tap.zero(d[who], NOTICED, f"a new {port}: the {who} noticed nothing")
-		lab.run("box", ["ip", "link", "delete", "srv"])
-		lab.mtu = 1400
-		lab.new_veth("server", "srv")
-		wait_for(lambda: "srv has an MTU of 1400, cli one of 1500" in seam.errors.read_text(), "a word about its MTU")
-		tap.equal(ports()["srv"][0], "gone", "what does not fit in its place is not attached to")
-		lab.run("box", ["ip", "link", "set", "srv", "mtu", "1500"])
-		wait_for(lambda: ports()["srv"][0] != "gone", "srv to be attached to")
-		lab.configure("server")
-		wait_for(lambda: ports() == both, "both links")
-		tap.ok(talks(lab, 7003), "once it does, it is")
-		tap.equal(seam.stop(), 0, "seam ends")
-
-
 def not_mirrored(tap):
 	with WireLab() as lab:
 		seam = start_seam(lab, POLICY)
@@ -253,6 +218,5 @@ def main(tap):
 	survives(tap, ())
 	survives(tap, TAGGED)
 	mirrors(tap)
-	replaced(tap)
 	not_mirrored(tap)
 	asymmetric(tap)

@@ -124,12 +124,24 @@ static void long_after_the_other_way(void)
 {
 	begin(RULE_ASK, RULE_F_FAIL_BLOCK, false);
 	STEPS({ "SYN the other way", SERVER, { .dir = SEAM_DOWN, .flags = "S", .wnd = 64240, .opts = LINUX_SYN }, on() });
-	embryos_age(69);
+	embryos_age(129);
 	STEPS({ "while its answer may come", CLIENT, SYN(.seq = 100000), DROP, .counts = "simultaneous_open" });
 	embryos_age(2);
 	counters_mark();
 	STEPS({ "and after that", CLIENT, SYN(), on(), .counts = "new" }, { "SYN-ACK", SERVER, SYNACK(.ack = 1), on() },
 	      { "ACK", CLIENT, ACK(.seq = 1, .ack = 1), on(), .flow = "state=monitored +fail_block" });
+}
+
+/* A client that waits with its ACK, and puts a SYN in the server's name in the place of its own. */
+static void long_after_its_own(void)
+{
+	begin(RULE_ASK, RULE_F_FAIL_BLOCK, true);
+	STEPS({ "SYN", CLIENT, SYN(), on() }, { "SYN-ACK", SERVER, SYNACK(.ack = 1), on() });
+	embryos_age(131);
+	STEPS({ "SYN in the server's name", CLIENT, { .dir = SEAM_DOWN, .flags = "S", .wnd = 64240, .opts = LINUX_SYN }, on(),
+		.counts = "simultaneous_open" },
+	      { "ACK", CLIENT, ACK(.seq = 1, .ack = 1), on(), .flow = "state=monitored +fail_block" },
+	      { "its request is held", CLIENT, REQUEST(.seq = 1, .ack = 1), REDIRECT, .flow = "state=held" });
 }
 
 /* A SYN that the policy of then lets by, and that does not get to its server: a TTL of 2. */
@@ -143,9 +155,9 @@ static void decided_by_another_policy(void)
 
 	begin(RULE_PASS, 0, false);
 	STEPS({ "SYN", CLIENT, SYN(), on() });
-	embryos_age(71);
+	embryos_age(131);
 	counters_mark();
-	STEPS({ "the same, after more than a minute, is a new one", CLIENT, SYN(), on(), .counts = "new" });
+	STEPS({ "the same, after more than two minutes, is a new one", CLIENT, SYN(), on(), .counts = "new" });
 }
 
 /* Linux answers an ACK with a wrong number with a RST, and waits on for the right one. */
@@ -204,6 +216,7 @@ static void all(void)
 		with_a_handshake_by_itself();
 	from_the_server();
 	long_after_the_other_way();
+	long_after_its_own();
 	decided_by_another_policy();
 	after_a_reset();
 	in_a_syn_sent_again();

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Ports whose interface goes, and what takes its place: what has their name. That a live
+ * one is renamed changes nothing, until another interface gets its name.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <net/if.h>
+#include <sched.h>
+#include <string.h>
+
+#include "daemon.h"
+#include "log.h"
+
+/* What takes the place of a port may not be as it has to be yet. */
+#define RETRY_NS (10 * 1000000000ULL)
+/* No program takes longer to load, which XDP's may have to be. */
+#define ATTACH_MAX_NS (5 * 1000000000ULL)
+
+/* The other port of the same wire, gone or not; NULL: there are no wires. Clients come first, in order. */
+static struct kern_port *partner_of(struct daemon *d, const struct kern_port *port)
+{
+	int i = port - d->kern.ports, n = d->started->client.n;
+
+	return d->started->mode == MODE_WIRE ? &d->kern.ports[port->end == SEAM_CLIENT ? i + n : i - n] : NULL;
+}
+
+/* The thread is where the legs are made, and there interfaces have the same numbers. */
+static bool enter_host(struct daemon *d)
+{
+	if (!setns(d->host_ns, CLONE_NEWNET))
+		return true;
+	log_err("entering the host's namespace: %s", strerror(errno));
+	return false;
+}
+
+static void leave_host(struct daemon *d)
+{
+	if (!setns(d->inner_ns, CLONE_NEWNET))
+		return;
+	log_err("entering the inner namespace again: %s; no flow can be split", strerror(errno));
+	d->stop_now = true;
+}
+
+/* In the host's namespace. */
+static void forget(struct daemon *d, struct kern_port *port)
+{
+	kern_port_gone(&d->kern, port, partner_of(d, port));
+	d->attach_ns = 1;
+}
+
+void ports_gone(struct daemon *d, struct kern_port *port)
+{
+	log_err("%s (index %d) is gone; what gets its name will take its place", port->name, port->ifindex);
+	if (!enter_host(d))
+		return;
+	forget(d, port);
+	leave_host(d);
+}
+
+void ports_look(struct daemon *d)
+{
+	char name[IF_NAMESIZE];
+	int i;
+
+	if (!enter_host(d))
+		return;
+	for (i = 0; i < d->kern.n_ports; i++) {
+		struct kern_port *port = &d->kern.ports[i];
+
+		if (!port->ifindex || if_indextoname(port->ifindex, name))
+			continue;
+		log_err("%s (index %d) is gone; what gets its name will take its place", port->name, port->ifindex);
+		forget(d, port);
+	}
+	leave_host(d);
+}
+
+void ports_named(struct daemon *d, const char *name, int ifindex)
+{
+	int i;
+
+	for (i = 0; i < d->kern.n_ports; i++) {
+		struct kern_port *port = &d->kern.ports[i];
+
+		if (strcmp(port->name, name))
+			continue;
+		d->attach_ns = 1;
+		if (!port->ifindex || !enter_host(d))
+			continue;
+		log_warn("%s is another interface now (index %d, before %d): it takes the place of that one", name,
+			 ifindex, port->ifindex);
+		forget(d, port);
+		leave_host(d);
+	}
+}
+
+/* Whether it was attached to what has taken the place of `port`. In the host's namespace. */
+static bool take_place(struct daemon *d, struct kern_port *port, bool *failed)
+{
+	struct kern_port *partner = partner_of(d, port);
+	int now = if_nametoindex(port->name);
+	char other[IF_NAMESIZE] = "";
+
+	/* It may be another port, that was renamed. */
+	if (!now || kern_port(&d->kern, now))
+		return false;
+	if (partner && !(partner->ifindex ? if_indextoname(partner->ifindex, other) :
+					    if_indextoname(if_nametoindex(partner->name), other)))
+		return false;
+	/* A slow one is no death of the daemon. */
+	d->kern.control->heartbeat_ns = kern_now() + ATTACH_MAX_NS;
+	*failed |= kern_attach_again(&d->kern, port, partner, other, d->started->xdp);
+	daemon_beat(d);
+	if (!port->ifindex)
+		return false;
+	log_info("%s is there again, as index %d: attached", port->name, port->ifindex);
+	if (!d->neighbours && neigh_open(d))
+		log_warn("opening a netlink socket: %s", strerror(errno));
+	return true;
+}
+
+bool ports_attach(struct daemon *d, uint64_t now)
+{
+	bool failed = false, done = false;
+	int i;
+
+	if (!d->attach_ns || now < d->attach_ns)
+		return false;
+	d->attach_ns = 0;
+	if (!enter_host(d))
+		return false;
+	for (i = 0; i < d->kern.n_ports && !done; i++)
+		if (!d->kern.ports[i].ifindex)
+			done = take_place(d, &d->kern.ports[i], &failed);
+	leave_host(d);
+	if (done)
+		d->attach_ns = 1; /* one at a time: whoever moves bytes gets a turn */
+	else if (failed)
+		d->attach_ns = now + RETRY_NS;
+	return done;
+}
