@@ -424,5 +424,7 @@ void xdp_detach(const char *dir, int ifindex)
 
 void xdp_forget(int ifindex)
 {
-	libxdp_clean_references(ifindex);
+	/* It would make its directory, were there none. */
+	if (!access(KERN_BPFFS "/xdp", F_OK))
+		libxdp_clean_references(ifindex);
 }
