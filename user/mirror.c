@@ -97,12 +97,13 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 	/* Bridges report their ports as links of their own family. */
 	if ((nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK) || ifi->ifi_family != AF_UNSPEC)
 		return MNL_CB_OK;
-	if (nlh->nlmsg_type == RTM_DELLINK && port) {
-		link_is(d, port, false);
-		ports_gone(d, port);
-	}
-	if (nlh->nlmsg_type == RTM_DELLINK)
+	if (nlh->nlmsg_type == RTM_DELLINK) {
+		if (port) {
+			link_is(d, port, false);
+			ports_gone(d, port);
+		}
 		return MNL_CB_OK;
+	}
 	if (!port) {
 		mnl_attr_for_each(attr, nlh, sizeof(*ifi))
 			if (mnl_attr_get_type(attr) == IFLA_IFNAME)

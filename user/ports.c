@@ -43,18 +43,18 @@ static void leave_host(struct daemon *d)
 }
 
 /* In the host's namespace. */
-static void forget(struct daemon *d, struct kern_port *port)
+static void gone(struct daemon *d, struct kern_port *port)
 {
+	log_err("%s (index %d) is gone; what gets its name will take its place", port->name, port->ifindex);
 	kern_port_gone(&d->kern, port, partner_of(d, port));
 	d->attach_ns = 1;
 }
 
 void ports_gone(struct daemon *d, struct kern_port *port)
 {
-	log_err("%s (index %d) is gone; what gets its name will take its place", port->name, port->ifindex);
 	if (!enter_host(d))
 		return;
-	forget(d, port);
+	gone(d, port);
 	leave_host(d);
 }
 
@@ -68,10 +68,8 @@ void ports_look(struct daemon *d)
 	for (i = 0; i < d->kern.n_ports; i++) {
 		struct kern_port *port = &d->kern.ports[i];
 
-		if (!port->ifindex || if_indextoname(port->ifindex, name))
-			continue;
-		log_err("%s (index %d) is gone; what gets its name will take its place", port->name, port->ifindex);
-		forget(d, port);
+		if (port->ifindex && !if_indextoname(port->ifindex, name))
+			gone(d, port);
 	}
 	leave_host(d);
 }
@@ -90,7 +88,7 @@ void ports_named(struct daemon *d, const char *name, int ifindex)
 			continue;
 		log_warn("%s is another interface now (index %d, before %d): it takes the place of that one", name,
 			 ifindex, port->ifindex);
-		forget(d, port);
+		kern_port_gone(&d->kern, port, partner_of(d, port));
 		leave_host(d);
 	}
 }
@@ -101,6 +99,7 @@ static bool take_place(struct daemon *d, struct kern_port *port, bool *failed)
 	struct kern_port *partner = partner_of(d, port);
 	int now = if_nametoindex(port->name);
 	char other[IF_NAMESIZE] = "";
+	int err;
 
 	/* It may be another port, that was renamed. */
 	if (!now || kern_port(&d->kern, now))
@@ -115,8 +114,9 @@ static bool take_place(struct daemon *d, struct kern_port *port, bool *failed)
 	if (!port->ifindex)
 		return false;
 	log_info("%s is there again, as index %d: attached", port->name, port->ifindex);
-	if (!d->neighbours && neigh_open(d))
-		log_warn("opening a netlink socket: %s", strerror(errno));
+	err = d->neighbours ? 0 : neigh_open(d);
+	if (err)
+		log_warn("opening a netlink socket: %s", strerror(-err));
 	return true;
 }
 

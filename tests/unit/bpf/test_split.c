@@ -96,13 +96,16 @@ static void steering(bool v6)
 	      { "a SYN of an end", CLIENT, { .flags = "S", .seq = 1000000 }, REDIRECT, .counts = "", .flow = "state=split c.nxt=301" });
 }
 
-/* Milliseconds as flow.leg_ms has them, so long ago. */
-static unsigned int ms_ago(unsigned int ms)
+/* The server leg last sent something new so many milliseconds ago; and what else is set. */
+static void leg_sent(unsigned int ms, const char *more)
 {
 	struct timespec now;
+	char set[128];
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return ((now.tv_sec * 1000 + now.tv_nsec / 1000000 - ms) & 0xffff) | 1;
+	snprintf(set, sizeof(set), "leg_ms_s=%u %s",
+		 (unsigned int)((now.tv_sec * 1000 + now.tv_nsec / 1000000 - ms) & 0xffff) | 1, more);
+	flow_set(set);
 }
 
 /*
@@ -113,7 +116,6 @@ static void early_probe(bool v6)
 {
 	struct spec first = SLEG(.seq = 101, .ack = 51, .len = 500), second = SLEG(.seq = 601, .ack = 51, .len = 500),
 		both = SLEG(.seq = 101, .ack = 51, .len = 1000);
-	char set[128];
 
 	split(v6);
 	flow_set("c.rtt_us=50000 s.rtt_us=100 c.nxt=1101");
@@ -123,31 +125,23 @@ static void early_probe(bool v6)
 		.flow = "s.leg_nxt=1101 s.told_ack=51" },
 	      { "a timeout repairs the first", LEG_OUT, first, REDIRECT, .wire = true, .counts = "", .flow = "leg_ms_s=0" },
 	      { "then the last, too", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
-	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(60));
-	flow_set(set);
+	leg_sent(60, "");
 	STEPS({ "too early still", LEG_OUT, second, DROP, .counts = "early_probe" });
-	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(120));
-	flow_set(set);
+	leg_sent(120, "");
 	STEPS({ "no sooner than the client's own would be", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
-	snprintf(set, sizeof(set), "leg_ms_s=%u c.rtt_us=500000", ms_ago(150));
-	flow_set(set);
+	leg_sent(150, "c.rtt_us=500000");
 	STEPS({ "sooner than a timeout", LEG_OUT, second, DROP, .counts = "early_probe" });
-	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(202));
-	flow_set(set);
+	leg_sent(202, "");
 	STEPS({ "as late as a timeout", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
-	snprintf(set, sizeof(set), "leg_ms_s=%u", ms_ago(1));
-	flow_set(set);
+	leg_sent(1, "");
 	STEPS({ "all that is not acknowledged", LEG_OUT, both, REDIRECT, .wire = true, .counts = "" },
 	      { "the rest has been", SERVER, DOWN(.seq = 51, .ack = 601), REDIRECT, .flow = "s.ack=601" },
 	      { "the only segment that is not", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
-	snprintf(set, sizeof(set), "leg_ms_s=%u c.rtt_us=50000 s.rtt_us=13000 s.ack=101", ms_ago(1));
-	flow_set(set);
+	leg_sent(1, "c.rtt_us=50000 s.rtt_us=13000 s.ack=101");
 	STEPS({ "of a leg that is not much nearer", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
-	snprintf(set, sizeof(set), "leg_ms_s=%u c.rtt_us=49000 s.rtt_us=100", ms_ago(1));
-	flow_set(set);
+	leg_sent(1, "c.rtt_us=49000 s.rtt_us=100");
 	STEPS({ "where a timeout would be much later", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
-	snprintf(set, sizeof(set), "leg_ms_s=%u c.rtt_us=50000", ms_ago(1));
-	flow_set(set);
+	leg_sent(1, "c.rtt_us=50000");
 	STEPS({ "data of the server", SERVER, DOWN(.seq = 51, .ack = 101, .len = 10), REDIRECT, .flow = "s.nxt=61 s.told_ack=51" },
 	      { "too early, but the acknowledgement of that is in it", LEG_OUT, SLEG(.seq = 601, .ack = 61, .len = 500), REDIRECT,
 		.out = OUT_UP(.seq = 601, .ack = 61, .len = 500, .wnd = 501), .counts = "", .flow = "s.leg_ack=61 s.told_ack=61" });
