@@ -64,8 +64,8 @@ static __always_inline bool silent(const struct flow *f, const struct flow_end *
 #define LEG_RTO_MIN 200
 
 /*
- * Whether a packet of a leg is a probe for the loss of its last segment which its end
- * should not see. It is sent after two round trips (RFC 8985 7.2), but a receiver that
+ * Whether a packet of a leg is a probe for the loss of its last segment whose payload its
+ * end should not see. It is sent after two round trips (RFC 8985 7.2), but a receiver that
  * does not read acknowledges later, and a leg that is much nearer to its end than the
  * other is there too soon where the other end, whose round trip is the whole way, would
  * have waited. A retransmission of the last segment behind others that are not
@@ -100,7 +100,7 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 				    const struct pkt *p, __u16 *sent, __u64 now, struct out *o,
 				    struct seam_event *ev)
 {
-	bool fin = p->flags & TCP_FIN, rst = p->flags & TCP_RST, bare = !p->len && !fin;
+	bool fin = p->flags & TCP_FIN, rst = p->flags & TCP_RST, bare = !p->len && !fin, early;
 	__u32 offered = p->ack + ((__u32)p->wnd << from->wscale), edge = to->told_edge;
 	__u32 ack = to->told_ack, backlog;
 	bool announces;
@@ -148,12 +148,12 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		goto out;
 	}
 
-	/* But it may bring an acknowledgement that has waited for company. */
-	if (!bare && early_probe(f, to, from, p, sent, now) &&
-	    !seq_after(p->ack, to->leg_ack) && !seq_after(offered, to->leg_edge)) {
-		o->drop = true;
+	early = !bare && early_probe(f, to, from, p, sent, now);
+	if (early) {
+		/* It may bring an acknowledgement that has waited for company: that goes. */
 		o->why = SEAM_R_EARLY_PROBE;
-		goto out;
+		o->flags &= ~(TCP_FIN | TCP_PSH | TCP_URG);
+		o->cut = bare = true;
 	}
 	to->leg_ack = seq_max(to->leg_ack, p->ack);
 	to->leg_edge = seq_max(to->leg_edge, offered);
@@ -170,7 +170,7 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		goto out;
 	}
 	tell(f, to, from, p, false, &o->told);
-	if (announces) {
+	if (announces || early) {
 		/* Its end asks nothing, and need not answer. */
 		o->told.seq = to->told_nxt;
 		o->drop = to->told_ack == ack && to->told_edge == edge;
@@ -179,7 +179,7 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 	if (f->flags & FLOW_F_ECN) {
 		if (to->flags & END_F_CE)
 			o->flags |= TCP_ECE;
-		if ((to->flags & END_F_CWR) && p->len) {
+		if ((to->flags & END_F_CWR) && p->len && !early) {
 			o->flags |= TCP_CWR;
 			to->flags &= ~END_F_CWR;
 		}
@@ -241,7 +241,7 @@ int seam_leg_out(struct __sk_buff *ctx)
 		if (make_rst(ctx, p, p->seq + p->len, false))
 			return TC_ACT_SHOT;
 	} else {
-		if (put_told(ctx, p, &o->told))
+		if ((o->cut && cut_payload(ctx, p, 0)) || put_told(ctx, p, &o->told))
 			return TC_ACT_SHOT;
 		if (o->flags != p->flags && put_flags(ctx, p, o->flags))
 			return TC_ACT_SHOT;

@@ -17,6 +17,9 @@
 /* A queue from which nothing has come for this long has lost what is missing. */
 #define HOLD_STUCK NSEC_PER_SEC
 
+/* A transition's age, shifted right by this, is no longer asked for as a gap: after 51 ms none is. */
+#define HOLD_PATIENCE 10
+
 /* Whether flows that are passed leave the host's stack as well. Fixed when the programs are loaded. */
 const volatile bool bypass_passed = false;
 
@@ -40,9 +43,16 @@ static __always_inline enum parse_result parse_skb(struct __sk_buff *ctx, struct
 	return what == PARSE_SHORT ? PARSE_MALFORMED : what;
 }
 
-/* Signed: another CPU may have stamped the flow after `now` was read here. */
+/*
+ * Whether a packet has to queue behind others of the flow. The longer ago the transition
+ * is, the shorter the gap that lets it go by: packets that follow each other closely would
+ * else take that way as long as they do. (Legs may be slow to be built.) Signed: another CPU may have stamped the flow
+ * after `now` was read here.
+ */
 static __always_inline bool hold_pending(struct flow *f, __u32 end, struct verdict *v, __u64 now)
 {
+	__s64 age = f->state == FLOW_SPLITTING ? 0 : now - f->changed_ns;
+
 	if (f->held_in != f->held_out) {
 		if ((__s64)(now - f->released_ns) < (__s64)HOLD_STUCK)
 			return true;
@@ -51,7 +61,8 @@ static __always_inline bool hold_pending(struct flow *f, __u32 end, struct verdi
 		v->why = SEAM_R_HOLD_LOST;
 		return false;
 	}
-	return was_queued(f, end) && (__s64)(now - f->released_ns) < (__s64)HOLD_SETTLE;
+	return was_queued(f, end) &&
+	       (__s64)(now - f->released_ns) < (__s64)HOLD_SETTLE - (age >> HOLD_PATIENCE);
 }
 
 static __always_inline void into_hold(struct flow *f, __u32 end, const struct pkt *p,

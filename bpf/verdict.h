@@ -46,7 +46,7 @@ struct verdict {
 
 /* What seam_leg_out() does to a leg's packet. */
 struct out {
-	bool drop, rst, other_ack;
+	bool drop, rst, cut, other_ack;
 	__u8 why;
 	__u8 flags, tos;
 	struct told told;

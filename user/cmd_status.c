@@ -193,11 +193,13 @@ static void print_daemon(const json_t *status)
 	printf("legs: their queues take %s, of one flow at most ",
 	       show_bytes(client_integer(conns, "leg_memory"), a));
 	printf("%s\n", show_bytes(client_integer(conns, "leg_memory_max"), a));
-	printf("so far: %lld splits, %lld merges, %s bytes through legs by the daemon, %s by the kernel, %lld packets held\n",
+	printf("so far: %lld splits, %lld merges, %s bytes through legs by the daemon, %s by the kernel, %lld packets held",
 	       client_integer(stats, "splits"), client_integer(stats, "merges"),
 	       show_bytes(client_integer(stats, "bytes"), b), show_bytes(client_integer(stats, "kernel_bytes"), a),
 	       client_integer(stats, "held_packets"));
-	printf("monitors: %lld\n", client_integer(status, "monitors"));
+	if (client_integer(stats, "hold_behind"))
+		printf(" (behind with them %lld times)", client_integer(stats, "hold_behind"));
+	printf("\nmonitors: %lld\n", client_integer(status, "monitors"));
 }
 
 static void print_flows(const struct tally *t)

@@ -356,13 +356,14 @@ static json_t *reply_status(struct daemon *d)
 	json_object_set_new(reply, "conns", conns_json(d));
 	json_object_set_new(reply, "workers", workers_json(d));
 	json_object_set_new(reply, "stats",
-			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "splits",
+			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "splits",
 				      (json_int_t)d->stats.splits, "merges",
 				      (json_int_t)d->stats.merges, "closing_ns",
 				      (json_int_t)d->stats.closing_ns, "bytes",
 				      bytes_moved(d), "kernel_bytes",
 				      (json_int_t)relay_kernel_bytes(d), "held_packets",
-				      (json_int_t)d->stats.held_packets));
+				      (json_int_t)d->stats.held_packets, "hold_behind",
+				      (json_int_t)d->stats.hold_behind));
 	json_object_set_new(reply, "monitors", json_integer(monitors));
 	return reply;
 }

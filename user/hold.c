@@ -3,6 +3,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "daemon.h"
@@ -11,6 +12,9 @@
 
 /* Frames read before other work gets its turn. */
 #define HOLD_BATCH 256
+
+/* Niceness of the one who reads them, if those do not suffice. */
+#define HOLD_NICE -15
 
 static void put_back(struct daemon *d, const uint8_t *data, size_t len)
 {
@@ -224,6 +228,33 @@ static void one_frame(struct daemon *d, size_t len)
 	hold_decide(d, c);
 }
 
+/*
+ * While there is more in the queue than is read at a time, this thread goes before others
+ * that are not of real time. On a machine without a processor to spare the queue of a flow
+ * that runs at full rate would else never be empty again, and all it has would go that way
+ * as long as it runs.
+ */
+static void hurry(struct daemon *d, bool on)
+{
+	int was;
+
+	if (on == d->hurries)
+		return;
+	if (on) {
+		d->stats.hold_behind++;
+		errno = 0;
+		was = getpriority(PRIO_PROCESS, 0);
+		if (errno || was <= HOLD_NICE)
+			return;
+		d->nice = was;
+	}
+	if (setpriority(PRIO_PROCESS, 0, on ? HOLD_NICE : d->nice)) {
+		log_debug("setting the priority: %s", strerror(errno));
+		return;
+	}
+	d->hurries = on;
+}
+
 void hold_ready(struct daemon *d, struct watch *w, uint32_t events)
 {
 	ssize_t n;
@@ -233,7 +264,8 @@ void hold_ready(struct daemon *d, struct watch *w, uint32_t events)
 	for (i = 0; i < HOLD_BATCH; i++) {
 		n = read(w->fd, d->buf, FRAME_MAX);
 		if (n <= 0)
-			return;
+			break;
 		one_frame(d, n);
 	}
+	hurry(d, i == HOLD_BATCH);
 }

@@ -69,7 +69,7 @@
 	X(RST_WINDOW, 69, "rst_window", "RST outside the window")                                \
 	X(NO_LEG, 70, "no_leg", "no socket for a packet in the inner namespace")                 \
 	X(LEG_SILENCED, 71, "leg_silenced", "SYN, FIN or RST of a leg that nobody authorised")   \
-	X(EARLY_PROBE, 88, "early_probe", "loss probe of a leg that is much nearer to its end than the other; not sent") \
+	X(EARLY_PROBE, 88, "early_probe", "loss probe of a leg that is much nearer to its end than the other: its payload is not sent") \
 	X(LEG_STRAY, 72, "leg_stray", "packet of a leg whose flow is not split")                 \
 	X(NO_ROUTE, 73, "no_route", "the routing table had no way on")                           \
 	X(TTL, 74, "ttl", "TTL or hop limit ran out; left to the host")                          \

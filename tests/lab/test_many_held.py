@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Many flows are held at once, more than the kernel may have timers for: each of them is inspected."""
+import os
 import socket
 import sys
 import time
@@ -49,6 +50,9 @@ def main(tap):
 		count = {r["reason"]: r["count"] for r in seam_json(lab, "stats")["reasons"]}
 		tap.equal(count.get("legs_ready", 0), COUNT, "every flow was split for want of its host")
 		tap.diag(f"{count.get('no_memory', 0)} holds had no timer")
+		behind = seam_json(lab, "status")["daemon"]["stats"]["hold_behind"]
+		nice = os.getpriority(os.PRIO_PROCESS, seam.proc.pid)
+		tap.ok(behind and nice == 0, "the daemon fell behind with its queue, hurried, and does not any more", behind, nice)
 		for end, counters in d.items():
 			tap.zero(counters, ("TcpOutRsts", "TcpEstabResets"), f"{end}: no RST")
 		tap.equal(seam.stop(), 0, "seam ends")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* First payload is held; a verdict, a timer or the fail answer ends it. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,6 +46,38 @@ static void passes(bool v6)
 	usleep(1000);
 	STEPS({ "from then on straight through", CLIENT, UP(.seq = 601, .ack = 51, .len = 10), REDIRECT, .wire = true,
 		.counts = "", .flow = "state=passed held_in=4 c.nxt=611" });
+}
+
+/* As if the last packet were out of the queue in a second from now, and the transition so many seconds old. */
+static void out_soon(unsigned int age)
+{
+	long long now;
+	struct timespec ts;
+	char set[96];
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = ts.tv_sec * 1000000000LL + ts.tv_nsec;
+	snprintf(set, sizeof(set), "released_ns=%lld changed_ns=%lld", now + 1000000000, now - age * 1000000000LL);
+	flow_set(set);
+}
+
+/* Found where packets that followed each other closely went by way of the queue for seconds. */
+static void never_a_gap(void)
+{
+	asked(false);
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT });
+	ctl_is("pass", CTL_PASS, SEAM_R_RULE, 0, 0, "+release");
+	STEPS({ "comes out", HOLD, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .wire = true, .flow = "state=passed" });
+	out_soon(1);
+	STEPS({ "hard upon it: through the queue", CLIENT, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT, .flow = "held_in=2" },
+	      { "and out", HOLD, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT, .wire = true, .flow = "held_out=2" });
+	out_soon(3000);
+	flow_set("state=splitting +legs");
+	STEPS({ "long after the transition, which is not over", CLIENT, UP(.seq = 311, .ack = 1, .len = 10), REDIRECT, .flow = "held_in=3" });
+	flow_set("state=passed -legs held_out=3");
+	out_soon(3000);
+	STEPS({ "and was long ago: straight through", CLIENT, UP(.seq = 311, .ack = 1, .len = 10), REDIRECT, .wire = true,
+		.counts = "", .flow = "held_in=3 c.nxt=321" });
 }
 
 static void settles(void)
@@ -333,6 +366,7 @@ int main(void)
 	passes(false);
 	passes(true);
 	settles();
+	never_a_gap();
 	others();
 	discarded_by_its_receiver(false);
 	discarded_by_its_receiver(true);

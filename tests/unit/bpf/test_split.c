@@ -143,8 +143,10 @@ static void early_probe(bool v6)
 	STEPS({ "where a timeout would be much later", LEG_OUT, second, REDIRECT, .wire = true, .counts = "" });
 	leg_sent(1, "c.rtt_us=50000");
 	STEPS({ "data of the server", SERVER, DOWN(.seq = 51, .ack = 101, .len = 10), REDIRECT, .flow = "s.nxt=61 s.told_ack=51" },
-	      { "too early, but the acknowledgement of that is in it", LEG_OUT, SLEG(.seq = 601, .ack = 61, .len = 500), REDIRECT,
-		.out = OUT_UP(.seq = 601, .ack = 61, .len = 500, .wnd = 501), .counts = "", .flow = "s.leg_ack=61 s.told_ack=61" });
+	      { "too early, but the acknowledgement of that is in it: that goes", LEG_OUT,
+		SLEG(.seq = 601, .ack = 61, .len = 500, .flags = "AP"), REDIRECT, .counts = "early_probe",
+		.out = OUT_UP(.seq = 1101, .ack = 61, .wnd = 501), .flow = "s.leg_ack=61 s.told_ack=61 s.leg_nxt=1101" },
+	      { "and once only", LEG_OUT, SLEG(.seq = 601, .ack = 61, .len = 500), DROP, .counts = "early_probe" });
 }
 
 /*
