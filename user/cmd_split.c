@@ -30,6 +30,7 @@ static int ask(const char *verb, const char *how, const char *instance, unsigned
 	       const struct flow_key *of, bool json)
 {
 	char key[2 * sizeof(*of) + 1];
+	const char *why;
 	json_t *reply;
 	size_t i;
 	bool ok;
@@ -50,11 +51,14 @@ static int ask(const char *verb, const char *how, const char *instance, unsigned
 		client_print(reply);
 		return ok ? EXIT_OK : EXIT_FAILED;
 	}
-	if (ok)
-		printf("flow %llu: %s\n", id, json_string_value(json_object_get(reply, "state")));
-	else
+	if (ok) {
+		why = json_string_value(json_object_get(reply, "reason_text"));
+		printf("flow %llu: %s%s%s\n", id, json_string_value(json_object_get(reply, "state")),
+		       why ? ": " : "", why ? why : "");
+	} else {
 		fprintf(stderr, "seam %s: flow %llu: %s\n", verb, id,
 			json_string_value(json_object_get(reply, "error")));
+	}
 	json_decref(reply);
 	return ok ? EXIT_OK : EXIT_FAILED;
 }

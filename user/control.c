@@ -443,8 +443,10 @@ static json_t *reply_transition(struct daemon *d, const json_t *request)
 			       "key in hexadecimal");
 	if (transition(d, request, &key, id, why, sizeof(why)))
 		return failure("%s", why);
-	return json_pack("{s:b, s:s}", "ok", 1, "state",
-			 kern_flow(&d->kern, &key, &f) ? "gone" : show_state(f.state));
+	if (kern_flow(&d->kern, &key, &f))
+		return json_pack("{s:b, s:s}", "ok", 1, "state", "gone");
+	return json_pack("{s:b, s:s, s:s, s:s}", "ok", 1, "state", show_state(f.state), "reason",
+			 show_reason(f.reason), "reason_text", show_reason_text(f.reason));
 }
 
 static void client_request(struct daemon *d, struct monitor *m, const char *line, size_t len)
