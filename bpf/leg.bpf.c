@@ -162,7 +162,7 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		to->backlog_max = backlog;
 	if (!bare)
 		to->leg_nxt = seq_max(to->leg_nxt, p->end);
-	announces = bare && (to->flags & END_F_ANNOUNCE) && seq_before(p->seq, to->leg_nxt);
+	announces = bare && !early && (to->flags & END_F_ANNOUNCE) && seq_before(p->seq, to->leg_nxt);
 	if (announces)
 		to->flags &= ~END_F_ANNOUNCE;
 	if (silent(f, to, from, p, bare)) {

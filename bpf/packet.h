@@ -46,8 +46,8 @@ static __always_inline enum parse_result parse_skb(struct __sk_buff *ctx, struct
 /*
  * Whether a packet has to queue behind others of the flow. The longer ago the transition
  * is, the shorter the gap that lets it go by: packets that follow each other closely would
- * else take that way as long as they do. (Legs may be slow to be built.) Signed: another CPU may have stamped the flow
- * after `now` was read here.
+ * else take that way as long as they do. (Legs may be slow to be built.) Signed: another
+ * CPU may have stamped the flow after `now` was read here.
  */
 static __always_inline bool hold_pending(struct flow *f, __u32 end, struct verdict *v, __u64 now)
 {

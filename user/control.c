@@ -443,7 +443,7 @@ static json_t *reply_transition(struct daemon *d, const json_t *request)
 			       "key in hexadecimal");
 	if (transition(d, request, &key, id, why, sizeof(why)))
 		return failure("%s", why);
-	if (kern_flow(&d->kern, &key, &f))
+	if (kern_flow(&d->kern, &key, &f) || f.id != (__u64)id)
 		return json_pack("{s:b, s:s}", "ok", 1, "state", "gone");
 	return json_pack("{s:b, s:s, s:s, s:s}", "ok", 1, "state", show_state(f.state), "reason",
 			 show_reason(f.reason), "reason_text", show_reason_text(f.reason));

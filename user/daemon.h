@@ -188,8 +188,8 @@ struct daemon {
 	uint64_t stop_ns;	/* stopping: when patience with merges ends */
 	bool stopping, stop_now;
 	uint8_t *buf;		/* FRAME_MAX bytes, for the hold device */
-	bool hurries;		/* there is more in that than is read at a time, ... */
-	int nice;		/* ... and this is the thread's niceness else */
+	uint64_t behind_ns;	/* since when more is held than is read at a time, 0: it is not */
+	bool hurries;		/* and the loop's thread goes before others therefore */
 	struct {
 		uint64_t splits, merges, held_packets;
 		uint64_t hold_behind; /* times that more was held than is read at a time */

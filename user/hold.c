@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "daemon.h"
@@ -13,8 +15,8 @@
 /* Frames read before other work gets its turn. */
 #define HOLD_BATCH 256
 
-/* Niceness of the one who reads them, if those do not suffice. */
-#define HOLD_NICE -15
+/* How long it may go before others for them. */
+#define HURRY_NS 1000000000ULL
 
 static void put_back(struct daemon *d, const uint8_t *data, size_t len)
 {
@@ -229,34 +231,53 @@ static void one_frame(struct daemon *d, size_t len)
 }
 
 /*
- * While there is more in the queue than is read at a time, this thread goes before others
- * that are not of real time. On a machine without a processor to spare the queue of a flow
- * that runs at full rate would else never be empty again, and all it has would go that way
- * as long as it runs.
+ * A daemon that has more to read than it does at a time has to catch up, and goes before
+ * others until it has. On a machine without a processor to spare the queue of a flow that
+ * runs at full rate would else never be empty again, and all it has would go that way as long
+ * as it runs. (Niceness would rank it among its own session, or control group, alone.)
  */
-static void hurry(struct daemon *d, bool on)
+static void hurry(struct daemon *d)
 {
-	int was;
+	const struct sched_param param = { .sched_priority = 1 };
+	static bool warned;
 
-	if (on == d->hurries)
-		return;
-	if (on) {
+	if (sched_getscheduler(0) != SCHED_OTHER)
+		return; /* someone has seen to it */
+	if (!sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &param)) {
+		d->hurries = true;
+	} else if (!warned) {
+		log_warn("catching up with the hold queue: %s; it takes CAP_SYS_NICE to go before others",
+			 strerror(errno));
+		warned = true;
+	}
+}
+
+static void calm_down(struct daemon *d)
+{
+	const struct sched_param param = {};
+
+	if (d->hurries && sched_setscheduler(0, SCHED_OTHER, &param))
+		log_warn("having caught up with the hold queue: %s", strerror(errno));
+	d->hurries = false;
+}
+
+static void note_backlog(struct daemon *d, bool behind)
+{
+	if (!behind) {
+		calm_down(d);
+		d->behind_ns = 0;
+	} else if (!d->behind_ns) {
+		d->behind_ns = kern_now();
 		d->stats.hold_behind++;
-		errno = 0;
-		was = getpriority(PRIO_PROCESS, 0);
-		if (errno || was <= HOLD_NICE)
-			return;
-		d->nice = was;
+		hurry(d);
+	} else if (kern_now() - d->behind_ns > HURRY_NS) {
+		calm_down(d); /* it does not help, and others wait */
 	}
-	if (setpriority(PRIO_PROCESS, 0, on ? HOLD_NICE : d->nice)) {
-		log_debug("setting the priority: %s", strerror(errno));
-		return;
-	}
-	d->hurries = on;
 }
 
 void hold_ready(struct daemon *d, struct watch *w, uint32_t events)
 {
+	struct pollfd more = { .fd = w->fd, .events = POLLIN };
 	ssize_t n;
 	int i;
 
@@ -267,5 +288,5 @@ void hold_ready(struct daemon *d, struct watch *w, uint32_t events)
 			break;
 		one_frame(d, n);
 	}
-	hurry(d, i == HOLD_BATCH);
+	note_backlog(d, i == HOLD_BATCH && poll(&more, 1, 0) > 0);
 }

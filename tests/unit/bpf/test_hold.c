@@ -71,11 +71,14 @@ static void never_a_gap(void)
 	out_soon(1);
 	STEPS({ "hard upon it: through the queue", CLIENT, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT, .flow = "held_in=2" },
 	      { "and out", HOLD, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT, .wire = true, .flow = "held_out=2" });
-	out_soon(3000);
+	out_soon(900);
+	STEPS({ "not long enough ago to do without such a gap", CLIENT, UP(.seq = 311, .ack = 1, .len = 10), REDIRECT, .flow = "held_in=3" });
+	flow_set("held_in=2");
+	out_soon(1200);
 	flow_set("state=splitting +legs");
 	STEPS({ "long after the transition, which is not over", CLIENT, UP(.seq = 311, .ack = 1, .len = 10), REDIRECT, .flow = "held_in=3" });
 	flow_set("state=passed -legs held_out=3");
-	out_soon(3000);
+	out_soon(1200);
 	STEPS({ "and was long ago: straight through", CLIENT, UP(.seq = 311, .ack = 1, .len = 10), REDIRECT, .wire = true,
 		.counts = "", .flow = "held_in=3 c.nxt=321" });
 }
