@@ -146,7 +146,10 @@ static void early_probe(bool v6)
 	      { "too early, but the acknowledgement of that is in it: that goes", LEG_OUT,
 		SLEG(.seq = 601, .ack = 61, .len = 500, .flags = "AP"), REDIRECT, .counts = "early_probe",
 		.out = OUT_UP(.seq = 1101, .ack = 61, .wnd = 501), .flow = "s.leg_ack=61 s.told_ack=61 s.leg_nxt=1101" },
-	      { "and once only", LEG_OUT, SLEG(.seq = 601, .ack = 61, .len = 500), DROP, .counts = "early_probe" });
+	      { "and once only", LEG_OUT, SLEG(.seq = 601, .ack = 61, .len = 500), DROP, .counts = "early_probe" },
+	      { "more of the server", SERVER, DOWN(.seq = 61, .ack = 101, .len = 10), REDIRECT, .flow = "s.nxt=71 s.told_ack=61" },
+	      { "an odd number of bytes, and a CWR to come: with data", LEG_OUT, SLEG(.seq = 600, .ack = 71, .len = 501), REDIRECT,
+		.set = "+ecn s+cwr", .counts = "early_probe", .out = OUT_UP(.seq = 1101, .ack = 71, .wnd = 501), .flow = "s+cwr" });
 }
 
 /*
