@@ -7,6 +7,7 @@
 
 #include "client.h"
 #include "cmd.h"
+#include "policy.h"
 #include "show.h"
 
 static const char help[] =
@@ -98,6 +99,7 @@ int cmd_split(int argc, char **argv)
 	const char *verb = argv[0];
 	bool relay = !strcmp(verb, "relay");
 	int rc = client_options(argc, argv, help, 1 + relay, &o);
+	enum policy_relay named;
 	const char *how;
 
 	if (rc >= 0)
@@ -105,7 +107,7 @@ int cmd_split(int argc, char **argv)
 	if (!client_is_instance(verb, o.instance))
 		return EXIT_USAGE;
 	how = relay ? argv[optind + 1] : NULL;
-	if (how && strcmp(how, "auto") && strcmp(how, "kernel") && strcmp(how, "userspace")) {
+	if (how && !policy_relay_named(how, &named)) {
 		fprintf(stderr, "seam relay: `%s` relays nothing; expected auto, kernel or userspace\n", how);
 		return EXIT_USAGE;
 	}

@@ -415,17 +415,14 @@ static int transition(struct daemon *d, const json_t *request, const struct flow
 {
 	const char *cmd = json_string_value(json_object_get(request, "cmd"));
 	const char *how = json_string_value(json_object_get(request, "how"));
+	enum policy_relay relay;
 
 	if (*cmd == 's')
 		return operator_split(d, key, id, why, len);
 	if (*cmd == 'm')
 		return operator_merge(d, key, id, why, len);
-	if (how && !strcmp(how, "kernel"))
-		return operator_relay(d, key, id, POLICY_RELAY_KERNEL, why, len);
-	if (how && !strcmp(how, "userspace"))
-		return operator_relay(d, key, id, POLICY_RELAY_USERSPACE, why, len);
-	if (how && !strcmp(how, "auto"))
-		return operator_relay(d, key, id, POLICY_RELAY_AUTO, why, len);
+	if (how && policy_relay_named(how, &relay))
+		return operator_relay(d, key, id, relay, why, len);
 	snprintf(why, len, "`relay` needs \"how\": auto, kernel or userspace");
 	return -EINVAL;
 }

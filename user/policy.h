@@ -78,6 +78,9 @@ enum policy_relay {
 	POLICY_RELAY_KERNEL,
 };
 
+/* The one of that name into `relay`; false: there is none. */
+bool policy_relay_named(const char *name, enum policy_relay *relay);
+
 /* Who decides where the first payload does, and by what. */
 enum policy_decide {
 	DECIDE_KERNEL = 0, /* the kernel by the first packet; what it cannot, the daemon */

@@ -36,6 +36,16 @@ static const struct choice log_levels[] = {
 	{ "debug", LOG_DEBUG }, { NULL, 0 }
 };
 
+bool policy_relay_named(const char *name, enum policy_relay *relay)
+{
+	const struct choice *c = policy_relays;
+
+	while (c->name && strcmp(c->name, name))
+		c++;
+	*relay = c->value;
+	return c->name;
+}
+
 #define KEY(name, read, member, min, max, arg) \
 	{ name, read, offsetof(struct policy, member), min, max, arg }
 
