@@ -164,7 +164,7 @@ int client_open(const char *verb, const char *instance, struct kern *k)
 		if (!mounts_elsewhere(pid))
 			return say_starting(verb, instance);
 		fprintf(stderr, "seam %s: instance `%s` is process %d, whose pins are not to be seen here, "
-				"in another mount namespace: nsenter -t %d -m seam %s\n",
+				"in another mount namespace: nsenter -t %d -m seam %s ...\n",
 			verb, instance, pid, pid, verb);
 		return EXIT_FAILED;
 	}
@@ -183,7 +183,7 @@ int client_open(const char *verb, const char *instance, struct kern *k)
 		return EXIT_OK;
 	}
 	if (err == -EPERM || err == -EACCES) {
-		fprintf(stderr, "seam %s: not permitted to open %s; run it as root: sudo seam %s\n",
+		fprintf(stderr, "seam %s: not permitted to open %s; run it as root: sudo seam %s ...\n",
 			verb, k->dir, verb);
 		return EXIT_FAILED;
 	}

@@ -369,7 +369,8 @@ static json_t *explain(const struct policy *p, const struct policy_facts *f, boo
 		if (!json)
 			printf("decided: the first payload is needed, for rule %u \"%s\"%s\n",
 			       at_syn->number, at_syn->name,
-			       in_kernel ? "; in the kernel, if it comes in one packet" : "");
+			       in_kernel ? "; in the kernel, if it comes in one packet, else by the daemon" :
+					   "; by the daemon");
 	} else {
 		when = "syn";
 		if (!json)

@@ -4,6 +4,7 @@
  * is asked to stop first; what it leaves for flows that need it is removed too.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -24,6 +25,7 @@
 #include "client.h"
 #include "cmd.h"
 #include "log.h"
+#include "net.h"
 
 static const char help[] =
 	"usage: seam detach [-f] [-i NAME]\n"
@@ -240,13 +242,15 @@ static bool remove_file(const char *instance, const char *suffix)
 
 static void tell_flows(const struct tally *t)
 {
-	unsigned long long loose = t->deltas + t->bypass + t->split;
+	/* What bypassed the host goes on through it, unless that tracks connections. */
+	unsigned long long unknown = net_host_is_stateful() ? t->bypass : 0;
+	unsigned long long loose = t->deltas + unknown + t->split;
 
 	printf("%llu flows were being forwarded, %llu of them cut loose", t->all, loose);
 	if (loose)
 		printf(" (%llu held or split, %llu with a delta, %llu that the host's "
-		       "connection tracking does not know, if it has one)",
-		       t->split, t->deltas, t->bypass);
+		       "connection tracking does not know)",
+		       t->split, t->deltas, unknown);
 	putchar('\n');
 }
 
@@ -270,10 +274,11 @@ static int remove_pins(const char *instance)
 	if (*ports)
 		printf("took the programs off %s\n", ports);
 	printf("removed %s\n", dir);
-	if (wires)
-		fputs(wires, stdout);
+	if (wires && *wires)
+		printf("%s%llu flows were crossing\n", wires, tally.all);
+	else
+		tell_flows(&tally);
 	free(wires);
-	tell_flows(&tally);
 	return EXIT_OK;
 }
 
@@ -306,6 +311,53 @@ static bool exists(const char *instance)
 	return !access(path, F_OK);
 }
 
+/* Whether an instance that can be seen here has noted that it is attached to the interface. */
+static bool noted(__u32 ifindex)
+{
+	struct dirent *e;
+	struct port port;
+	bool found = false;
+	char dir[256];
+	DIR *all;
+	int map;
+
+	kern_dir("", dir, sizeof(dir));
+	all = opendir(dir);
+	while (all && !found && (e = readdir(all))) {
+		map = *e->d_name == '.' ? -1 : open_pin(e->d_name, "ports");
+		/* Of another version only whether it is there can be told. */
+		found = map >= 0 && (kern_value_size(map) != sizeof(port) ||
+				     !bpf_map_lookup_elem(map, &ifindex, &port));
+		if (map >= 0)
+			close(map);
+	}
+	if (all)
+		closedir(all);
+	return found;
+}
+
+/*
+ * Names the interfaces with programs whose pins are not to be seen: `ip netns exec` has
+ * its own /sys/fs/bpf, and takes it along. False: there are none.
+ */
+static bool tell_strangers(void)
+{
+	struct if_nameindex *all = if_nameindex(), *i;
+	bool any = false;
+
+	for (i = all; i && i->if_index; i++) {
+		if (!kern_attached(i->if_index) || noted(i->if_index))
+			continue;
+		fprintf(stderr, "seam detach: %s has programs of an instance whose pins are not to be seen here; "
+				"if its daemon is gone: tc filter del dev %s ingress pref %d; ip link set dev %s xdp off\n",
+			i->if_name, i->if_name, KERN_TC_PRIORITY, i->if_name);
+		any = true;
+	}
+	if (all)
+		if_freenameindex(all);
+	return any;
+}
+
 static int detach(const char *instance, bool force)
 {
 	char dir[256], ports[1024];
@@ -318,8 +370,10 @@ static int detach(const char *instance, bool force)
 		fputs("seam detach: needs root: sudo seam detach ...\n", stderr);
 		return EXIT_FAILED;
 	}
-	if (!exists(instance))
+	if (!exists(instance)) {
+		tell_strangers();
 		return client_no_instance("detach", instance);
+	}
 	if (!force && !is_here(instance)) {
 		fprintf(stderr, "seam detach: instance `%s` is in another network namespace, and its "
 				"programs on the interfaces there: call it there (nsenter --net=...); or with "
@@ -341,6 +395,8 @@ static int detach(const char *instance, bool force)
 		printf("removed %s/%s.lock\n", KERN_RUN_DIR, instance);
 	if (!rc)
 		rmdir(KERN_RUN_DIR); /* if this was the last instance */
+	if (!rc && !pinned && tell_strangers())
+		rc = EXIT_FAILED;
 	if (lock >= 0)
 		close(lock);
 	return rc;

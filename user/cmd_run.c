@@ -145,7 +145,11 @@ int cmd_run(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	if (optind < argc || !config == !(s.client.n && s.server.n)) {
+	if (optind < argc) {
+		fprintf(stderr, "seam run: what is `%s`? It takes options alone; see --help\n", argv[optind]);
+		return EXIT_USAGE;
+	}
+	if (!config == !(s.client.n && s.server.n)) {
 		fputs("seam run: needs -c FILE, or else --client IF and --server IF, and not both; see --help\n",
 		      stderr);
 		return EXIT_USAGE;
@@ -166,7 +170,7 @@ int cmd_run(int argc, char **argv)
 	if (err) {
 		if (err != -EINVAL)
 			log_err("%s: %s", config ? config : "command line", strerror(-err));
-		return EXIT_FAILED;
+		return config || err != -EINVAL ? EXIT_FAILED : EXIT_USAGE;
 	}
 	log_level(verbose > 1 ? LOG_DEBUG + 1 : verbose ? LOG_DEBUG : p->log);
 	return daemon_run(p, config) ? EXIT_FAILED : EXIT_OK;

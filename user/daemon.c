@@ -49,33 +49,62 @@ void watch_end(int epoll, struct watch *w)
 	epoll_set(epoll, EPOLL_CTL_DEL, w, 0);
 }
 
+/* Opens the lock file and locks it. Negative errno; -EBUSY: a daemon has it. */
+static int lock_open(const char *path)
+{
+	struct stat st;
+	int fd, tries;
+
+	for (tries = 0; tries < 10; tries++) {
+		if (mkdir(KERN_RUN_DIR, 0755) && errno != EEXIST)
+			return -errno;
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (fd < 0 && errno != ENOENT)
+			return -errno;
+		if (fd < 0)
+			continue;
+		/* Whoever asks whose it is has it for a moment; and one that ends removes it. */
+		if (flock(fd, LOCK_EX | LOCK_NB))
+			usleep(10000);
+		else if (!fstat(fd, &st) && st.st_nlink)
+			return fd;
+		close(fd);
+	}
+	return -EBUSY;
+}
+
 static int take_lock(struct daemon *d, const char *instance)
 {
 	char path[128];
-	int tries, err;
 
-	if (mkdir(KERN_RUN_DIR, 0755) && errno != EEXIST) {
-		log_err("making %s: %s", KERN_RUN_DIR, strerror(errno));
-		return -errno;
-	}
 	snprintf(path, sizeof(path), "%s/%s.lock", KERN_RUN_DIR, instance);
-	d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (d->lock < 0) {
-		log_err("opening %s: %s", path, strerror(errno));
-		return -errno;
-	}
-	/* Whoever asks whose it is has it for a moment. */
-	for (tries = 0; (err = flock(d->lock, LOCK_EX | LOCK_NB)) && tries < 10; tries++)
-		usleep(10000);
-	if (err) {
-		log_err("instance `%s` is running already (%s is locked); `seam status` shows it, "
-			"another `instance` name starts a second one", instance, path);
-		return -EBUSY;
-	}
+	d->lock = lock_open(path);
+	if (d->lock == -EBUSY)
+		log_err("instance `%s` is running already (%s is locked); `seam status -i %s` shows it, "
+			"another `instance` name starts a second one", instance, path, instance);
+	else if (d->lock < 0)
+		log_err("opening %s: %s", path, strerror(-d->lock));
 	/* For who asks whose it is. */
-	if (ftruncate(d->lock, 0) || dprintf(d->lock, "%d\n", getpid()) < 0)
+	else if (ftruncate(d->lock, 0) || dprintf(d->lock, "%d\n", getpid()) < 0)
 		log_warn("writing %s: %s", path, strerror(errno));
-	return 0;
+	return d->lock < 0 ? d->lock : 0;
+}
+
+/* The lock file stays as long as anything is pinned: `seam detach` looks for it. */
+static void drop_lock(struct daemon *d)
+{
+	const char *instance = d->started->instance;
+	char path[256];
+
+	if (d->lock < 0)
+		return;
+	kern_dir(instance, path, sizeof(path));
+	if (access(path, F_OK)) {
+		snprintf(path, sizeof(path), "%s/%s.lock", KERN_RUN_DIR, instance);
+		unlink(path);
+		rmdir(KERN_RUN_DIR); /* if this was the last instance */
+	}
+	close(d->lock);
 }
 
 int daemon_policy(struct daemon *d, struct policy *p)
@@ -305,16 +334,30 @@ static int start(struct daemon *d)
 	return 0;
 }
 
-static void warn_unless_router(void)
+/* Whether a port has an IPv6 address that is not for its own link alone. */
+static bool has_ipv6(const struct daemon *d)
 {
-	FILE *f = fopen("/proc/sys/net/ipv4/ip_forward", "re");
-	int on = 1;
+	FILE *f = fopen("/proc/net/if_inet6", "re");
+	unsigned int ifindex, scope;
+	bool has = false;
+	int i;
 
-	if (f && fscanf(f, "%d", &on) == 1 && !on)
-		log_warn("this box does not forward IPv4, so nothing will pass between the interfaces: "
-			 "sysctl -w net.ipv4.ip_forward=1");
+	while (f && !has && fscanf(f, "%*32s %x %*x %x %*x %*s", &ifindex, &scope) == 2)
+		for (i = 0; i < d->kern.n_ports; i++)
+			has |= !scope && (int)ifindex == d->kern.ports[i].ifindex;
 	if (f)
 		fclose(f);
+	return has;
+}
+
+static void warn_unless_router(const struct daemon *d)
+{
+	if (!net_sysctl_read("net/ipv4/ip_forward", 1))
+		log_warn("this box does not forward IPv4, so nothing will pass between the interfaces: "
+			 "sysctl -w net.ipv4.ip_forward=1");
+	if (has_ipv6(d) && !net_sysctl_read("net/ipv6/conf/all/forwarding", 1))
+		log_warn("this box does not forward IPv6, and its ports have addresses for it: "
+			 "sysctl -w net.ipv6.conf.all.forwarding=1");
 }
 
 static int attach_all(struct daemon *d)
@@ -343,7 +386,7 @@ static int attach_all(struct daemon *d)
 		return err;
 	}
 	if (!wire)
-		warn_unless_router();
+		warn_unless_router(d);
 	err = mirror_open(d);
 	if (err)
 		log_err("asking for the links of the ports: %s", strerror(-err));
@@ -376,19 +419,6 @@ static void loop(struct daemon *d)
 	workers_stop(d);
 }
 
-/* Whether the host tracks connections, and would not know the ones that bypassed it. */
-static bool host_is_stateful(void)
-{
-	FILE *f = fopen("/proc/sys/net/netfilter/nf_conntrack_count", "re");
-	int n = 0;
-
-	if (f && fscanf(f, "%d", &n) != 1)
-		n = 0;
-	if (f)
-		fclose(f);
-	return n > 0;
-}
-
 /* Ends what cannot be merged, and takes away what nobody needs any more. */
 static void finish(struct daemon *d)
 {
@@ -415,7 +445,7 @@ static void finish(struct daemon *d)
 	hold_ready(d, &d->hold, EPOLLIN);
 	setns(d->host_ns, CLONE_NEWNET);
 	mirror_close(d);
-	stateful = host_is_stateful();
+	stateful = net_host_is_stateful();
 	sweep_census(d, &census);
 	d->kern.control->heartbeat_ns = 0;
 	d->kern.control->tap_ifindex = 0;
@@ -468,8 +498,7 @@ static void daemon_free(struct daemon *d)
 		close(d->host_ns);
 	if (d->epoll >= 0)
 		close(d->epoll);
-	if (d->lock >= 0)
-		close(d->lock);
+	drop_lock(d);
 	later_close(d);
 	policy_put(d->policy);
 	policy_put(d->started);

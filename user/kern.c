@@ -29,7 +29,6 @@
 
 /* Where our filters are in a clsact qdisc. */
 #define TC_HANDLE 0x5ea
-#define TC_PRIORITY 0x5ea
 
 struct kern_objects {
 	struct port_bpf *port;
@@ -299,7 +298,7 @@ fail:
 static int tc_attach(int ifindex, int prog_fd, bool *new_qdisc)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY,
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = KERN_TC_PRIORITY,
 		    .prog_fd = prog_fd, .flags = BPF_TC_F_REPLACE);
 	int err;
 
@@ -313,7 +312,7 @@ static int tc_attach(int ifindex, int prog_fd, bool *new_qdisc)
 static int tc_detach(int ifindex, bool our_qdisc)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = KERN_TC_PRIORITY);
 	int err = bpf_tc_detach(&hook, &opts);
 
 	if (our_qdisc) {
@@ -323,15 +322,21 @@ static int tc_detach(int ifindex, bool our_qdisc)
 	return err;
 }
 
+bool kern_attached(int ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = KERN_TC_PRIORITY);
+
+	return !bpf_tc_query(&hook, &opts);
+}
+
 /* Whether a filter with our handle is there that this instance did not put there. */
 static bool tc_taken(struct kern *k, int ifindex)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
 	__u32 key = ifindex;
 	struct port port;
 
-	return bpf_map_lookup_elem(k->maps.ports, &key, &port) && !bpf_tc_query(&hook, &opts);
+	return bpf_map_lookup_elem(k->maps.ports, &key, &port) && kern_attached(ifindex);
 }
 
 static void port_detach(const char *dir, int ifindex, const struct port *port)
@@ -407,7 +412,7 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 	if (tc_taken(k, port->ifindex)) {
 		log_err("%s: another instance of Seam is attached there; `seam detach -i NAME` removes it, "
 			"or what is left of one: tc filter del dev %s ingress pref %d",
-			ifname, ifname, TC_PRIORITY);
+			ifname, ifname, KERN_TC_PRIORITY);
 		return -EBUSY;
 	}
 	err = tc_attach(port->ifindex, bpf_program__fd(prog), &new_qdisc);

@@ -15,6 +15,7 @@
 #include "seam/event.h"
 
 #define KERN_BPFFS "/sys/fs/bpf"
+#define KERN_TC_PRIORITY 1514 /* of its filters: `tc filter` calls it pref */
 #define KERN_RUN_DIR "/run/seam"
 #define KERN_PORTS_MAX 64
 
@@ -103,6 +104,9 @@ void kern_detach_dropped(struct kern *k);
 int kern_attach_hold(struct kern *k, int ifindex);
 int kern_attach_veth(struct kern *k, int ifindex);
 int kern_attach_inner(struct kern *k, int ifindex);
+
+/* Whether Seam's program is at the TC ingress of an interface here, of whichever instance. */
+bool kern_attached(int ifindex);
 
 /* Takes the programs off every port of the `ports` map and removes all pins. */
 int kern_detach(const char *instance);

@@ -58,6 +58,26 @@ int net_sysctl(const char *path, const char *value)
 	return err;
 }
 
+int net_sysctl_read(const char *path, int unset)
+{
+	char file[160];
+	FILE *f;
+	int n;
+
+	snprintf(file, sizeof(file), "/proc/sys/%s", path);
+	f = fopen(file, "re");
+	if (!f || fscanf(f, "%d", &n) != 1)
+		n = unset;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+bool net_host_is_stateful(void)
+{
+	return net_sysctl_read("net/netfilter/nf_conntrack_count", 0) > 0;
+}
+
 int net_ifreq(unsigned long request, struct ifreq *ifr)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;

@@ -44,6 +44,12 @@ int net_link_delete(int ifindex, const char *prefix);
 /* Writes a sysctl of the current namespace, "net/ipv4/...". Negative errno. */
 int net_sysctl(const char *path, const char *value);
 
+/* The number that is there; `unset` if there is none. */
+int net_sysctl_read(const char *path, int unset);
+
+/* Whether this host tracks connections: then it may drop those that it has not seen. */
+bool net_host_is_stateful(void);
+
 /*
  * The driver of an interface as ethtool -i tells it, "" if it has none. Returns
  * whether the interface is a device on a bus, and not a virtual one.

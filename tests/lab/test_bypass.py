@@ -54,4 +54,4 @@ def main(tap):
 			for family in SERVER:
 				flow(tap, lab, family, bypass)
 			tap.equal(seam.stop(), 0, "seam ends")
-			lab.run("box", [seam_binary(), "detach"])
+			lab.run("box", [seam_binary(), "detach"], check=False)	# nothing may be left

@@ -37,4 +37,15 @@ def main(tap):
 		tap.ok(not attached(lab), "at home `seam detach` takes everything away")
 		start_seam(lab, args=ARGS).stop(signal.SIGKILL)
 		done = lab.run("server", [seam_binary(), "detach", "--force"])
-		tap.equal(lab.run("box", [seam_binary(), "detach"], check=False).returncode, 3, "by force: the pins are gone")
+		done = lab.run("box", [seam_binary(), "detach"], check=False)
+		tap.ok(done.returncode == 3 and all(f"{port} has programs" in done.stderr for port in ("cli", "srv")),
+			"by force: the pins are gone, and the ports that have programs still are named", done)
+		for port in ("cli", "srv"):
+			lab.run("box", ["tc", "filter", "del", "dev", port, "ingress", "pref", "1514"])
+		start_seam(lab, args=ARGS).stop(signal.SIGKILL)
+		detach = [*status[:-1], status[-1].replace("status", "detach")]
+		done = lab.run("box", detach, check=False)
+		tap.ok(done.returncode == 1 and "cli has programs" in done.stderr and attached(lab),
+			"so are they where the pins are not to be seen (it said that it had removed a lock file)", done)
+		lab.run("box", [seam_binary(), "detach"])
+		tap.ok(not attached(lab), "and where they are, all goes")

@@ -10,6 +10,7 @@ from pathlib import Path
 from lab import Lab, scenario, seam_binary
 
 PINS = Path("/sys/fs/bpf/seam/default")
+FILES = Path("/run/seam")
 
 
 def start(lab):
@@ -41,4 +42,8 @@ def main(tap):
 			proc.send_signal(signal.SIGTERM)
 			_, err = proc.communicate(timeout=20)
 			tap.equal(proc.returncode, 0, f"SIGTERM {wait} s after its pins were made: it ends as it does later")
-			tap.ok(not PINS.exists() and "nothing is left" in err, "and leaves nothing", err)
+			tap.ok(not PINS.exists() and not FILES.exists() and "nothing is left" in err, "and leaves nothing", err)
+		done = lab.run("box", [seam_binary(), "run", "--client", "cli", "--server", "nobody"], check=False)
+		tap.ok(done.returncode == 1 and not PINS.exists() and not FILES.exists(), "nor does one that cannot start", done)
+		done = lab.run("box", [seam_binary(), "run", "--client", "cli", "--server", "srv", "--mode", "none"], check=False)
+		tap.equal(done.returncode, 2, "a wrong option is one of the command line")

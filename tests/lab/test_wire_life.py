@@ -80,7 +80,7 @@ def in_the_way(tap):
 			said = refused(lab, conf)
 			tap.ok(expected in said, f"{what} is an error of the policy", said)
 		out = lab.run("box", [seam_binary(), "run", "--client", "cli", "--server", "srv", "--mode", "bridge"], check=False)
-		tap.ok(out.returncode == 1 and "mode" in out.stderr, "a mode that there is not", out.stderr)
+		tap.ok(out.returncode == 2 and "mode" in out.stderr, "a mode that there is not", out.stderr)
 
 
 def xdp_sees_no_tags(tap):

@@ -819,7 +819,7 @@ static void test_check(const char *fixtures, const char *example)
 		 "rule 2 \"telnet\" (%s:57): not matched because server_port is 443\n"
 		 "rule 3 \"private\" (%s:63): matched\n"
 		 "decision: pass, by rule 3 \"private\"\n"
-		 "decided: the first payload is needed, for rule 3 \"private\"; in the kernel, if it comes in one packet\n",
+		 "decided: the first payload is needed, for rule 3 \"private\"; in the kernel, if it comes in one packet, else by the daemon\n",
 		 example, example, example, example);
 	if (!ok(RUN("--explain", "sni=www.bank.example port=443", example) == 0 &&
 			!strcmp(out, expected), "--explain with sni"))
