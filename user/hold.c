@@ -15,8 +15,9 @@
 /* Frames read before other work gets its turn. */
 #define HOLD_BATCH 256
 
-/* How long it may go before others for them. */
-#define HURRY_NS 1000000000ULL
+/* It goes before others from the one on, as a split under load is over by then, until the other. */
+#define HURRY_FROM_NS 20000000ULL
+#define HURRY_UNTIL_NS 1000000000ULL
 
 static void put_back(struct daemon *d, const uint8_t *data, size_t len)
 {
@@ -231,8 +232,8 @@ static void one_frame(struct daemon *d, size_t len)
 }
 
 /*
- * A daemon that has more to read than it does at a time has to catch up, and goes before
- * others until it has. On a machine without a processor to spare the queue of a flow that
+ * A daemon that has had more to read than it does at a time for a while has to catch up, and
+ * goes before others until it has. On a machine without a processor to spare the queue of a flow that
  * runs at full rate would else never be empty again, and all it has would go that way as long
  * as it runs. (Niceness would rank it among its own session, or control group, alone.)
  */
@@ -263,15 +264,18 @@ static void calm_down(struct daemon *d)
 
 static void note_backlog(struct daemon *d, bool behind)
 {
+	uint64_t now = kern_now();
+
 	if (!behind) {
 		calm_down(d);
 		d->behind_ns = 0;
 	} else if (!d->behind_ns) {
-		d->behind_ns = kern_now();
+		d->behind_ns = now;
 		d->stats.hold_behind++;
-		hurry(d);
-	} else if (kern_now() - d->behind_ns > HURRY_NS) {
+	} else if (now - d->behind_ns > HURRY_UNTIL_NS) {
 		calm_down(d); /* it does not help, and others wait */
+	} else if (now - d->behind_ns > HURRY_FROM_NS) {
+		hurry(d);
 	}
 }
 

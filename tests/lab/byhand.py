@@ -52,7 +52,7 @@ def _key(flow):
 def flow_to(lab, port, states=("merged",)):
 	"""The flow to this port, once it is in one of the states."""
 	def look():
-		return [f for f in seam_json(lab, "flows") if f["dest_port"] == port and f["flow"]["state"] in states]
+		return [f for f in seam_json(lab, "flows", "-p", str(port)) if f["dest_port"] == port and f["flow"]["state"] in states]
 	return wait_for(look, f"a flow to port {port} to be {' or '.join(states)}")[-1]
 
 

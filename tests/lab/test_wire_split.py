@@ -58,13 +58,18 @@ def no_room(d):
 	return any(d[end].get("TcpExtTCPRcvQDrop") for end in ("client", "server"))
 
 
+def stood_still(d):
+	"""A timer of 200 ms fired: where each packet is looked at by itself, two CPUs may be too few for all of it."""
+	return any(counters.get("TcpExtTCPTimeouts") for counters in d.values())
+
+
 def by_hand(tap, lab, what, xdp):
 	for family in SERVER:
 		for i, way in enumerate(("up", "down", "up down")):
 			name, port = f"{what}, IPv{family}, {way}", 7000 + 100 * family + 10 * i
 			for again in range(3):
 				d = one_by_hand(tap, lab, port + again, family, way, f"{name}, once more" if again else name, again == 2)
-				if d and not (xdp and no_room(d)):
+				if d and not (xdp and no_room(d)) and not (lab.regime == "off" and stood_still(d)):
 					break
 			silent(tap, d, name, NOTICED_AT_LEGS)
 
