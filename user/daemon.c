@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "client.h"
 #include "daemon.h"
 #include "log.h"
 #include "net.h"
@@ -77,7 +78,7 @@ static int take_lock(struct daemon *d, const char *instance)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), "%s/%s.lock", KERN_RUN_DIR, instance);
+	client_path(instance, "lock", path, sizeof(path));
 	d->lock = lock_open(path);
 	if (d->lock == -EBUSY)
 		log_err("instance `%s` is running already (%s is locked); `seam status -i %s` shows it, "
@@ -100,7 +101,7 @@ static void drop_lock(struct daemon *d)
 		return;
 	kern_dir(instance, path, sizeof(path));
 	if (access(path, F_OK)) {
-		snprintf(path, sizeof(path), "%s/%s.lock", KERN_RUN_DIR, instance);
+		client_path(instance, "lock", path, sizeof(path));
 		unlink(path);
 		rmdir(KERN_RUN_DIR); /* if this was the last instance */
 	}

@@ -15,7 +15,7 @@
 /* Frames read before other work gets its turn. */
 #define HOLD_BATCH 256
 
-/* It goes before others from the one on, as a split under load is over by then, until the other. */
+/* Behind for so long it goes before others: a split under load is over by then. And no longer than so. */
 #define HURRY_FROM_NS 20000000ULL
 #define HURRY_UNTIL_NS 1000000000ULL
 
@@ -233,9 +233,10 @@ static void one_frame(struct daemon *d, size_t len)
 
 /*
  * A daemon that has had more to read than it does at a time for a while has to catch up, and
- * goes before others until it has. On a machine without a processor to spare the queue of a flow that
- * runs at full rate would else never be empty again, and all it has would go that way as long
- * as it runs. (Niceness would rank it among its own session, or control group, alone.)
+ * goes before others until it has. On a machine without a processor to spare the queue of a
+ * flow that runs at full rate would else never be empty again, and all it has would go that
+ * way as long as it runs. (Niceness would rank it among its own session, or control group,
+ * alone.)
  */
 static void hurry(struct daemon *d)
 {
@@ -264,17 +265,20 @@ static void calm_down(struct daemon *d)
 
 static void note_backlog(struct daemon *d, bool behind)
 {
-	uint64_t now = kern_now();
+	uint64_t now;
 
 	if (!behind) {
 		calm_down(d);
 		d->behind_ns = 0;
-	} else if (!d->behind_ns) {
+		return;
+	}
+	now = kern_now();
+	if (!d->behind_ns) {
 		d->behind_ns = now;
 		d->stats.hold_behind++;
 	} else if (now - d->behind_ns > HURRY_UNTIL_NS) {
 		calm_down(d); /* it does not help, and others wait */
-	} else if (now - d->behind_ns > HURRY_FROM_NS) {
+	} else if (!d->hurries && now - d->behind_ns > HURRY_FROM_NS) {
 		hurry(d);
 	}
 }

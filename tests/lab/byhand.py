@@ -49,17 +49,19 @@ def _key(flow):
 		+ flow["dest_port"].to_bytes(2, "big")).hex()
 
 
+def _to(lab, port, states):
+	return [f for f in seam_json(lab, "flows", "-p", str(port)) if f["dest_port"] == port and f["flow"]["state"] in states]
+
+
 def flow_to(lab, port, states=("merged",)):
 	"""The flow to this port, once it is in one of the states."""
-	def look():
-		return [f for f in seam_json(lab, "flows", "-p", str(port)) if f["dest_port"] == port and f["flow"]["state"] in states]
-	return wait_for(look, f"a flow to port {port} to be {' or '.join(states)}")[-1]
+	return wait_for(lambda: _to(lab, port, states), f"a flow to port {port} to be {' or '.join(states)}")[-1]
 
 
 def each_once(lab, port, count):
 	"""Splits all `count` flows to that port, and then merges them; what was refused, as text."""
 	def in_state(state):
-		found = [f for f in seam_json(lab, "flows") if f["dest_port"] == port and f["flow"]["state"] == state]
+		found = _to(lab, port, (state,))
 		return found if len(found) >= count - len(refused) else None
 
 	def all_in(state):

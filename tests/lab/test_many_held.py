@@ -22,10 +22,15 @@ COUNT = 1000
 def clients():
 	"""Half of a request head each, a pause, the rest; how many had an answer."""
 	socks = [socket.create_connection((SERVER4, 80)) for _ in range(COUNT)]
+	for s in socks:
+		s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 	print("connected", flush=True)
 	input()
+	for byte in b"GET /1b ":	# a packet each: what is to be read takes the daemon longer than it is patient
+		for s in socks:
+			s.sendall(bytes((byte,)))
 	for s in socks:
-		s.sendall(b"GET /1b HTTP/1.1\r\n")
+		s.sendall(b"HTTP/1.1\r\n")
 	time.sleep(0.3)
 	for s in socks:
 		s.sendall(b"Host: inspect.test\r\nConnection: close\r\n\r\n")
@@ -54,7 +59,7 @@ def main(tap):
 			os.kill(seam.proc.pid, signal.SIGSTOP)
 			proc.stdin.write("\n")
 			proc.stdin.flush()
-			time.sleep(0.1)
+			time.sleep(0.2)
 			os.kill(seam.proc.pid, signal.SIGCONT)
 			hurried = False
 			while proc.poll() is None:
