@@ -304,11 +304,21 @@ class Lab:
 		retransmits hundreds of them in a lab without loss. RPS to one CPU keeps the order.
 		"""
 		for ns, iface in self._interfaces():
-			cpu = (box if ns == "box" else ends) % os.cpu_count()
-			rps = f"/sys/class/net/{iface}/queues/rx-0/rps_cpus"
-			# Here `ip netns exec` is right: it shows the /sys of the namespace.
-			subprocess.run(["ip", "netns", "exec", self.ns(ns), "sh", "-c", f"echo {1 << cpu:x} > {rps}"],
-				check=True)
+			self._receive_on((box if ns == "box" else ends) % os.cpu_count(), ns, iface)
+
+	def _receive_on(self, cpu, ns, iface):
+		rps = f"/sys/class/net/{iface}/queues/rx-0/rps_cpus"
+		# Here `ip netns exec` is right: it shows the /sys of the namespace.
+		subprocess.run(["ip", "netns", "exec", self.ns(ns), "sh", "-c", f"echo {1 << cpu:x} > {rps}"], check=True)
+
+	def steer_seam(self, box=0):
+		"""What comes by the devices of the running Seam is decided on one CPU, that of the box's ports.
+
+		It then leaves in the order in which it was decided.
+		"""
+		for link in json.loads(self.run("box", ["ip", "-j", "link"]).stdout):
+			if re.fullmatch(r"seamh?\d+", link["ifname"]):
+				self._receive_on(box, "box", link["ifname"])
 
 	def _interfaces(self):
 		ends = [("box", "cli"), ("box", "srv"), ("client", "eth0"), ("server", "eth0")]

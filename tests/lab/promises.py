@@ -4,7 +4,7 @@
 
 The captures are those of the box's two ports. A packet is stamped there before the box looks at it
 when it comes in, and after that when it goes out, so that merged by time a cause is always before
-its effect.
+its effect. All of the box is on one CPU meanwhile: on two, what was decided first may leave last.
 """
 import time
 
@@ -12,9 +12,6 @@ import pcap
 from pcap import FIN, RST, SYN
 
 NAMES = "client", "server"
-# Two packets that were decided on by two CPUs at a time may leave in the other order: what was told
-# counts as told after this long, seconds.
-AT_ONCE = 0.001
 
 
 def _before(a, b):
@@ -31,8 +28,7 @@ class _End:
 	def __init__(self):
 		self.wscale = None
 		self.nxt = self.edge = self.tsval = None	# highest that came from it
-		self.told_edge = self.told_tsval = None		# highest that was sent to it, AT_ONCE ago
-		self.told = []			# since then: (time, edge, TSval), either of them may be None
+		self.told_edge = self.told_tsval = None		# highest that was sent to it
 		self.flags = set()		# (SYN, FIN or RST; its sequence number) that came from it
 		self.sent = set()		# what came from it, as _same() sees it
 
@@ -40,13 +36,6 @@ class _End:
 def _same(p):
 	"""What is the same of a packet that was only forwarded, but for its timestamps."""
 	return p.seq, p.ack, p.window, p.payload_len, p.flags
-
-
-def _settle(me, now):
-	while me.told and me.told[0][0] < now - AT_ONCE:
-		_time, edge, tsval = me.told.pop(0)
-		me.told_edge = _highest(me.told_edge, edge)
-		me.told_tsval = _highest(me.told_tsval, tsval)
 
 
 def _edge(p, wscale):
@@ -80,8 +69,6 @@ def _judge(p, me, peer, disordered):
 	forwarded = _same(p) in peer.sent
 	# What came in late goes out late: only what the box made itself is its own doing.
 	late = disordered and forwarded
-	edge = tsval = None
-	_settle(me, p.time)
 	for flag, at in _control(p):
 		if (flag, at) not in peer.flags:
 			yield {SYN: "SYN", FIN: "FIN", RST: "RST"}[flag] + " that the other end did not cause"
@@ -101,6 +88,7 @@ def _judge(p, me, peer, disordered):
 			yield f"window edge back from {me.told_edge} to {edge}"
 		if pcap.seq_after(edge, (peer.edge + unit - 1) & 0xffffffff):
 			yield f"window edge {edge}, the receiver's is {peer.edge}"
+		me.told_edge = _highest(me.told_edge, edge)
 	stamps = p.option("timestamps")
 	# Nobody takes the time of a RST, or of a SYN that is sent again.
 	if stamps and not p.flags & (RST | SYN):
@@ -109,7 +97,7 @@ def _judge(p, me, peer, disordered):
 			yield f"TSval back from {me.told_tsval} to {tsval}"
 		if stamps[1] and me.tsval is not None and pcap.seq_after(stamps[1], me.tsval):
 			yield f"TSecr {stamps[1]}, it has sent {me.tsval}"
-	me.told.append((p.time, edge, tsval))
+		me.told_tsval = _highest(me.told_tsval, tsval)
 
 
 def connections(packets):
@@ -165,6 +153,7 @@ class Watch:
 		self.lab, self.expression, self.snaplen = lab, expression, snaplen
 
 	def __enter__(self):
+		self.lab.steer_seam()
 		self.captures = [self.lab.capture("box", port, self.expression, self.snaplen) for port in ("cli", "srv")]
 		return self
 

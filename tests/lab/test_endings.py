@@ -161,8 +161,12 @@ def case(lab, fn, family, reverse):
 
 
 def nobody_authorised(tap, lab):
-	"""A leg that is ended by force: both ends are reset, neither is told a clean end."""
+	"""A leg that is ended by force: both ends are reset, neither is told a clean end.
+
+	Its RST and its error race to two CPUs: the flow is blocked for the one, closed for the other.
+	"""
 	pid = seam_json(lab, "status")["daemon"]["pid"]
+	blocked = 0
 	for end in ("client", "server"):
 		with Pair(lab) as p:
 			p.prime()
@@ -183,8 +187,10 @@ def nobody_authorised(tap, lab):
 			tap.equal((error_of(p.a) or "ECONNRESET", read_all(p.b, timeout=5)[1]), ("ECONNRESET", "ECONNRESET"),
 				f"{end} leg: both ends are reset")
 			tap.equal([str(x) for x in watch.stop()], [], f"{end} leg: no FIN or SYN leaves")
-			tap.equal(state(lab, p), "blocked", f"{end} leg: and the flow is blocked")
-	tap.equal(reasons(lab).get("leg_died"), 2, "leg_died: once for each of the two flows")
+			ended = state(lab, p)
+			tap.ok(ended in ("blocked", "closing"), f"{end} leg: and the flow is over", ended)
+			blocked += ended == "blocked"
+	tap.equal(reasons(lab).get("leg_died", 0), blocked, "leg_died: once for each that was blocked")
 
 
 def nothing_left(tap, lab):

@@ -9,7 +9,7 @@ import test_endings
 import test_urgent
 from byhand import ByHand, flow_to
 from daemon import Daemon
-from lab import NOTICED_AT_LEGS, REGIMES, SERVER, Lab, Link, scenario, start_seam, wait_for
+from lab import NOTICED_AT_LEGS, REGIMES, SERVER, Lab, Link, scenario, seam_binary, start_seam, wait_for
 from peers import FAMILY, Pair, data, error_of, hearing, reasons, send_until_blocked, state, through_both
 from promises import Watch
 from servers import LoadServer, client, finish_client, start_client
@@ -190,10 +190,14 @@ def end(lab, case, family, reverse):
 
 
 def urgent(tap):
+	def relayed(p):
+		if lab.run("box", [seam_binary(), "status"], check=False).returncode == 0:
+			wait_for(lambda: state(lab, p) == "relayed", "the kernel to relay")
+
 	with Lab() as lab:
 		cases = [(f"urgent, IPv{family}: {'down' if reverse else 'up'}, {'inline' if inline else 'out of band'}"
 			f"{', at once' if at_once else ''}",
-			lambda how=(family, reverse, inline, True, at_once): test_urgent.conversation(lab, *how))
+			lambda how=(family, reverse, inline, True, at_once): test_urgent.conversation(lab, *how, relayed))
 			for family in FAMILY for reverse in (False, True) for inline in (True, False) for at_once in (True, False)]
 		seam = through_both(tap, lab, cases, KERNEL)
 		counted = reasons(lab)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import sockets
 from lab import SERVER, SERVER4, Lab, scenario, seam_binary, seam_json, start_seam, wait_for
+from peers import wait_acked
 
 POLICY = """
 client = "cli";
@@ -97,6 +98,7 @@ def main(tap):
 		tap.ok(stuck.lives(), "a flow that will not merge")
 		deaf(lab, stuck)
 		stuck.client.sendall(b"what the box answers for")
+		wait_acked(stuck.client)	# until then the client does, and it can merge
 		tap.equal(seam.stop(), 0, "SIGTERM: ends")
 		tap.ok("split flows that were reset: 1" in seam.log and "not merged within the grace time" in seam.log, "it was reset", seam.log)
 		tap.equal(stuck.client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), errno.ECONNRESET, "by a RST at the client")

@@ -54,12 +54,16 @@ class Reader:
 		return len(self.stream) + len(self.urgent) >= n
 
 
-def conversation(lab, family, reverse, inline, primed, at_once):
-	"""The last byte of each part is urgent. The reader sees each, or with all sent at once the last."""
+def conversation(lab, family, reverse, inline, primed, at_once, ready=lambda _pair: None):
+	"""The last byte of each part is urgent. The reader sees each, or with all sent at once the last.
+
+	ready(pair): waits for what a primed flow is to be.
+	"""
 	options = [INLINE] if inline else []
 	with Pair(lab, family, reverse, client_options=options, server_options=options) as p:
 		if primed:
 			p.prime()
+			ready(p)
 		reader, sent = Reader(p.b, inline), 0
 		with ThreadPoolExecutor(1) as pool:
 			heard = None if at_once else pool.submit(reader.run)
