@@ -19,6 +19,7 @@
 
 #include "cmd.h"
 #include "policy_value.h"
+#include "show.h"
 
 #define BATCH 512
 #define ANSWER_SECONDS 5
@@ -462,7 +463,7 @@ const char *client_text(const json_t *at, const char *key)
 
 void client_print(json_t *json)
 {
-	json_dumpf(json, stdout, JSON_INDENT(2));
+	json_dumpf(json, stdout, JSON_INDENT(2) | SHOW_JSON);
 	putchar('\n');
 	json_decref(json);
 }

@@ -11,6 +11,7 @@ struct policy;
 #define EXIT_USAGE 2	/* the command line makes no sense */
 #define EXIT_NOT_RUNNING 3 /* there is no such instance, or flow */
 
+/* Each gets "seam VERB" as argv[0], and its own options and operands; returns the exit code. */
 int cmd_check(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
 int cmd_features(int argc, char **argv);

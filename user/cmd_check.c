@@ -7,6 +7,7 @@
 #include "header_edits.h"
 #include "policy.h"
 #include "policy_value.h"
+#include "show.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -67,13 +68,11 @@ static bool fact_port(const char *v, __u16 *port, struct policy_facts *f, unsign
 	return true;
 }
 
+/* A second fact must not say another protocol than the first. */
 static bool fact_protocol(const char *v, struct policy_facts *f)
 {
 	bool tls = !strcmp(v, "tls"), http = !strcmp(v, "http");
 
-	if (!tls && !http && strcmp(v, "other"))
-		return false;
-	/* a second fact must not say another protocol than the first */
 	if ((f->tls_known && tls != (f->tls == CLASSIFY_YES)) ||
 	    (f->http_known && http != (f->http == CLASSIFY_YES)))
 		return false;
@@ -91,33 +90,47 @@ static bool fact_server_first(const char *v, struct policy_facts *f)
 	return f->server_first || !strcmp(v, "no");
 }
 
-static bool set_fact(struct scenario *sc, const char *name, const char *v)
+/* NULL, or why it is none. */
+static const char *set_fact(struct scenario *sc, const char *name, const char *v)
 {
+	static const char address[] = "expected one IPv4 or IPv6 address",
+			  port[] = "expected one port, 1 to 65535",
+			  other[] = "that is another protocol than a fact before it says";
 	struct policy_facts *f = &sc->facts;
 
 	if (!strcmp(name, "client"))
-		return fact_address(v, f->key.client, f, FACT_NO_CLIENT);
+		return fact_address(v, f->key.client, f, FACT_NO_CLIENT) ? NULL : address;
 	if (!strcmp(name, "server"))
-		return fact_address(v, f->key.server, f, FACT_NO_SERVER);
+		return fact_address(v, f->key.server, f, FACT_NO_SERVER) ? NULL : address;
 	if (!strcmp(name, "client_port"))
-		return fact_port(v, &f->key.client_port, f, FACT_NO_CLIENT_PORT);
+		return fact_port(v, &f->key.client_port, f, FACT_NO_CLIENT_PORT) ? NULL : port;
 	if (!strcmp(name, "port") || !strcmp(name, "server_port"))
-		return fact_port(v, &f->key.server_port, f, FACT_NO_SERVER_PORT);
-	if (!strcmp(name, "proto"))
-		return fact_protocol(v, f);
+		return fact_port(v, &f->key.server_port, f, FACT_NO_SERVER_PORT) ? NULL : port;
+	if (!strcmp(name, "proto")) {
+		if (strcmp(v, "tls") && strcmp(v, "http") && strcmp(v, "other"))
+			return "expected tls, http or other";
+		return fact_protocol(v, f) ? NULL : other;
+	}
 	if (!strcmp(name, "server_first"))
-		return fact_server_first(v, f);
-	if (!strcmp(name, "sni"))
-		return *v != '*' && !value_host(v, sc->rec.tls.sni) && fact_protocol("tls", f);
-	if (!strcmp(name, "host"))
-		return *v != '*' && !value_http_host(v, sc->rec.http.host) &&
-		       fact_protocol("http", f);
-	if (!strcmp(name, "alpn") && strlen(v) < sizeof(sc->rec.tls.alpn)) {
+		return fact_server_first(v, f) ? NULL : "expected yes or no";
+	if (!strcmp(name, "sni")) {
+		if (*v == '*' || value_host(v, sc->rec.tls.sni))
+			return "expected one DNS name";
+		return fact_protocol("tls", f) ? NULL : other;
+	}
+	if (!strcmp(name, "host")) {
+		if (*v == '*' || value_http_host(v, sc->rec.http.host))
+			return "expected one DNS name or address";
+		return fact_protocol("http", f) ? NULL : other;
+	}
+	if (!strcmp(name, "alpn")) {
+		if (strlen(v) >= sizeof(sc->rec.tls.alpn))
+			return "that is too long";
 		strcpy(sc->rec.tls.alpn, v);
 		f->missing &= ~FACT_NO_ALPN;
-		return fact_protocol("tls", f);
+		return fact_protocol("tls", f) ? NULL : other;
 	}
-	return false;
+	return "there is no such fact; `seam check --help` lists them";
 }
 
 static int parse_facts(const char *text, struct scenario *sc)
@@ -134,16 +147,16 @@ static int parse_facts(const char *text, struct scenario *sc)
 		     FACT_NO_ALPN;
 	while ((word = strsep(&rest, " \t\n"))) {
 		char *value = strchr(word, '=');
+		const char *why;
 
 		if (!*word)
 			continue;
 		if (value)
 			*value++ = '\0';
-		if (!value || !set_fact(sc, word, value)) {
-			fprintf(stderr,
-				"seam check: --explain: \"%s%s%s\" is not a fact, or contradicts "
-				"another; see seam check --help\n",
-				word, value ? "=" : "", value ? value : "");
+		why = value ? set_fact(sc, word, value) : "expected NAME=VALUE";
+		if (why) {
+			fprintf(stderr, "seam check: --explain: \"%s%s%s\": %s\n", word, value ? "=" : "",
+				value ?: "", why);
 			goto out;
 		}
 	}
@@ -387,7 +400,7 @@ static json_t *explain(const struct policy *p, const struct policy_facts *f, boo
 
 static void print_json(json_t *root)
 {
-	json_dumpf(root, stdout, JSON_INDENT(2));
+	json_dumpf(root, stdout, JSON_INDENT(2) | SHOW_JSON);
 	putchar('\n');
 	json_decref(root);
 }

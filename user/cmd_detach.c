@@ -246,7 +246,7 @@ static void tell_flows(const struct tally *t)
 	unsigned long long unknown = net_host_is_stateful() ? t->bypass : 0;
 	unsigned long long loose = t->deltas + unknown + t->split;
 
-	printf("%llu flows were being forwarded, %llu of them cut loose", t->all, loose);
+	printf("flows that were forwarded: %llu, cut loose: %llu", t->all, loose);
 	if (loose)
 		printf(" (%llu held or split, %llu with a delta, %llu that the host's "
 		       "connection tracking does not know)",
@@ -275,7 +275,7 @@ static int remove_pins(const char *instance)
 		printf("took the programs off %s\n", ports);
 	printf("removed %s\n", dir);
 	if (wires && *wires)
-		printf("%s%llu flows were crossing\n", wires, tally.all);
+		printf("%sflows that crossed: %llu\n", wires, tally.all);
 	else
 		tell_flows(&tally);
 	free(wires);

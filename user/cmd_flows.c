@@ -255,7 +255,7 @@ static void print_json(const struct list *l, size_t n, __u64 now)
 	putchar('[');
 	for (i = 0; i < n; i++) {
 		json_t *row = row_json(l, &l->v[i], now);
-		char *line = row ? json_dumps(row, JSON_COMPACT) : NULL;
+		char *line = row ? json_dumps(row, JSON_COMPACT | SHOW_JSON) : NULL;
 
 		if (!line) {
 			fputs("\nseam flows: out of memory\n", stderr);

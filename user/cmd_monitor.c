@@ -69,12 +69,13 @@ static void print_event(const json_t *ev)
 
 static int follow(FILE *f, bool json, unsigned long long max)
 {
+	struct timeval forever = {};
 	unsigned long long seen = 0;
+	bool first = true, silent;
 	char *line = NULL;
 	size_t room = 0;
-	bool first = true;
 	json_t *ev;
-	ssize_t n;
+	ssize_t n = 0;
 
 	while ((!max || seen < max) && (n = getline(&line, &room, f)) > 0) {
 		/* The first line is the answer to the request. */
@@ -85,6 +86,7 @@ static int follow(FILE *f, bool json, unsigned long long max)
 				break;
 			}
 			first = false;
+			setsockopt(fileno(f), SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
 		} else {
 			if (json)
 				fwrite(line, n, 1, stdout);
@@ -97,18 +99,20 @@ static int follow(FILE *f, bool json, unsigned long long max)
 		if (ferror(stdout))
 			break;
 	}
+	silent = n < 0 && errno == EAGAIN;
 	free(line);
 	if ((max && seen >= max) || ferror(stdout))
 		return EXIT_OK;
 	fprintf(stderr, "seam monitor: the daemon %s\n",
-		first ? "does not take monitors (too many, or another version)" : "has ended");
+		!first ? "has ended" :
+		silent ? "does not answer" :
+			 "does not take monitors (too many, or another version)");
 	return EXIT_FAILED;
 }
 
 static int monitor(const char *instance, bool json, unsigned long long max)
 {
 	static const char request[] = "{\"cmd\":\"monitor\"}\n";
-	struct timeval forever = {};
 	int fd, rc;
 	FILE *f;
 
@@ -122,7 +126,6 @@ static int monitor(const char *instance, bool json, unsigned long long max)
 			fd == -EACCES ? "; run it as root" : "");
 		return EXIT_FAILED;
 	}
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
 	f = fdopen(fd, "r");
 	if (!f || send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0) {
 		fprintf(stderr, "seam monitor: %s\n", strerror(errno));

@@ -96,7 +96,7 @@ static int transition(const char *verb, const char *how, const char *instance, c
 int cmd_split(int argc, char **argv)
 {
 	struct client_options o;
-	const char *verb = argv[0];
+	const char *verb = argv[0] + strlen("seam ");
 	bool relay = !strcmp(verb, "relay");
 	int rc = client_options(argc, argv, help, 1 + relay, &o);
 	enum policy_relay named;

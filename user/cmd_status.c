@@ -268,7 +268,7 @@ static int status_of(const char *instance, bool json)
 		printf("daemon: %s, but its control socket does not answer: %s\n",
 		       fresh ? "running" : "stopped or hanging", strerror(err));
 	else
-		printf("daemon: not running (%llu flows still forwarded)\n",
+		printf("daemon: not running (flows still forwarded: %llu)\n",
 		       tally.all - tally.state[FLOW_BLOCKED] - tally.state[FLOW_CLOSING]);
 	print_ports(ports);
 	print_flows(&tally);

@@ -162,7 +162,7 @@ static void monitor_lost(struct monitor *m)
 /* Takes over the reference to `reply`. */
 static void client_reply(struct daemon *d, struct monitor *m, json_t *reply)
 {
-	char *line = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+	char *line = reply ? json_dumps(reply, JSON_COMPACT | SHOW_JSON) : NULL;
 
 	json_decref(reply);
 	if (!line || client_queue(m, line, strlen(line), ANSWERS_MAX))
@@ -673,7 +673,7 @@ void control_event(struct daemon *d, const struct seam_event *ev)
 			continue;
 		if (!line) {
 			json = event_json(d, ev);
-			line = json ? json_dumps(json, JSON_COMPACT) : NULL;
+			line = json ? json_dumps(json, JSON_COMPACT | SHOW_JSON) : NULL;
 			json_decref(json);
 			if (!line)
 				return;

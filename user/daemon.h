@@ -181,7 +181,7 @@ struct daemon {
 	struct retired *retired; /* policies that armed flows may still need */
 	struct reload *reload;	/* under way */
 	uint32_t reloads;	/* begun so far */
-	uint32_t reload_wanted, reload_signalled; /* the last that was asked for; by SIGHUP */
+	uint32_t reload_wanted; /* the last that was asked for */
 	int lock;		/* descriptor of the lock file */
 	char socket_path[128];
 	uint64_t sweep_ns;	/* next sweep of the tables */

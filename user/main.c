@@ -34,7 +34,7 @@ static void usage(FILE *out)
 	fputs("usage: seam VERB [OPTIONS]\n\n", out);
 	for (i = 0; i < N_VERBS; i++)
 		fprintf(out, "  %-10s %s\n", verbs[i].name, verbs[i].help);
-	fputs("\n`seam VERB --help` tells more; so do seam(8) and seam.conf(5).\n", out);
+	fputs("\n`seam VERB --help` tells more; so do seam(8) and seam.conf(5). `seam -V` is the version.\n", out);
 }
 
 /* The exit status of a verb, if all that it said could be written. */
@@ -48,6 +48,7 @@ static int written(int rc)
 
 int main(int argc, char **argv)
 {
+	static char name[32] = "seam ";
 	size_t i;
 
 	if (argc < 2) {
@@ -58,13 +59,16 @@ int main(int argc, char **argv)
 		usage(stdout);
 		return EXIT_OK;
 	}
-	if (!strcmp(argv[1], "--version")) {
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
 		puts("seam " SEAM_VERSION);
 		return EXIT_OK;
 	}
-	for (i = 0; i < N_VERBS; i++)
-		if (!strcmp(argv[1], verbs[i].name))
-			return written(verbs[i].run(argc - 1, argv + 1));
+	for (i = 0; i < N_VERBS; i++) {
+		if (strcmp(argv[1], verbs[i].name))
+			continue;
+		argv[1] = strcat(name, verbs[i].name); /* getopt() puts it before what it finds wrong */
+		return written(verbs[i].run(argc - 1, argv + 1));
+	}
 	fprintf(stderr, "seam: there is no verb `%s`; `seam --help` lists them\n", argv[1]);
 	return EXIT_USAGE;
 }

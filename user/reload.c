@@ -73,7 +73,7 @@ static void ended(struct daemon *d, uint32_t number, const char *why)
 {
 	int err = d->reload || d->reload_wanted == d->reloads ? 0 : begin(d);
 
-	if (why && d->reload_signalled == number)
+	if (why)
 		log_err("policy not reloaded, the old one stays in force:\n%s", why);
 	control_reloaded(d, number, why);
 	if (err)
@@ -144,8 +144,6 @@ void reload_signalled(struct daemon *d)
 	err = reload_ask(d, &number);
 	if (err)
 		log_err("policy not reloaded: %s", strerror(-err));
-	else
-		d->reload_signalled = number;
 }
 
 void reload_close(struct daemon *d)

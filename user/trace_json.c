@@ -11,7 +11,7 @@ static const char *side_name(int end)
 
 static void line(FILE *to, json_t *object)
 {
-	json_dumpf(object, to, JSON_COMPACT);
+	json_dumpf(object, to, JSON_COMPACT | SHOW_JSON);
 	putc('\n', to);
 	json_decref(object);
 }

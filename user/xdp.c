@@ -298,18 +298,14 @@ static bool leaves_tags(const char *ifname)
 	return offloads >= 0 && !(offloads & ETH_FLAG_RXVLAN);
 }
 
-/* The mode to try; PORT_XDP_OFF with the reason filled in. */
-static enum port_xdp wanted(struct kern_port *port, enum policy_xdp how)
+/* The mode to try by what is asked for and the driver; PORT_XDP_OFF with the reason filled in. */
+static enum port_xdp wanted_by_driver(struct kern_port *port, enum policy_xdp how)
 {
 	char driver[32];
 	bool real = net_driver(port->name, driver, sizeof(driver));
 
 	if (how == POLICY_XDP_OFF) {
 		because(port, "turned off");
-		return PORT_XDP_OFF;
-	}
-	if (port->partner && !leaves_tags(port->name)) {
-		because(port, "on a wire it must see VLAN tags: ethtool -K %s rxvlan off", port->name);
 		return PORT_XDP_OFF;
 	}
 	switch (how) {
@@ -332,6 +328,16 @@ static enum port_xdp wanted(struct kern_port *port, enum policy_xdp how)
 				*driver ? driver : "a device without driver");
 		return PORT_XDP_OFF;
 	}
+}
+
+static enum port_xdp wanted(struct kern_port *port, enum policy_xdp how)
+{
+	enum port_xdp mode = wanted_by_driver(port, how);
+
+	if (mode == PORT_XDP_OFF || !port->partner || leaves_tags(port->name))
+		return mode;
+	because(port, "on a wire it must see VLAN tags: ethtool -K %s rxvlan off", port->name);
+	return PORT_XDP_OFF;
 }
 
 static int attach(struct xdp *x, const char *dir, struct kern_port *port, enum port_xdp mode)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sockets
 from daemon import Daemon
-from lab import NOTICED, SERVER, SERVER4, Lab, scenario, seam_json, start_seam, wait_for
+from lab import NOTICED, SERVER, SERVER4, Lab, scenario, seam_binary, seam_json, start_seam, wait_for
 from servers import LoadServer, Nginx, client, finish_client, start_client
 
 POLICY = """
@@ -219,6 +219,8 @@ def stopped(tap, lab, web):
 
 	seam.proc.send_signal(signal.SIGSTOP)
 	wait_for(lambda: not alive(), "the heartbeat to be old")
+	told = lab.run("box", [seam_binary(), "monitor"], check=False)
+	tap.ok(told.returncode == 1 and "does not answer" in told.stderr, "stopped: it is not waited for without end", told.stderr)
 	server = LoadServer(lab, "sink", 7002)
 	with lab.deltas() as d:
 		report, = client(lab, "source", SERVER4, 7002, send=20_000_000)
