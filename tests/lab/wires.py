@@ -58,18 +58,30 @@ class WireLab(Lab):
 		self._ip_batch(end, f"addr add 10.99.{net}.2/16 dev eth0\naddr add fd99:{net}::2/16 dev eth0 nodad\n")
 		for i in range(self.wires):
 			self._ip_batch(end, f"link set dev eth{i} up\n")
-		self._ip_batch(end, f"route change 10.99.0.0/16 dev eth0 src 10.99.{net}.2 congctl {self.congestion}\n"
-			f"route add fd99::/16 dev eth0 metric 1 congctl {self.congestion}\n")
+		self._ip_batch(end, "route add fd99::/16 dev eth0 metric 1\n")
+		self._route(end)
 		self._tag(end)
+
+	def _route(self, end, *more):
+		net = {"client": 1, "server": 2}[end]
+		how = " ".join(("congctl", self.congestion, *more))
+		self._ip_batch(end, f"route change 10.99.0.0/16 dev eth0 src 10.99.{net}.2 {how}\n"
+			f"route change fd99::/16 dev eth0 metric 1 {how}\n")
 
 	@staticmethod
 	def next_hop(end):
 		return {"client": "server", "server": "client"}[end], "eth0"
 
 	def ready_for_xdp(self):
-		"""The regime "off" as native XDP on a wire needs it: NAPI at the ends, and tags in the frames."""
+		"""The regime "off" as native XDP on a wire needs it: NAPI at the ends, and tags in the frames.
+
+		A packet that comes out of XDP takes a page of a receiver's buffer, which would overrun, and one of the
+		256 places of a veth's ring: the ends have large buffers, and windows of 90 packets.
+		"""
 		for end in ("client", "server"):
 			self.run(end, ["ethtool", "-K", "eth0", "gro", "on", "txvlan", "off"])
+			self._sysctl(end, {"net.ipv4.tcp_rmem": "4096 8388608 8388608"})
+			self._route(end, "window", "131072")
 		for port in ("cli", "srv"):
 			self.run("box", ["ethtool", "-K", port, "rxvlan", "off"])
 
