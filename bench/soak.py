@@ -103,6 +103,7 @@ def main():
 		for case in args.cases:
 			results.append(measure(case, args.runs, args.controls, args.congestion))
 			rows.append(row(results[-1]))
+			say(f"soak: {case}: {rows[-1][3]} clean")
 	except LabError as e:
 		say(f"soak: {case}: {e}")
 	table(("", "runs", "cycles", "clean", "wrong", "noticed", "plain forwarding", "stopped", "drops"), rows)

@@ -90,13 +90,14 @@ static bool fact_server_first(const char *v, struct policy_facts *f)
 	return f->server_first || !strcmp(v, "no");
 }
 
-/* NULL, or why it is none. */
+/* NULL, or why NAME=VALUE is no fact, to be read after it. */
 static const char *set_fact(struct scenario *sc, const char *name, const char *v)
 {
-	static const char address[] = "expected one IPv4 or IPv6 address",
-			  port[] = "expected one port, 1 to 65535",
-			  other[] = "that is another protocol than a fact before it says";
+	static const char address[] = "is not one IPv4 or IPv6 address",
+			  port[] = "is not one port, 1 to 65535",
+			  other[] = "says another protocol than a fact before it";
 	struct policy_facts *f = &sc->facts;
+	const char *why;
 
 	if (!strcmp(name, "client"))
 		return fact_address(v, f->key.client, f, FACT_NO_CLIENT) ? NULL : address;
@@ -108,29 +109,31 @@ static const char *set_fact(struct scenario *sc, const char *name, const char *v
 		return fact_port(v, &f->key.server_port, f, FACT_NO_SERVER_PORT) ? NULL : port;
 	if (!strcmp(name, "proto")) {
 		if (strcmp(v, "tls") && strcmp(v, "http") && strcmp(v, "other"))
-			return "expected tls, http or other";
+			return "is none of tls, http, other";
 		return fact_protocol(v, f) ? NULL : other;
 	}
 	if (!strcmp(name, "server_first"))
-		return fact_server_first(v, f) ? NULL : "expected yes or no";
+		return fact_server_first(v, f) ? NULL : "is neither yes nor no";
 	if (!strcmp(name, "sni")) {
-		if (*v == '*' || value_host(v, sc->rec.tls.sni))
-			return "expected one DNS name";
+		why = *v == '*' ? "is not one name" : value_host(v, sc->rec.tls.sni);
+		if (why)
+			return why;
 		return fact_protocol("tls", f) ? NULL : other;
 	}
 	if (!strcmp(name, "host")) {
-		if (*v == '*' || value_http_host(v, sc->rec.http.host))
-			return "expected one DNS name or address";
+		why = *v == '*' ? "is not one name or address" : value_http_host(v, sc->rec.http.host);
+		if (why)
+			return why;
 		return fact_protocol("http", f) ? NULL : other;
 	}
 	if (!strcmp(name, "alpn")) {
 		if (strlen(v) >= sizeof(sc->rec.tls.alpn))
-			return "that is too long";
+			return "is longer than any list of protocols";
 		strcpy(sc->rec.tls.alpn, v);
 		f->missing &= ~FACT_NO_ALPN;
 		return fact_protocol("tls", f) ? NULL : other;
 	}
-	return "there is no such fact; `seam check --help` lists them";
+	return "is no fact; `seam check --help` lists them";
 }
 
 static int parse_facts(const char *text, struct scenario *sc)
@@ -153,9 +156,9 @@ static int parse_facts(const char *text, struct scenario *sc)
 			continue;
 		if (value)
 			*value++ = '\0';
-		why = value ? set_fact(sc, word, value) : "expected NAME=VALUE";
+		why = value ? set_fact(sc, word, value) : "is not NAME=VALUE";
 		if (why) {
-			fprintf(stderr, "seam check: --explain: \"%s%s%s\": %s\n", word, value ? "=" : "",
+			fprintf(stderr, "seam check: --explain: \"%s%s%s\" %s\n", word, value ? "=" : "",
 				value ?: "", why);
 			goto out;
 		}

@@ -77,7 +77,14 @@ static int follow(FILE *f, bool json, unsigned long long max)
 	json_t *ev;
 	ssize_t n = 0;
 
-	while ((!max || seen < max) && (n = getline(&line, &room, f)) > 0) {
+	while (!max || seen < max) {
+		n = getline(&line, &room, f);
+		if (n < 0 && ferror(f) && errno == EINTR) { /* stopped and continued, see signal(7) */
+			clearerr(f);
+			continue;
+		}
+		if (n <= 0)
+			break;
 		/* The first line is the answer to the request. */
 		ev = json && !first ? NULL : json_loadb(line, n, 0, NULL);
 		if (first) {
@@ -99,7 +106,7 @@ static int follow(FILE *f, bool json, unsigned long long max)
 		if (ferror(stdout))
 			break;
 	}
-	silent = n < 0 && errno == EAGAIN;
+	silent = n < 0 && ferror(f) && errno == EAGAIN;
 	free(line);
 	if ((max && seen >= max) || ferror(stdout))
 		return EXIT_OK;
@@ -122,7 +129,8 @@ static int monitor(const char *instance, bool json, unsigned long long max)
 	if (fd == -ENOENT || fd == -ECONNREFUSED)
 		return client_no_daemon("monitor", instance);
 	if (fd < 0) {
-		fprintf(stderr, "seam monitor: %s%s\n", strerror(-fd),
+		fprintf(stderr, "seam monitor: %s%s\n",
+			fd == -EAGAIN ? "the daemon does not answer" : strerror(-fd),
 			fd == -EACCES ? "; run it as root" : "");
 		return EXIT_FAILED;
 	}

@@ -34,7 +34,8 @@ static void usage(FILE *out)
 	fputs("usage: seam VERB [OPTIONS]\n\n", out);
 	for (i = 0; i < N_VERBS; i++)
 		fprintf(out, "  %-10s %s\n", verbs[i].name, verbs[i].help);
-	fputs("\n`seam VERB --help` tells more; so do seam(8) and seam.conf(5). `seam -V` is the version.\n", out);
+	fputs("\n`seam VERB --help` tells more; so do seam(8) and seam.conf(5). "
+	      "`seam -V` is the version.\n", out);
 }
 
 /* The exit status of a verb, if all that it said could be written. */

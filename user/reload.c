@@ -68,12 +68,12 @@ static int take_over(struct daemon *d, struct reload *r)
 	return 0;
 }
 
-/* Answers whoever waits for what has ended, and reads again if someone asked meanwhile. */
+/* Logs why it was refused, answers whoever waits for what has ended, and reads again if someone asked meanwhile. */
 static void ended(struct daemon *d, uint32_t number, const char *why)
 {
 	int err = d->reload || d->reload_wanted == d->reloads ? 0 : begin(d);
 
-	if (why)
+	if (why && !d->stopping)
 		log_err("policy not reloaded, the old one stays in force:\n%s", why);
 	control_reloaded(d, number, why);
 	if (err)
@@ -127,23 +127,24 @@ static int begin(struct daemon *d)
 
 int reload_ask(struct daemon *d, uint32_t *number)
 {
+	int err;
+
 	/* One that is under way may have read the file already. */
 	*number = d->reload_wanted = d->reloads + 1;
-	return d->reload ? 0 : begin(d);
+	err = d->reload ? 0 : begin(d);
+	if (err)
+		log_err("policy not reloaded: %s", strerror(-err));
+	return err;
 }
 
 void reload_signalled(struct daemon *d)
 {
 	uint32_t number;
-	int err;
 
-	if (!d->config) {
+	if (d->config)
+		reload_ask(d, &number);
+	else
 		log_err("policy not reloaded: " RELOAD_NO_CONFIG);
-		return;
-	}
-	err = reload_ask(d, &number);
-	if (err)
-		log_err("policy not reloaded: %s", strerror(-err));
 }
 
 void reload_close(struct daemon *d)

@@ -19,7 +19,7 @@
 #define SHOW_ENDPOINT_LEN 56	/* "[address]:port" */
 #define SHOW_SHORT_LEN 24	/* a duration or a number of bytes */
 #define SHOW_TIME_LEN 40	/* a time */
-/* For every JSON text: a time in seconds to the nanosecond or microsecond, not to the noise of a double. */
+/* For JSON that is shown: a time in seconds to the microsecond, not to the noise of a double. */
 #define SHOW_JSON JSON_REAL_PRECISION(12)
 
 /* "monitored"; "none" where there is no flow. A number it does not know is "?". */

@@ -298,12 +298,9 @@ static bool leaves_tags(const char *ifname)
 	return offloads >= 0 && !(offloads & ETH_FLAG_RXVLAN);
 }
 
-/* The mode to try by what is asked for and the driver; PORT_XDP_OFF with the reason filled in. */
-static enum port_xdp wanted_by_driver(struct kern_port *port, enum policy_xdp how)
+static enum port_xdp wanted_by_driver(struct kern_port *port, enum policy_xdp how, bool real,
+				      const char *driver)
 {
-	char driver[32];
-	bool real = net_driver(port->name, driver, sizeof(driver));
-
 	if (how == POLICY_XDP_OFF) {
 		because(port, "turned off");
 		return PORT_XDP_OFF;
@@ -312,11 +309,6 @@ static enum port_xdp wanted_by_driver(struct kern_port *port, enum policy_xdp ho
 	case POLICY_XDP_GENERIC:
 		return PORT_XDP_GENERIC;
 	case POLICY_XDP_NATIVE:
-		if (!strcmp(driver, "veth"))
-			log_warn("%s: native XDP on a veth: its peer must complete checksums "
-				 "(`ethtool -K <peer> tx off`) and have NAPI (`ethtool -K <peer> "
-				 "gro on`), or what is forwarded is lost%s", port->name,
-				 port->partner ? "; and leave VLAN tags where they are (txvlan off)" : "");
 		return PORT_XDP_NATIVE;
 	default:
 		if (real)
@@ -330,14 +322,23 @@ static enum port_xdp wanted_by_driver(struct kern_port *port, enum policy_xdp ho
 	}
 }
 
+/* The mode to try; PORT_XDP_OFF with the reason filled in. */
 static enum port_xdp wanted(struct kern_port *port, enum policy_xdp how)
 {
-	enum port_xdp mode = wanted_by_driver(port, how);
+	char driver[32];
+	bool real = net_driver(port->name, driver, sizeof(driver));
+	enum port_xdp mode = wanted_by_driver(port, how, real, driver);
 
-	if (mode == PORT_XDP_OFF || !port->partner || leaves_tags(port->name))
-		return mode;
-	because(port, "on a wire it must see VLAN tags: ethtool -K %s rxvlan off", port->name);
-	return PORT_XDP_OFF;
+	if (mode != PORT_XDP_OFF && port->partner && !leaves_tags(port->name)) {
+		because(port, "on a wire it must see VLAN tags: ethtool -K %s rxvlan off", port->name);
+		return PORT_XDP_OFF;
+	}
+	if (mode == PORT_XDP_NATIVE && !strcmp(driver, "veth"))
+		log_warn("%s: native XDP on a veth: its peer must complete checksums "
+			 "(`ethtool -K <peer> tx off`) and have NAPI (`ethtool -K <peer> "
+			 "gro on`), or what is forwarded is lost%s", port->name,
+			 port->partner ? "; and leave VLAN tags where they are (txvlan off)" : "");
+	return mode;
 }
 
 static int attach(struct xdp *x, const char *dir, struct kern_port *port, enum port_xdp mode)

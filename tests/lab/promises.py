@@ -4,7 +4,8 @@
 
 The captures are those of the box's two ports. A packet is stamped there before the box looks at it
 when it comes in, and after that when it goes out, so that merged by time a cause is always before
-its effect. All of the box is on one CPU meanwhile: on two, what was decided first may leave last.
+its effect. All of the box is on one CPU meanwhile: on two, what was decided first may leave last
+(two are for tests/random).
 """
 import time
 
@@ -160,6 +161,7 @@ class Watch:
 	def __exit__(self, *_exc):
 		# What comes while they end, one after the other, only one of them sees.
 		end = time.time()
+		self.lab.steer_seam(False)
 		self.at_client, self.at_server = ([p for p in c.stop() if p.time < end] for c in self.captures)
 
 	def trace(self, port, until=None, count=60):

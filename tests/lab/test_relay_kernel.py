@@ -191,7 +191,7 @@ def end(lab, case, family, reverse):
 
 def urgent(tap):
 	def relayed(p):
-		if lab.run("box", [seam_binary(), "status"], check=False).returncode == 0:
+		if lab.run("box", [seam_binary(), "status"], check=False).returncode != 3:	# 3: there is no Seam
 			wait_for(lambda: state(lab, p) == "relayed", "the kernel to relay")
 
 	with Lab() as lab:

@@ -66,6 +66,18 @@ def late(tap):
 			tap.equal(p.server.recv(9), b"again", "the flow lives on")
 
 
+def options(tap):
+	"""Each ends with what is wrong, and who says so."""
+	with Lab() as lab:
+		version = seam(lab, "-V")
+		tap.ok(version.returncode == 0 and version.stdout == seam(lab, "--version").stdout and version.stdout.startswith("seam "),
+			"-V is the version", version.stdout)
+		for verb in ("status", "split", "monitor", "run"):
+			wrong = seam(lab, verb, "--nonsense")
+			tap.ok(wrong.returncode == 2 and wrong.stderr.startswith(f"seam {verb}: "), f"{verb}: an option that there is not",
+				wrong.stderr)
+
+
 def killed_at_start(tap):
 	with Lab() as lab:
 		times = 0
@@ -160,5 +172,5 @@ def not_split(tap):
 
 @scenario
 def main(tap):
-	for trouble in (flood, late, killed_at_start, foreign, outputs, unread, not_split):
+	for trouble in (options, flood, late, killed_at_start, foreign, outputs, unread, not_split):
 		trouble(tap)

@@ -91,6 +91,11 @@ def xdp_sees_no_tags(tap):
 			"where the device takes tags off there is no XDP, and status says what would help", ports)
 		tap.ok(talks(lab, 7000), "TC does the work")
 		seam.stop()
+		tap.ok("native XDP on a veth" not in seam.log, "nor is it warned of what native XDP would need", seam.log)
+		seam = start_seam(lab, POLICY)
+		why = {p["xdp_why"] for p in seam_json(lab, "status")["ports"]}
+		tap.ok(not any("rxvlan" in x for x in why), "where there would be none anyway, nothing is to be switched off", why)
+		seam.stop()
 
 
 # Its life

@@ -58,7 +58,6 @@ class WireLab(Lab):
 		self._ip_batch(end, f"addr add 10.99.{net}.2/16 dev eth0\naddr add fd99:{net}::2/16 dev eth0 nodad\n")
 		for i in range(self.wires):
 			self._ip_batch(end, f"link set dev eth{i} up\n")
-		self._ip_batch(end, "route add fd99::/16 dev eth0 metric 1\n")
 		self._route(end)
 		self._tag(end)
 
@@ -66,7 +65,7 @@ class WireLab(Lab):
 		net = {"client": 1, "server": 2}[end]
 		how = " ".join(("congctl", self.congestion, *more))
 		self._ip_batch(end, f"route change 10.99.0.0/16 dev eth0 src 10.99.{net}.2 {how}\n"
-			f"route change fd99::/16 dev eth0 metric 1 {how}\n")
+			f"route replace fd99::/16 dev eth0 metric 1 {how}\n")
 
 	@staticmethod
 	def next_hop(end):

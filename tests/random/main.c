@@ -628,7 +628,7 @@ static void run(uint64_t seed, uint64_t schedules)
 static int usage(void)
 {
 	fprintf(stderr, "usage: peers --client NETNS,MAC --server NETNS,MAC [--seed N] [--schedules N] [--at-once N]\n"
-			"             [--port N] [--patience SECONDS] [--gso] [--sabotage WHAT] [--verbose]\n");
+			"             [--port N] [--patience SECONDS] [--disorder MS] [--gso] [--sabotage WHAT] [--verbose]\n");
 	return 2;
 }
 
@@ -646,7 +646,8 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "client", 1, 0, 'c' }, { "server", 1, 0, 's' }, { "seed", 1, 0, 'n' }, { "schedules", 1, 0, 'k' },
-		{ "at-once", 1, 0, 'p' }, { "port", 1, 0, 'o' }, { "patience", 1, 0, 't' }, { "gso", 0, 0, 'g' }, { "sabotage", 1, 0, 'x' }, { "verbose", 0, 0, 'v' }, {},
+		{ "at-once", 1, 0, 'p' }, { "port", 1, 0, 'o' }, { "patience", 1, 0, 't' }, { "disorder", 1, 0, 'd' },
+		{ "gso", 0, 0, 'g' }, { "sabotage", 1, 0, 'x' }, { "verbose", 0, 0, 'v' }, {},
 	};
 	char *link[2] = {};
 	uint64_t seed = 1, schedules = 1;
@@ -673,6 +674,9 @@ int main(int argc, char **argv)
 			break;
 		case 't':
 			patience = strtoul(optarg, NULL, 0) * 1000 * MS;
+			break;
+		case 'd':
+			disorder = strtoul(optarg, NULL, 0) * MS;
 			break;
 		case 'g':
 			wires[0].gso = wires[1].gso = true;

@@ -8,12 +8,9 @@
 
 #include "random.h"
 
-/*
- * Two frames that two CPUs decided on at a time may leave in the other order:
- * what was told counts as told after this long.
- */
-#define AT_ONCE MS
 #define TSECR_EARLY 500
+
+int64_t disorder;
 
 static char why[256];
 
@@ -103,7 +100,7 @@ static void settle(struct oracle_end *o, int64_t stamp)
 {
 	int i, n = 0;
 
-	while (n < o->n_told && (o->told[n].stamp < stamp - AT_ONCE || o->n_told - n == TOLD_MAX)) {
+	while (n < o->n_told && (o->told[n].stamp < stamp - disorder || o->n_told - n == TOLD_MAX)) {
 		if (o->told[n].ack > o->told_ack)
 			o->told_ack = o->told[n].ack;
 		if (o->told[n].edge > o->told_edge)

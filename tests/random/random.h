@@ -136,6 +136,9 @@ uint8_t *edit_apply(const struct edit *e, const uint8_t *sent, uint32_t total);
 
 /* oracle.c: what has to hold of everything that an end is sent. */
 
+/* What two CPUs of the box decide on at a time may leave in the other order, for so long; ns. */
+extern int64_t disorder;
+
 #define TOLD_MAX 64
 #define SEEN_SLOTS 16384
 

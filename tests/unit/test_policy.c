@@ -869,8 +869,8 @@ static void test_check(const char *fixtures, const char *example)
 		   RUN("-e", "colour=blue", example) == 2 && RUN("-e", "client=10.0.0.0/8", example) == 2 &&
 		   RUN("-e", "server_first=yes sni=a", example) == 2 && RUN("-e", "sni", example) == 2,
 	   "exit code 2 for facts that are none");
-	ok(RUN("-e", "sni=a port=0", example) == 2 && strstr(out, "\"port=0\": expected one port, 1 to 65535\n") &&
-		   RUN("-e", "sni=a host=b", example) == 2 && strstr(out, "\"host=b\": that is another protocol"),
+	ok(RUN("-e", "sni=a port=0", example) == 2 && strstr(out, "\"port=0\" is not one port, 1 to 65535\n") &&
+		   RUN("-e", "sni=a host=b", example) == 2 && strstr(out, "\"host=b\" says another protocol"),
 	   "and why");
 	ok(RUN("--help") == 0 && strstr(out, "usage: seam check"), "--help");
 }
