@@ -408,6 +408,8 @@ static void loop(struct daemon *d)
 		daemon_beat(d);
 		for (i = 0; i < n; i++) {
 			w = ev[i].data.ptr;
+			/* Each may take long, and what is split lives no longer than the heartbeat. */
+			daemon_beat(d);
 			if (w->fd >= 0)
 				w->ready(d, w, ev[i].events);
 		}
@@ -596,6 +598,7 @@ int daemon_run(struct policy *policy, const char *config)
 	} else {
 		loop(d);
 		finish(d);
+		err = d->failed;
 	}
 	mirror_close(d);
 	neigh_close(d);

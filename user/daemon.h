@@ -187,6 +187,7 @@ struct daemon {
 	uint64_t sweep_ns;	/* next sweep of the tables */
 	uint64_t stop_ns;	/* stopping: when patience with merges ends */
 	bool stopping, stop_now;
+	int failed;		/* why it stops by itself, a negative errno; 0 */
 	uint8_t *buf;		/* FRAME_MAX bytes, for the hold device */
 	uint64_t behind_ns;	/* since when more is held than is read at a time, 0: it is not */
 	bool hurries;		/* and the loop's thread goes before others therefore */

@@ -315,7 +315,8 @@ static int tc_detach(int ifindex, bool our_qdisc)
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = KERN_TC_PRIORITY);
 	int err = bpf_tc_detach(&hook, &opts);
 
-	if (our_qdisc) {
+	/* Filters of others would go with it. */
+	if (our_qdisc && !net_has_filters(ifindex)) {
 		hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
 		bpf_tc_hook_destroy(&hook);
 	}
@@ -576,7 +577,7 @@ int kern_detach(const char *instance)
 {
 	struct kern k = {};
 	__u32 key, *prev = NULL;
-	struct control c;
+	struct control c = {};
 	union kern_value value = {}; /* of another version it may have less, or more */
 	__u32 zero = 0;
 	bool known, here;

@@ -8,6 +8,7 @@
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <linux/neighbour.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <linux/veth.h>
@@ -540,6 +541,49 @@ bool net_driver(const char *ifname, char *driver, size_t len)
 	/* What some virtual devices put where others have nothing. */
 	return info.bus_info[0] && strcmp(info.bus_info, "N/A") && strcmp(info.bus_info, "tap") &&
 	       strcmp(info.bus_info, "tun");
+}
+
+static int one_filter(const struct nlmsghdr *nlh, void *seen)
+{
+	*(bool *)seen |= nlh->nlmsg_type == RTM_NEWTFILTER;
+	return MNL_CB_OK;
+}
+
+static int find_filters(struct mnl_socket *nl, int ifindex, __u32 parent, bool *seen)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct nlmsghdr *nlh = request_new(buf);
+	struct tcmsg *tc;
+	int n;
+
+	nlh->nlmsg_type = RTM_GETTFILTER;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	tc = mnl_nlmsg_put_extra_header(nlh, sizeof(*tc));
+	tc->tcm_family = AF_UNSPEC;
+	tc->tcm_ifindex = ifindex;
+	tc->tcm_parent = parent;
+	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	do {
+		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
+		if (n >= 0)
+			n = mnl_cb_run(buf, n, 0, mnl_socket_get_portid(nl), one_filter, seen);
+	} while (n > MNL_CB_STOP);
+	return n < 0 ? -errno : 0;
+}
+
+bool net_has_filters(int ifindex)
+{
+	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	bool seen = false, told;
+
+	if (!nl)
+		return true;
+	told = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) >= 0 &&
+	       !find_filters(nl, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS), &seen) &&
+	       !find_filters(nl, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS), &seen);
+	mnl_socket_close(nl);
+	return seen || !told;
 }
 
 int net_offloads(const char *ifname)

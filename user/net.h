@@ -56,6 +56,9 @@ bool net_host_is_stateful(void);
  */
 bool net_driver(const char *ifname, char *driver, size_t len);
 
+/* Whether an interface's clsact qdisc has any filter, or that cannot be told. */
+bool net_has_filters(int ifindex);
+
 /* What offloads are on, as ETH_FLAG_*. Negative errno. */
 int net_offloads(const char *ifname);
 

@@ -38,7 +38,8 @@ static void leave_host(struct daemon *d)
 {
 	if (!setns(d->inner_ns, CLONE_NEWNET))
 		return;
-	log_err("entering the inner namespace again: %s; no flow can be split", strerror(errno));
+	d->failed = -errno;
+	log_err("entering the inner namespace again: %s; no flow can be split", strerror(-d->failed));
 	d->stop_now = true;
 }
 

@@ -433,7 +433,7 @@ void relay_kernel_tick(struct daemon *d)
 			    sockmap_read(&d->sockmap, &c->leg[dir].kernel, &r) || !r.lost)
 				continue;
 			/* To a leg whose end has reset there is nothing to pass on. */
-			if (has_ended(c, dir) || has_ended(c, !dir))
+			if (has_ended(c, dir) || relay_tcp_state(&c->leg[!dir]) == TCP_CLOSE)
 				relay_run(d, c);
 			else
 				give_up(d, c);

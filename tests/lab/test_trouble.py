@@ -11,6 +11,7 @@ from pathlib import Path
 from daemon import Daemon
 from lab import CLIENT4, SERVER4, Lab, scenario, seam_binary, seam_json, start_seam, tool, wait_for
 from peers import SPLIT_ALL, Pair, reasons, state
+from wires import tags_object
 
 PINS = Path("/sys/fs/bpf/seam/default")
 NO_PORT = 'rules = ( { name = "no"; server_port = 9; action = "block"; with = "drop"; },'
@@ -76,6 +77,30 @@ def options(tap):
 			wrong = seam(lab, verb, "--nonsense")
 			tap.ok(wrong.returncode == 2 and wrong.stderr.startswith(f"seam {verb}: "), f"{verb}: an option that there is not",
 				wrong.stderr)
+
+
+def filter_of_another(tap):
+	"""Somebody else's filter is on the qdisc that Seam made: it stays."""
+	with Lab() as lab:
+		daemon = start_seam(lab, SPLIT_ALL)
+		lab.run("box", ["tc", "filter", "add", "dev", "cli", "egress", "bpf", "da", "obj", tags_object(), "sec", "tc/put_one"])
+		tap.equal(daemon.stop(), 0, "with a filter of another: it ends")
+		left = lab.run("box", ["tc", "filter", "show", "dev", "cli", "egress"]).stdout
+		tap.ok("put_one" in left, "the filter is still there", left)
+		tap.equal([lab.run("box", ["tc", *what]).stdout for what in (("filter", "show", "dev", "cli", "ingress"),
+			("filter", "show", "dev", "srv", "ingress"))], ["", ""], "and Seam's are not")
+		tap.ok("clsact" not in lab.run("box", ["tc", "qdisc", "show", "dev", "srv"]).stdout, "nor its qdisc on the other port")
+
+
+def hold_deleted(tap):
+	"""Its device for held packets is deleted: it does not spin, nor let all pass as if it inspected."""
+	with Lab() as lab:
+		daemon = start_seam(lab, SPLIT_ALL)
+		name, = (x["ifname"] for x in json.loads(lab.run("box", ["ip", "-j", "link"]).stdout) if x["ifname"].startswith("seamh"))
+		lab.run("box", ["ip", "link", "delete", name])
+		wait_for(lambda: daemon.proc.poll() is not None, "it to end")
+		tap.equal(daemon.stop(), 1, "its hold device is deleted: it ends")
+		tap.ok("hold device" in daemon.log and not PINS.exists(), "says why, and leaves nothing", daemon.log)
 
 
 def killed_at_start(tap):
@@ -172,5 +197,5 @@ def not_split(tap):
 
 @scenario
 def main(tap):
-	for trouble in (options, flood, late, killed_at_start, foreign, outputs, unread, not_split):
+	for trouble in (options, filter_of_another, hold_deleted, flood, late, killed_at_start, foreign, outputs, unread, not_split):
 		trouble(tap)
