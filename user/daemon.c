@@ -405,7 +405,6 @@ static void loop(struct daemon *d)
 		daemon_beat(d);
 		n = epoll_wait(d->epoll, ev, 64, -1);
 		workers_halt(d);
-		daemon_beat(d);
 		for (i = 0; i < n; i++) {
 			w = ev[i].data.ptr;
 			/* Each may take long, and what is split lives no longer than the heartbeat. */

@@ -180,6 +180,34 @@ out:
 	return err;
 }
 
+int net_dump(struct nlmsghdr *nlh, mnl_cb_t each, void *data)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	int n, err = 0;
+
+	if (!nl)
+		return -errno;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
+		goto fail;
+	do {
+		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
+		if (n < 0)
+			goto fail;
+		n = mnl_cb_run(buf, n, 0, mnl_socket_get_portid(nl), each, data);
+		if (n < 0)
+			goto fail;
+	} while (n > MNL_CB_STOP);
+	goto out;
+fail:
+	err = -errno;
+out:
+	mnl_socket_close(nl);
+	return err;
+}
+
 /* Creates the pair: the host end here, the other in the namespace `inner_ns`. */
 static int veth_create(const char *name, int inner_ns, unsigned int mtu)
 {
@@ -549,41 +577,26 @@ static int one_filter(const struct nlmsghdr *nlh, void *seen)
 	return MNL_CB_OK;
 }
 
-static int find_filters(struct mnl_socket *nl, int ifindex, __u32 parent, bool *seen)
-{
-	char buf[MNL_SOCKET_BUFFER_SIZE];
-	struct nlmsghdr *nlh = request_new(buf);
-	struct tcmsg *tc;
-	int n;
-
-	nlh->nlmsg_type = RTM_GETTFILTER;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	tc = mnl_nlmsg_put_extra_header(nlh, sizeof(*tc));
-	tc->tcm_family = AF_UNSPEC;
-	tc->tcm_ifindex = ifindex;
-	tc->tcm_parent = parent;
-	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	do {
-		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
-		if (n >= 0)
-			n = mnl_cb_run(buf, n, 0, mnl_socket_get_portid(nl), one_filter, seen);
-	} while (n > MNL_CB_STOP);
-	return n < 0 ? -errno : 0;
-}
-
 bool net_has_filters(int ifindex)
 {
-	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	bool seen = false, told;
+	static const __u32 parents[] = { TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
+					 TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS) };
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct nlmsghdr *nlh;
+	struct tcmsg *tc;
+	bool seen = false;
+	size_t i;
 
-	if (!nl)
-		return true;
-	told = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) >= 0 &&
-	       !find_filters(nl, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS), &seen) &&
-	       !find_filters(nl, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS), &seen);
-	mnl_socket_close(nl);
-	return seen || !told;
+	for (i = 0; i < 2; i++) {
+		nlh = request_new(buf);
+		nlh->nlmsg_type = RTM_GETTFILTER;
+		tc = mnl_nlmsg_put_extra_header(nlh, sizeof(*tc));
+		tc->tcm_ifindex = ifindex;
+		tc->tcm_parent = parents[i];
+		if (net_dump(nlh, one_filter, &seen))
+			return true;
+	}
+	return seen;
 }
 
 int net_offloads(const char *ifname)

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <libmnl/libmnl.h>
+
 struct ifreq;
 
 #define NET_VETH_NAME "seam%d"	/* host end: the first number that is free */
@@ -55,6 +57,12 @@ bool net_host_is_stateful(void);
  * whether the interface is a device on a bus, and not a virtual one.
  */
 bool net_driver(const char *ifname, char *driver, size_t len);
+
+/*
+ * Sends the dump request that `nlh` begins, but for its flags, and has `each` see every
+ * message of the answer. 0, or a negative errno.
+ */
+int net_dump(struct nlmsghdr *nlh, mnl_cb_t each, void *data);
 
 /* Whether an interface's clsact qdisc has any filter, or that cannot be told. */
 bool net_has_filters(int ifindex);

@@ -74,34 +74,13 @@ static int on_route(const struct nlmsghdr *nlh, void *data)
 
 static int dump(int type, mnl_cb_t each, struct use *use)
 {
-	char buf[MNL_SOCKET_BUFFER_SIZE], request[64] = "";
-	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	char request[64] = "";
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(request);
-	int n, err = 0;
 
-	if (!nl)
-		return -errno;
 	nlh->nlmsg_type = type;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	/* AF_UNSPEC, in a header that is large enough for each of the three. */
 	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
-	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
-		goto fail;
-	do {
-		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
-		if (n < 0)
-			goto fail;
-		n = mnl_cb_run(buf, n, 0, mnl_socket_get_portid(nl), each, use);
-		if (n < 0)
-			goto fail;
-	} while (n > MNL_CB_STOP);
-	goto out;
-fail:
-	err = -errno;
-out:
-	mnl_socket_close(nl);
-	return err;
+	return net_dump(nlh, each, use);
 }
 
 int wire_check(const char *ifname, int ifindex)

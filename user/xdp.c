@@ -301,11 +301,10 @@ static bool leaves_tags(const char *ifname)
 static enum port_xdp wanted_by_driver(struct kern_port *port, enum policy_xdp how, bool real,
 				      const char *driver)
 {
-	if (how == POLICY_XDP_OFF) {
+	switch (how) {
+	case POLICY_XDP_OFF:
 		because(port, "turned off");
 		return PORT_XDP_OFF;
-	}
-	switch (how) {
 	case POLICY_XDP_GENERIC:
 		return PORT_XDP_GENERIC;
 	case POLICY_XDP_NATIVE:

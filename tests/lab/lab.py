@@ -317,12 +317,9 @@ class Lab:
 
 		It then leaves in the order in which it was decided. Not one_cpu: as Seam has it again.
 		"""
-		names = sorted(link["ifname"] for link in json.loads(self.run("box", ["ip", "-j", "link"]).stdout))
-		legs, hold = (next((n for n in names if re.fullmatch(p, n)), None) for p in (r"seam\d+", r"seamh\d+"))
-		if not legs or not hold:
-			raise LabError(f"no devices of Seam among {names}")
-		for name, cpus in ((legs, (1 << os.cpu_count()) - 1), (hold, 0)):
-			self._receive_on(1 << self.box_cpu if one_cpu else cpus, "box", name)
+		daemon = seam_json(self, "status")["daemon"]
+		for device, cpus in (("veth", (1 << os.cpu_count()) - 1), ("hold_device", 0)):
+			self._receive_on(1 << self.box_cpu if one_cpu else cpus, "box", daemon[device]["name"])
 
 	def _interfaces(self):
 		ends = [("box", "cli"), ("box", "srv"), ("client", "eth0"), ("server", "eth0")]

@@ -96,8 +96,7 @@ def hold_deleted(tap):
 	"""Its device for held packets is deleted: it does not spin, nor let all pass as if it inspected."""
 	with Lab() as lab:
 		daemon = start_seam(lab, SPLIT_ALL)
-		name, = (x["ifname"] for x in json.loads(lab.run("box", ["ip", "-j", "link"]).stdout) if x["ifname"].startswith("seamh"))
-		lab.run("box", ["ip", "link", "delete", name])
+		lab.run("box", ["ip", "link", "delete", seam_json(lab, "status")["daemon"]["hold_device"]["name"]])
 		wait_for(lambda: daemon.proc.poll() is not None, "it to end")
 		tap.equal(daemon.stop(), 1, "its hold device is deleted: it ends")
 		tap.ok("hold device" in daemon.log and not PINS.exists(), "says why, and leaves nothing", daemon.log)

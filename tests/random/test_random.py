@@ -85,8 +85,9 @@ def peers(lab, regime, *args, timeout=3600):
 	return json.loads(counts), text
 
 
-def schedules(tap, lab, seam, regime, seed, n, *args):
-	counts, text = peers(lab, regime, "--seed", seed, "--schedules", n, *args)
+def schedules(tap, lab, regime, one_cpu, seed, n, *args):
+	seam = prepare(lab, one_cpu)
+	counts, text = peers(lab, regime, "--seed", seed, "--schedules", n, "--disorder", 0 if one_cpu else DISORDER, *args)
 	if "--verbose" in args and not counts["failed"]:
 		tap.diag(*text)
 	tap.ok(not counts["failed"], f"{regime}: {n} schedules from seed {seed} on: every promise is kept",
@@ -106,17 +107,14 @@ def main(tap):
 	p.add_argument("--verbose", action="store_true")
 	o = p.parse_args()
 	more = ["--at-once", o.at_once, *(["--verbose"] if o.verbose else [])]
-	many = ["--disorder", DISORDER]
 	if o.seed is not None:	# make random
 		for regime in o.regime or ("off",):
 			with Lab(regime) as lab:
-				seam = prepare(lab, o.one_cpu)
-				schedules(tap, lab, seam, regime, o.seed, o.schedules, *more, *([] if o.one_cpu else many))
+				schedules(tap, lab, regime, o.one_cpu, o.seed, o.schedules, *more)
 		return
 	for regime in ("off", "on"):
 		with Lab(regime) as lab:
-			seam = prepare(lab, regime == "off")
-			counts = schedules(tap, lab, seam, regime, 1, 250, *more, *([] if regime == "off" else many))
+			counts = schedules(tap, lab, regime, regime == "off", 1, 250, *more)
 			tap.ok(counts["splits"] > 100 and counts["merges"] > 100 and counts["in_flight"] > 100
 				and counts["lost"] and counts["doubled"] and counts["late"] and counts["resets"],
 				f"{regime}: there were transitions, loss, disorder and resets", counts)
