@@ -68,6 +68,11 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 	 */
 	if (f->state != FLOW_HELD && f->held_in != f->held_out)
 		return -EBUSY;
+	/* The legs would begin where the ends are not. */
+	if (f->state != FLOW_HELD && ((client->flags | server->flags) & END_F_ASTRAY)) {
+		c->reason = SEAM_R_ASTRAY;
+		return -EAGAIN;
+	}
 	freeze(f, c->reason, now, ev);
 	return 0;
 }

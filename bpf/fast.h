@@ -84,10 +84,13 @@ static __always_inline bool fast_packet(const struct flow *f, const struct flow_
 	return !(f->flags & FLOW_F_EDITED) || !p->len || !seq_before(p->seq, me->seq_pos);
 }
 
-/* Ids count in steps of 64, for the CPU that gave them out: id_next(). */
+/*
+ * Ids of flows that began on one CPU are a multiple apart (id_next()), and so would be the
+ * slots. Fibonacci hashing (Knuth, TAOCP 6.4), and the two directions side by side.
+ */
 static __always_inline __u32 hop_slot(__u64 whose)
 {
-	return ((whose >> 7) * 2 + (whose & 1)) & (HOPS - 1);
+	return (((whose >> 1) * 0x9e3779b97f4a7c15ULL >> 56) * 2 + (whose & 1)) & (HOPS - 1);
 }
 
 /* Asks for the next hop of what an end sends. NULL: there is none that is to be had so simply. */
@@ -140,14 +143,16 @@ static __always_inline bool fast_track(struct flow *f, enum seam_end side, const
 {
 	struct flow_end *me = side == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	struct flow_end *peer = side == SEAM_CLIENT ? &f->end[1] : &f->end[0];
+	enum belief belief;
 	bool same;
 
 	bpf_spin_lock(&f->lock);
 	same = fast_flow(f, side, wire) && f->changed_ns == changed && f->held_in == f->held_out;
 	if (same) {
-		track_sender(f, me, p, p->gso ?: p->len, ifindex, now);
-		track_ack(f, me, peer, p, now);
-		track_data(f, me, peer, p);
+		belief = believe(f, me, peer, p);
+		track_sender(f, me, p, belief, p->gso ?: p->len, ifindex, now);
+		track_ack(me, p, belief, now);
+		track_data(f, me, peer, p, belief);
 		t->seq = p->seq + me->seq_delta;
 		t->ack = p->ack - peer->seq_delta;
 		t->tsval = p->tsval + me->ts_delta;

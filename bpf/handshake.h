@@ -11,13 +11,16 @@
 #include "steer.h"
 #include "track.h"
 
+/* CPUs there may be. Fixed when the programs are loaded. */
+const volatile __u32 possible_cpus = 1;
+
 static __always_inline __u64 id_next(void)
 {
 	__u32 zero = 0;
 	__u64 *n = bpf_map_lookup_elem(&ids, &zero);
 
 	/* Unique over CPUs, and small enough to type. */
-	return n ? ++*n << 6 | (bpf_get_smp_processor_id() & 63) : 0;
+	return n ? ++*n * possible_cpus + bpf_get_smp_processor_id() : 0;
 }
 
 static __always_inline void note_end(struct embryo_end *e, const struct pkt *p,
@@ -314,10 +317,10 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	if (bpf_map_update_elem(&flows, &p->key, f, BPF_NOEXIST)) {
 		/* By another CPU, perhaps, of the packet before: then it is there. */
 		old = bpf_map_lookup_elem(&flows, &p->key);
-		if (old && old->id == e->id)
+		if (old && old->id == f->id)
 			return 0;
 		count(SEAM_R_TABLE_FULL);
-		forget_links(e->id);
+		forget_links(f->id);
 		return -1;
 	}
 	count_state(FLOW_HANDSHAKE, 1);

@@ -20,11 +20,10 @@ static __always_inline void arm(struct flow *f, const struct seam_after *after, 
 		f->flags |= FLOW_F_AGAIN;
 }
 
-/* Payload that its sender has not sent before, within what the receiver has room for. */
-static __always_inline bool fresh(const struct flow *f, const struct flow_end *me,
-				  const struct flow_end *peer, const struct pkt *p)
+/* Payload that its sender has not sent before, of a packet that is not forged. */
+static __always_inline bool fresh(const struct flow_end *me, const struct pkt *p)
 {
-	return p->len && seq_after(p->end, me->nxt) && within_window(f, me, peer, p->end);
+	return p->len && seq_after(p->end, me->nxt);
 }
 
 /* The client begins to speak after the server has. Whether this is the turn waited for. */
@@ -71,13 +70,12 @@ static __always_inline void fall_due(struct flow *f, bool alive, __u64 now, stru
  * still merging, and can be split once it is merged. Lock held.
  */
 static __always_inline bool later(struct flow *f, __u32 end, const struct flow_end *me,
-				  const struct flow_end *peer, const struct pkt *p, bool alive,
-				  __u64 now, struct seam_event *ev)
+				  const struct pkt *p, bool alive, __u64 now, struct seam_event *ev)
 {
 	/* What is in the hold queue has not been looked at: it would pass the legs by. */
 	bool busy = f->held_in != f->held_out, due;
 
-	if (!fresh(f, me, peer, p) || (busy && end == SEAM_CLIENT))
+	if (!fresh(me, p) || (busy && end == SEAM_CLIENT))
 		return false;
 	due = turn(f, end);
 	if (f->state != FLOW_MONITORED && f->state != FLOW_MERGED)

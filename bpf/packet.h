@@ -164,13 +164,10 @@ static __always_inline bool acceptable(const struct flow *f, const struct flow_e
 {
 	__u32 edge = seq_back(me, peer->edge);
 
-	if ((p->flags & (TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK)
+	if (believe(f, me, peer, p) == FORGED || seq_before(p->ack, 2 * me->ack - me->edge))
 		return false;
 	/* An urgent byte may be part of the stream for its receiver, or not: nobody can tell. */
 	if ((p->flags & TCP_URG) && (f->flags & FLOW_F_FAIL_BLOCK))
-		return false;
-	if (seq_after(p->ack, seq_across(peer, peer->nxt)) ||
-	    seq_before(p->ack, 2 * me->ack - me->edge))
 		return false;
 	/* One byte beyond the edge is a probe of a window that is shut. */
 	if (!seq_after(p->end, seq_back(me, peer->ack)) || seq_after(p->seq, edge) ||
@@ -183,8 +180,7 @@ static __always_inline bool acceptable(const struct flow *f, const struct flow_e
 static __always_inline bool goes_on(const struct flow *f, const struct flow_end *me,
 				    const struct flow_end *peer, const struct pkt *p)
 {
-	return (f->flags & FLOW_F_ARMED) && !(me->flags & peer->flags & END_F_FIN) &&
-	       fresh(f, me, peer, p);
+	return (f->flags & FLOW_F_ARMED) && !(me->flags & peer->flags & END_F_FIN) && fresh(me, p);
 }
 
 /* Whether what this packet carries could become part of what a verdict is made of. Lock held. */
@@ -280,13 +276,12 @@ static __always_inline void note_keepalive(struct flow *f, struct flow_end *me,
 {
 	__u64 idle;
 
-	if ((me->flags & END_F_KEEPALIVE) || p->len > 1 || p->seq + 1 != me->told_ack ||
+	if (me->keepalive_s || p->len > 1 || p->seq + 1 != me->told_ack ||
 	    me->nxt != me->told_ack || me->told_edge == me->told_ack ||
 	    (p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) != TCP_ACK)
 		return;
-	me->flags |= END_F_KEEPALIVE;
 	idle = (now - f->seen_ns) / NSEC_PER_SEC;
-	me->keepalive_s = idle > 0xffff ? 0xffff : idle;
+	me->keepalive_s = idle > 0xffff ? 0xffff : idle ?: 1;
 	ev->type = EVENT_KEEPALIVE;
 	ev->time_ns = now;
 	ev->id = f->id;
@@ -316,7 +311,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 {
 	struct flow_end *me = end == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	struct flow_end *peer = end == SEAM_CLIENT ? &f->end[1] : &f->end[0];
-	bool payload = p->len || (p->flags & TCP_FIN), over, queued, due = false;
+	bool payload = p->len || (p->flags & TCP_FIN), over, queued, due = false, forged;
+	enum belief belief;
 	__u32 tsval;
 
 	if (source == FROM_PORT && awaits_verdict(f, end, p)) {
@@ -329,10 +325,14 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			return;
 		}
 	}
-	if (source == FROM_PORT && state_split(f->state))
-		note_keepalive(f, me, peer, end, p, now, ev);
+	belief = believe(f, me, peer, p);
+	/* The leg would get it with numbers that it takes. */
+	forged = belief == FORGED && state_frozen(f->state) && !(p->flags & (TCP_SYN | TCP_RST));
+	v->ifindex = source == FROM_PORT ? ifindex : me->ifindex;
 	if (source == FROM_PORT) {
-		track_sender(f, me, p, seg, ifindex, now);
+		if (state_split(f->state) && !forged)
+			note_keepalive(f, me, peer, end, p, now, ev);
+		track_sender(f, me, p, belief, seg, ifindex, now);
 	} else if (f->held_out == f->held_in && !(payload && seq_after(p->end, me->nxt))) {
 		/* Written off, and meanwhile its sender has sent it again. */
 		v->where = TO_DROP;
@@ -346,18 +346,24 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		f->released_ns = now;
 		f->tc_at[end & 1] = left_at(now);
 	}
-	v->ifindex = me->ifindex;
+	if (forged) {
+		v->where = TO_DROP;
+		v->why = SEAM_R_FORGED;
+		v->flags = f->flags;
+		return;
+	}
 	if (!alive && source == FROM_PORT && needs_daemon(f))
 		fail(f, SEAM_R_DAEMON_GONE, now, ev);
 
 	/* It seemed to be over, by a RST that its receiver never got. */
-	if (f->state == FLOW_CLOSING && (wants_hold(f, end, p) || goes_on(f, me, peer, p))) {
+	if (f->state == FLOW_CLOSING &&
+	    (wants_hold(f, end, p) || (belief != FORGED && goes_on(f, me, peer, p)))) {
 		me->flags &= ~END_F_RST;
 		peer->flags &= ~END_F_RST;
 		move(f, stays_merged(f) ? FLOW_MERGED : FLOW_MONITORED, SEAM_R_REVIVED, now, ev);
 	}
-	if (source == FROM_PORT && (f->flags & FLOW_F_ARMED))
-		due = later(f, end, me, peer, p, alive, now, ev);
+	if (source == FROM_PORT && belief != FORGED && (f->flags & FLOW_F_ARMED))
+		due = later(f, end, me, p, alive, now, ev);
 	switch (f->state) {
 	case FLOW_MONITORED:
 		if (source == FROM_PORT && hold_pending(f, end, v, now)) {
@@ -365,7 +371,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			break;
 		}
 		tsval = me->tsval;
-		track_ack(f, me, peer, p, now);
+		track_ack(me, p, belief, now);
 		if (payload && wants_hold(f, end, p)) {
 			if (alive) {
 				peer->told_tsval = me->free_tsval = tsval;
@@ -383,7 +389,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				break;
 			}
 		}
-		track_data(f, me, peer, p);
+		track_data(f, me, peer, p, belief);
 		v->where = f->flags & FLOW_F_BYPASS ? TO_WIRE : TO_STACK;
 		if (p->flags & (TCP_FIN | TCP_RST))
 			ending(f, me, peer, p, v, now, ev);
@@ -394,13 +400,13 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		break;
 
 	case FLOW_HELD:
-		track_ack(f, me, peer, p, now);
+		track_ack(me, p, belief, now);
 		if (source == FROM_HOLD) {
 			if (!(f->flags & FLOW_F_RELEASE)) {
 				v->where = TO_DROP; /* only a verdict lets it out */
 				break;
 			}
-			track_data(f, me, peer, p);
+			track_data(f, me, peer, p, belief);
 			v->where = TO_WIRE;
 			if (f->held_in == f->held_out) {
 				released(f, now, ev);
@@ -409,14 +415,14 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		} else if ((f->flags & FLOW_F_RELEASE) && !hold_pending(f, end, v, now)) {
 			/* The queue lost what it still owes. */
 			released(f, now, ev);
-			track_data(f, me, peer, p);
+			track_data(f, me, peer, p, belief);
 			v->where = TO_WIRE;
 			ending(f, me, peer, p, v, now, ev);
 		} else if (payload || (p->flags & TCP_RST) || (f->flags & FLOW_F_RELEASE)) {
 			/* While it is released an ack, too: its sender's data may be in the queue. */
 			into_hold(f, end, p, ctl, v, now);
 		} else {
-			if (p->ts)
+			if (p->ts && belief == GENUINE)
 				peer->told_tsval = seq_max(peer->told_tsval, p->tsval);
 			v->where = TO_WIRE;
 		}
@@ -428,9 +434,9 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			break;
 		}
 		over = crossed(peer, me);
-		track_ack(f, me, peer, p, now);
+		track_ack(me, p, belief, now);
 		if (source == FROM_HOLD) {
-			track_data(f, me, peer, p);
+			track_data(f, me, peer, p, belief);
 			note_rst(f, me, peer, p, v);
 			to_leg(f, me, peer, p, v);
 		} else {
@@ -438,7 +444,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			if (p->flags & TCP_RST)
 				v->where = TO_HOLD;
 			else
-				splitting(f, me, peer, p, over, queued, v);
+				splitting(f, me, peer, p, belief, over, queued, v);
 			if (v->where == TO_WIRE || v->part)
 				mind_edits(f, me, peer, p, v);
 			if (over && v->where == TO_LEG && !payload && !more_options(p))
@@ -466,14 +472,14 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			break;
 		}
 		over = crossed(peer, me);
-		track_ack(f, me, peer, p, now);
+		track_ack(me, p, belief, now);
 		if (due && turn_ends_merge(f, me, peer, p, now, v, ev)) {
 			into_hold(f, end, p, ctl, v, now);
 			break;
 		}
 		if (due && turn_must_wait(f, me, peer, p, v))
 			break;
-		track_data(f, me, peer, p);
+		track_data(f, me, peer, p, belief);
 		if (note_rst(f, me, peer, p, v) && merge_begun(f)) {
 			/* What it cuts off is not worth waiting for. */
 			merge_clocks(f, now);
@@ -528,8 +534,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				break;
 			}
 		}
-		track_ack(f, me, peer, p, now);
-		track_data(f, me, peer, p);
+		track_ack(me, p, belief, now);
+		track_data(f, me, peer, p, belief);
 		/* What could not be split, the host may have to touch: it may be translated there. */
 		if (bypass_passed && f->state == FLOW_PASSED && !f->why_not)
 			f->flags |= FLOW_F_BYPASS;
@@ -720,21 +726,51 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 }
 
 /*
- * The first fragment of a flow's segment (the others carry no ports). While the
+ * Whether a packet that is not believed to be of the flow must not get to the other
+ * end, which would take it for one all the same: where that is not shown yet what a
+ * rule waits for, or was shown other bytes, or none.
+ */
+static __always_inline bool keep_out(const struct flow *f)
+{
+	return waits(f) || state_frozen(f->state) || (f->flags & FLOW_F_EDITED) ||
+	       (wire_mode && f->state == FLOW_BLOCKED);
+}
+
+/* Whether a segment of `me` that begins at `seq` may have something new. Lock held. */
+static __always_inline bool may_be_new(const struct flow *f, const struct flow_end *me,
+				       const struct flow_end *peer, __u32 seq)
+{
+	__u32 has = state_frozen(f->state) ? me->told_ack : seq_back(me, peer->ack);
+
+	return !seq_before(seq, has - 0xffff) && within_window(f, me, peer, seq);
+}
+
+/*
+ * The first fragment of a flow's segment (the others carry no ports), if it is believed:
+ * what it quotes of TCP's header for certain is the sequence number. While the
  * flow is not split it is let go, and is not split any more; afterwards it cannot get
  * to a leg whole, nor, once bytes were changed, be numbered as the other end does.
  */
-static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
+static __noinline int handle_fragment(struct __sk_buff *ctx, struct flow *f, struct flow_key *key,
+				      __u32 end)
 {
+	struct flow_end *me = end == SEAM_CLIENT ? &f->end[0] : &f->end[1];
+	struct flow_end *peer = end == SEAM_CLIENT ? &f->end[1] : &f->end[0];
 	struct room *room = room_get();
 	__u64 now = bpf_ktime_get_ns();
-	bool drop = false;
+	bool drop = false, forged;
+	__u32 seq;
 
 	if (!room)
 		return TC_ACT_UNSPEC;
+	if (bpf_skb_load_bytes(ctx, room->pkt.l4 + TCP_SEQ_OFF, &seq, sizeof(seq)))
+		return keep_out(f) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	room->event.type = 0;
 	bpf_spin_lock(&f->lock);
-	if (f->state == FLOW_MONITORED || f->state == FLOW_MERGED || f->state == FLOW_PASSED) {
+	forged = !may_be_new(f, me, peer, bpf_ntohl(seq));
+	if (forged) {
+		drop = keep_out(f);
+	} else if (f->state == FLOW_MONITORED || f->state == FLOW_MERGED || f->state == FLOW_PASSED) {
 		/* What it carries is not tracked, and a split would not know of it. */
 		f->why_not = SEAM_R_FRAGMENT;
 		f->flags |= FLOW_F_NO_SPLIT;
@@ -747,6 +783,8 @@ static __noinline int handle_fragment(struct flow *f, struct flow_key *key)
 	}
 	drop |= !!(f->flags & FLOW_F_EDITED);
 	bpf_spin_unlock(&f->lock);
+	if (forged)
+		count(SEAM_R_FORGED);
 	report(&room->event, key, f->flags);
 	return drop ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }

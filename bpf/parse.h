@@ -147,6 +147,7 @@ static __always_inline enum parse_result parse_fragment(struct pkt *p, void *dat
 {
 	__u16 *ports = data + l4;
 
+	p->l4 = l4;
 	p->end = 0;
 	if (!first)
 		return PARSE_FRAGMENT;

@@ -29,7 +29,7 @@ struct rule_walk {
 	struct flow_key key;
 	__u16 rule, policy;
 	__u8 action, flags;
-	bool found, by_name;
+	bool by_name, torn; /* the policy was exchanged during the walk */
 };
 
 static long rule_step(__u32 i, struct rule_walk *w)
@@ -45,17 +45,20 @@ static long rule_step(__u32 i, struct rule_walk *w)
 	r = bpf_map_lookup_elem(table, &i);
 	if (!r)
 		return 1;
+	if (!i)
+		w->policy = r->policy;
+	w->torn = r->policy != w->policy;
+	if (w->torn)
+		return 1;
 	if (!rule_matches(r, &w->key))
 		return 0;
 	w->rule = r->rule;
-	w->policy = r->policy;
 	w->action = r->action;
 	w->flags = r->flags;
 	w->by_name = r->action == RULE_ASK && (r->by[PROTO_TLS] || r->by[PROTO_HTTP]);
 	room = room_get();
 	if (room)
 		room->after = r->after;
-	w->found = true;
 	return 1;
 }
 
@@ -70,15 +73,27 @@ static __always_inline __u16 policy_in_force(void)
 	return first ? first->policy : 0;
 }
 
-/* Fills in what the first matching line says about w->key, and room->after; without a policy: pass. */
+/*
+ * Fills in what the first matching line says about w->key, and room->after; without a
+ * policy: pass. A connection that might fall between two policies, again and again, is
+ * not let by: its SYN will be sent again.
+ */
 static __always_inline void rule_decide(struct rule_walk *w)
 {
-	w->rule = 0;
-	w->policy = 0;
-	w->action = RULE_PASS;
-	w->flags = 0;
-	w->found = w->by_name = false;
-	bpf_loop(SEAM_RULES_MAX, rule_step, w, 0);
+	int tries;
+
+	for (tries = 0; tries < 3; tries++) {
+		w->rule = 0;
+		w->policy = 0;
+		w->action = RULE_PASS;
+		w->flags = 0;
+		w->by_name = w->torn = false;
+		bpf_loop(SEAM_RULES_MAX, rule_step, w, 0);
+		if (!w->torn)
+			break;
+	}
+	if (w->torn)
+		w->action = RULE_BLOCK;
 	if (w->action != RULE_ASK)
 		count_rule(w->rule);
 }

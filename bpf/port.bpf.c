@@ -31,6 +31,18 @@ static __always_inline int in_doubt(void)
 	return blocks_untracked(true) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
+/* On a wire: whether the packet in hand is on the VLAN of the end that it says it is from. */
+static __always_inline bool on_its_vlan(const struct flow *f, __u32 end)
+{
+	const struct room *room = room_get();
+	const struct seam_links *l;
+
+	if (!wire_mode)
+		return true;
+	l = links_of(f);
+	return room && l && same_vlan(&room->link, &l->end[end & 1]);
+}
+
 /* Untracked packets and what a port sees that is not TCP. */
 static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum parse_result what,
 				   enum seam_end likely)
@@ -50,7 +62,12 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 		if (!p->end)
 			return TC_ACT_UNSPEC;
 		f = flow_find(p, &key, likely, &end);
-		return f ? handle_fragment(f, &key) : in_doubt();
+		if (!f)
+			return in_doubt();
+		if (right_side(f, end, likely) && on_its_vlan(f, end))
+			return handle_fragment(ctx, f, &key, end);
+		count(SEAM_R_WRONG_SIDE);
+		return keep_out(f) || blocks_untracked(false) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 	if (what == PARSE_CHAIN) {
 		count(SEAM_R_IP_OPTIONS);
@@ -127,6 +144,8 @@ static __noinline void note_way(struct flow *f, struct seam_links *l, const stru
 		return;
 	room->event.type = 0;
 	bpf_spin_lock(&f->lock);
+	if (believe(f, me, peer, &room->pkt) != GENUINE)
+		goto unlock;
 	*last = room->link;
 	if (astray && !(f->flags & FLOW_F_NO_SPLIT) && !needs_daemon(f)) {
 		f->why_not = SEAM_R_ASYMMETRIC;
@@ -137,20 +156,10 @@ static __noinline void note_way(struct flow *f, struct seam_links *l, const stru
 		f->why_not = SEAM_R_NONE;
 		f->flags &= ~FLOW_F_NO_SPLIT;
 	}
+unlock:
 	flags = f->flags;
 	bpf_spin_unlock(&f->lock);
 	report(&room->event, key, flags);
-}
-
-/*
- * Whether a packet that is not believed to be of the flow must not get to the other
- * end, which would take it for one all the same: where that is not shown yet what a
- * rule waits for, or was shown other bytes, or none.
- */
-static __always_inline bool keep_out(const struct flow *f)
-{
-	return waits(f) || state_frozen(f->state) || (f->flags & FLOW_F_EDITED) ||
-	       (wire_mode && f->state == FLOW_BLOCKED);
 }
 
 /*

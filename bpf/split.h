@@ -72,7 +72,9 @@ static __always_inline void tell_time(struct flow_end *to, const struct flow_end
 {
 	if (!p->ts)
 		return;
-	t->tsval = seq_max(p->tsval + (direct ? from->ts_delta : 0), to->told_tsval);
+	/* No more than is believed of its clock. */
+	t->tsval = direct ? seq_min(p->tsval, from->tsval) + from->ts_delta : p->tsval;
+	t->tsval = seq_max(t->tsval, to->told_tsval);
 	to->told_tsval = t->tsval;
 	t->tsecr = p->tsecr - (direct ? to->ts_delta : 0);
 	if (!p->tsecr || seq_after(t->tsecr, to->tsval))
@@ -98,7 +100,8 @@ static __always_inline void tell(struct flow *f, struct flow_end *to, const stru
 	t->seq = direct ? seq_across(from, p->seq) : p->seq;
 	tell_edge(f, to, from, t);
 	end = t->seq + (p->end - p->seq);
-	if ((p->len || (p->flags & TCP_FIN)) && seq_after(end, to->told_nxt))
+	if ((p->len || (p->flags & TCP_FIN)) && !(p->flags & (TCP_SYN | TCP_RST)) &&
+	    seq_after(end, to->told_nxt))
 		to->told_nxt = end;
 	tell_time(to, from, p, direct, t);
 }
@@ -133,15 +136,14 @@ static __always_inline bool news(const struct flow *f, const struct flow_end *to
 }
 
 /*
- * The acknowledgement that a leg is given lies within what it has sent, which while
- * merging may be less than is before the boundary: of a segment across it the end
- * has got more. And it does not step back: a kernel discards a segment that
- * acknowledges more, and one that acknowledges much less, as held packets may,
- * together with its data (RFC 5961 5.2). And a bare ack has a number within the
- * leg's window: the ack of any other is not looked at (RFC 9293 3.10.7.4). No lower
- * than need be, for of a window nobody is told by a number below that of the last time
- * (3.10.7.4, SND.WL1): an ack may have come past data that was lost on its way here,
- * and the boundary is before that. Lock held.
+ * The acknowledgement that a leg is given is one that is believed, and lies within what it has
+ * sent, which while merging may be less than is before the boundary: of a segment across it
+ * the end has got more. And it does not step back: a kernel discards a segment that
+ * acknowledges more, and one that acknowledges much less, as held packets may, together with
+ * its data (RFC 5961 5.2). And a bare ack has a number within the leg's window: the ack of any
+ * other is not looked at (RFC 9293 3.10.7.4). No lower than need be, for of a window nobody is
+ * told by a number below that of the last time (3.10.7.4, SND.WL1): an ack may have come past
+ * data that was lost on its way here, and the boundary is before that. Lock held.
  */
 static __always_inline void to_leg(const struct flow *f, const struct flow_end *me,
 				   const struct flow_end *peer, const struct pkt *p,
@@ -151,7 +153,7 @@ static __always_inline void to_leg(const struct flow *f, const struct flow_end *
 	v->leg_seq = p->seq;
 	if (merge_begun(f) && seq_after(p->seq, me->bound))
 		v->leg_seq = seq_max(me->bound, seq_min(p->seq, me->leg_edge));
-	v->leg_ack = seq_max(p->ack, me->ack);
+	v->leg_ack = me->ack;
 	/* Once that is behind, edits may have moved it to where the end has not got to. */
 	if (f->state == FLOW_SPLITTING)
 		v->leg_ack = seq_max(v->leg_ack, seq_across(peer, peer->bound));
@@ -197,8 +199,8 @@ static __always_inline void split_done(struct flow *f, __u8 reason, __u64 now,
  * the other direction was behind before its acknowledgement was noted. Lock held.
  */
 static __always_inline void splitting(struct flow *f, struct flow_end *me, struct flow_end *peer,
-				      const struct pkt *p, bool over, bool queued,
-				      struct verdict *v)
+				      const struct pkt *p, enum belief belief, bool over,
+				      bool queued, struct verdict *v)
 {
 	bool payload = p->len || (p->flags & TCP_FIN);
 
@@ -217,7 +219,7 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 			if (v->keep)
 				v->told.seq = seq_across(me, p->seq);
 		} else if (!queued) {
-			track_data(f, me, peer, p);
+			track_data(f, me, peer, p, belief);
 			to_leg(f, me, peer, p, v);
 		}
 	} else if (payload && crossed(me, peer) && !queued && (over || !news(f, peer, me))) {

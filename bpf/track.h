@@ -65,21 +65,62 @@ static __always_inline bool right_side(const struct flow *f, __u32 end, enum sea
 	return (end == side) == !(f->flags & far);
 }
 
-/* Acknowledgement, window and timestamp of a packet from `me`. Lock held. */
-static __always_inline void track_ack(struct flow *f, struct flow_end *me,
-				      const struct flow_end *peer, const struct pkt *p, __u64 now)
+/* The largest window that an end can tell (RFC 7323 2.2). */
+static __always_inline __u32 window_max(const struct flow_end *e)
 {
-	__u32 sent = state_frozen(f->state) ? me->told_nxt : seq_across(peer, peer->nxt);
-	__u32 edge;
+	return 0xffffU << e->wscale;
+}
 
-	/* The window of a SYN-ACK sent again is not scaled; and older than what is known. */
-	if ((p->flags & (TCP_ACK | TCP_RST | TCP_SYN)) == TCP_ACK && !seq_after(p->ack, sent)) {
-		if (seq_after(p->ack, me->ack))
-			me->ack = p->ack;
-		edge = p->ack + ((__u32)p->wnd << me->wscale);
-		if (seq_after(edge, me->edge))
-			me->edge = edge;
-	}
+/* Whether what ends at `end` is within the window that `me` has been told of. Lock held. */
+static __always_inline bool within_window(const struct flow *f, const struct flow_end *me,
+					  const struct flow_end *peer, __u32 end)
+{
+	__u32 edge = state_frozen(f->state) ? me->told_edge : seq_back(me, peer->edge);
+
+	return !seq_after(end, edge + TRACK_SLACK);
+}
+
+/*
+ * How much of a packet is believed: anybody who knows the addresses and ports can write
+ * one in an end's name, but not its numbers, which its receiver checks as well.
+ */
+enum belief {
+	FORGED = 0,  /* nothing: its receiver discards it, or it is a SYN or RST, which others judge */
+	OLD,	     /* its payload: the receiver has had it, or has had a later ack */
+	GENUINE,     /* and its acknowledgement, window, time, and headers */
+};
+
+/*
+ * What is believed of a packet of `me` (RFC 5961 5.2, RFC 9293 3.10.7.4). A segment that
+ * ends before what was acknowledged is answered, but not looked at any further; but a probe
+ * with the number before it is let count. Acks only grow, and with them the time: what
+ * says less than is known says nothing. Lock held.
+ */
+static __always_inline enum belief believe(const struct flow *f, const struct flow_end *me,
+					   const struct flow_end *peer, const struct pkt *p)
+{
+	bool frozen = state_frozen(f->state);
+	__u32 sent = frozen ? me->told_nxt : seq_across(peer, peer->nxt);
+	__u32 has = frozen ? me->told_ack : seq_back(me, peer->ack);
+
+	if ((p->flags & (TCP_ACK | TCP_RST | TCP_SYN)) != TCP_ACK || seq_after(p->ack, sent) ||
+	    seq_before(p->ack, me->ack - window_max(me)) || !within_window(f, me, peer, p->end) ||
+	    seq_before(p->end, has - window_max(peer)))
+		return FORGED;
+	return seq_before(p->ack, me->ack) || seq_before(p->end + 1, has) ? OLD : GENUINE;
+}
+
+/* Acknowledgement, window and timestamp of a packet from `me`. Lock held. */
+static __always_inline void track_ack(struct flow_end *me, const struct pkt *p, enum belief belief,
+				      __u64 now)
+{
+	__u32 edge = p->ack + ((__u32)p->wnd << me->wscale);
+
+	if (belief != GENUINE)
+		return;
+	me->ack = p->ack;
+	if (seq_after(edge, me->edge))
+		me->edge = edge;
 	/* The clock had come to it when it was first seen: a held packet comes by twice. */
 	if (p->ts && seq_after(p->tsval, me->tsval)) {
 		me->tsval = p->tsval;
@@ -102,15 +143,6 @@ static __always_inline void track_flight(struct flow_end *me, const struct flow_
 		me->flight = flight;
 }
 
-/* Whether what ends at `end` is within the window that `me` has been told of. Lock held. */
-static __always_inline bool within_window(const struct flow *f, const struct flow_end *me,
-					  const struct flow_end *peer, __u32 end)
-{
-	__u32 edge = state_frozen(f->state) ? me->told_edge : seq_back(me, peer->edge);
-
-	return !seq_after(end, edge + TRACK_SLACK);
-}
-
 /*
  * No window is larger (RFC 7323 2.3): what is so far behind is not sent again. Without
  * it the position of the last edit would be ahead of what is sent after 2 GiB.
@@ -119,9 +151,10 @@ static __always_inline bool within_window(const struct flow *f, const struct flo
 
 /* The part that moves the end of what was let through. Lock held. */
 static __always_inline void track_data(struct flow *f, struct flow_end *me,
-				       const struct flow_end *peer, const struct pkt *p)
+				       const struct flow_end *peer, const struct pkt *p,
+				       enum belief belief)
 {
-	if ((!p->len && !(p->flags & TCP_FIN)) || !within_window(f, me, peer, p->end))
+	if (belief == FORGED || (!p->len && !(p->flags & TCP_FIN)))
 		return;
 	if (seq_after(p->end, me->nxt))
 		me->nxt = p->end;
@@ -145,14 +178,24 @@ static __always_inline void track_data(struct flow *f, struct flow_end *me,
 
 /* What a packet says about its sender, whatever becomes of it. Lock held. */
 static __always_inline void track_sender(struct flow *f, struct flow_end *me, const struct pkt *p,
-					 __u32 seg, __u32 ifindex, __u64 now)
+					 enum belief belief, __u32 seg, __u32 ifindex, __u64 now)
 {
 	me->packets++;
 	me->bytes += p->len;
-	me->ttl = p->ttl;
-	me->tos = p->tos & ~3;
-	me->flow_label = p->flow_label;
-	me->ifindex = ifindex;
+	if (belief != FORGED)
+		me->flags &= ~END_F_ASTRAY;
+	else if ((p->flags & (TCP_ACK | TCP_RST | TCP_SYN)) == TCP_ACK)
+		me->flags |= END_F_ASTRAY;
+	if ((__s64)(now - f->seen_ns) > (__s64)SEEN_GRAIN)
+		f->seen_ns = now;
+	if (belief == GENUINE) {
+		me->ttl = p->ttl;
+		me->tos = p->tos & ~3;
+		me->flow_label = p->flow_label;
+		me->ifindex = ifindex;
+	}
+	if (belief == FORGED)
+		return;
 	if (seg > me->seg_max)
 		me->seg_max = seg > 0xffff ? 0xffff : seg;
 	if (p->len) {
@@ -161,8 +204,6 @@ static __always_inline void track_sender(struct flow *f, struct flow_end *me, co
 	}
 	if (p->flags & TCP_URG)
 		me->flags |= END_F_URG;
-	if ((__s64)(now - f->seen_ns) > (__s64)SEEN_GRAIN)
-		f->seen_ns = now;
 }
 
 /*

@@ -100,6 +100,12 @@ size_t editor_untouched(const struct editor *e, size_t n)
 	return upto > e->next ? upto - e->next : 0;
 }
 
+bool editor_goes_on(const struct editor *e, uint64_t at, const struct edit *next)
+{
+	return (next && next->at <= at) ||
+	       (at < e->shown && (at < e->hold || e->shown - e->hold > EDIT_HOLD_MAX));
+}
+
 struct edit *editor_due(const struct editor *e)
 {
 	return e->edits && e->edits->at <= e->next ? e->edits : NULL;

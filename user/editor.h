@@ -43,6 +43,9 @@ void editor_show(struct editor *e, size_t len);
  */
 size_t editor_untouched(const struct editor *e, size_t n);
 
+/* Whether more is handed on after what ends at `at`, `next` being the edit after that or NULL: it need not be sent yet. */
+bool editor_goes_on(const struct editor *e, uint64_t at, const struct edit *next);
+
 /* The edit to make before any other byte is handed on, or NULL. */
 struct edit *editor_due(const struct editor *e);
 

@@ -60,8 +60,11 @@ int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 	c->deadline_ns = 0;
 	err = conn_ctl(d, c, CTL_SPLIT, SEAM_R_OPERATOR, 0, &f);
 	if (err) {
-		snprintf(why, len, "it is %s%s", show_state(f.state),
-			 f.held_in != f.held_out ? ", and some of its packets are still held" :
+		if (err == -EAGAIN)
+			snprintf(why, len, "it cannot be split now: %s", show_reason_text(SEAM_R_ASTRAY));
+		else
+			snprintf(why, len, "it is %s%s", show_state(f.state),
+				 f.held_in != f.held_out ? ", and some of its packets are still held" :
 						   "; only monitored, passed and merged flows can be");
 		conn_free(d, c);
 		return err;

@@ -22,6 +22,8 @@
 /* Bytes moved at a time, and turns of one direction before others get theirs. */
 #define RELAY_CHUNK 65536
 #define RELAY_TURNS 8
+/* Edits made in one step: one byte in each place may be one. */
+#define RELAY_EDITS 256
 /* A RST waits this long for what was sent before it. */
 #define ABORT_PATIENCE 1000000000ULL
 
@@ -250,17 +252,19 @@ static void take(struct conn_leg *from, size_t n)
 	}
 }
 
-/* Makes the edits that are due, as far as the other leg has room for them. */
+/* Makes edits that are due, as far as the other leg has room for them, and no more than a step's. */
 static enum step make_edits(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
 	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
 	struct edit *edit;
+	int n = 0;
 
 	if (!tell_edits(d, c))
 		return STEP_WAIT;
-	while ((edit = editor_due(&from->edit))) {
+	while ((edit = editor_due(&from->edit)) && n++ < RELAY_EDITS) {
 		if (edit->sent < edit->len)
-			edit->sent += give(to, edit->with + edit->sent, edit->len - edit->sent, 0);
+			edit->sent += give(to, edit->with + edit->sent, edit->len - edit->sent,
+					   editor_goes_on(&from->edit, edit->at + edit->remove, edit->next) ? MSG_MORE : 0);
 		if (edit->sent < edit->len)
 			return STEP_WAIT;
 		if (edit->remove)
@@ -387,13 +391,15 @@ static bool ends_held(const struct conn_leg *from)
 static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
 	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
-	size_t ahead, n, w;
-	bool urgent, mark;
+	size_t ahead, want, n, w;
+	bool urgent, mark, more;
 	ssize_t got;
 	int err;
 
 	if (from->eof || make_edits(d, c, dir) == STEP_WAIT)
 		return STEP_WAIT;
+	if (editor_due(&from->edit))
+		return STEP_AGAIN;
 	switch (relay_kernel_dir(d, c, dir)) {
 	case RELAY_KERNEL_IDLE:
 		break;
@@ -402,7 +408,11 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	case RELAY_KERNEL_GONE:
 		return STEP_GONE;
 	}
-	got = from->over ? 0 : recv(from->watch.fd, c->worker->buf, RELAY_CHUNK, MSG_PEEK | MSG_DONTWAIT);
+	/* Up to the next edit, or each would cost a chunk. */
+	ahead = from->edit.shown - from->edit.next;
+	want = from->edit.edits ? editor_untouched(&from->edit, ahead) : 0;
+	want = want && want < RELAY_CHUNK ? want : RELAY_CHUNK;
+	got = from->over ? 0 : recv(from->watch.fd, c->worker->buf, want, MSG_PEEK | MSG_DONTWAIT);
 	if (got < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			from->dead = true;
@@ -418,7 +428,6 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 		return STEP_GONE;
 	}
 	c->answered = dir == SEAM_DOWN;
-	ahead = from->edit.shown - from->edit.next;
 	if (n > ahead && blocked(d, c, dir, c->worker->buf + ahead, n - ahead, false))
 		return STEP_GONE;
 	if (editor_due(&from->edit))
@@ -438,7 +447,8 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	 * a server that does not look out for it finds it missing there.
 	 */
 	mark = urgent && !c->fail_block && !(c->rule && c->rule->fail_block);
-	w = give(to, c->worker->buf, n, mark ? MSG_OOB : 0);
+	more = from->edit.edits && editor_goes_on(&from->edit, from->edit.next + n, from->edit.edits);
+	w = give(to, c->worker->buf, n, (mark ? MSG_OOB : 0) | (more ? MSG_MORE : 0));
 	if (!w)
 		return STEP_WAIT;
 	take(from, w);

@@ -189,7 +189,7 @@ const char *show_end_flags(__u16 flags, char *buf, size_t len)
 	static const struct bit_name names[] = {
 		{ END_F_FIN, "fin" },	      { END_F_FIN_ACKED, "fin_acked" },
 		{ END_F_RST, "rst" },	      { END_F_RST_OK, "rst_ok" },
-		{ END_F_KEEPALIVE, "keepalive" }, { END_F_CE, "ce" },
+		{ END_F_ASTRAY, "astray" }, { END_F_CE, "ce" },
 		{ END_F_CWR, "cwr" },	      { END_F_DATA, "data" },
 		{ END_F_URG, "urg" },	      { END_F_CLAMPED, "clamped" },
 		{ END_F_RST_SENT, "rst_sent" }, { END_F_URG_OUT, "urg_out" },

@@ -16,7 +16,7 @@
 #include "rule.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
-#define SEAM_ABI 10
+#define SEAM_ABI 11
 
 /* Bytes of one direction of a split flow that its legs take charge of, if the policy says nothing. */
 #define SEAM_BACKLOG (32U << 20)
@@ -101,7 +101,7 @@ enum flow_state {
 #define END_F_FIN_ACKED	 (1U << 1)  /* and the other end (or its leg) acknowledged it */
 #define END_F_RST	 (1U << 2)  /* sent a RST */
 #define END_F_RST_OK	 (1U << 3)  /* a RST may be told to this end */
-#define END_F_KEEPALIVE	 (1U << 4)  /* sends keepalive probes */
+#define END_F_ASTRAY	 (1U << 4)  /* its last packet was none that the other end would take, by what the box has seen */
 #define END_F_CE	 (1U << 5)  /* split: CE seen from this end, echo it */
 #define END_F_CWR	 (1U << 6)  /* split: answer this end's ECE with CWR once */
 #define END_F_DATA	 (1U << 7)  /* has sent payload */
@@ -172,7 +172,7 @@ struct flow_end {
 	__u16 mss;	  /* announced; 0 if it was not */
 	__u16 seg_max;	  /* largest segment payload seen from it */
 	__u16 flags;	  /* END_F_* */
-	__u16 keepalive_s; /* how long the flow was idle before its keepalive probe */
+	__u16 keepalive_s; /* how long the flow was idle before its keepalive probe, at least 1; 0: it sent none */
 	__u8 wscale;
 	__u8 ttl;	  /* as it arrived on the box */
 	__u8 tos;	  /* TOS or traffic class of its last packet, without ECN */

@@ -85,6 +85,8 @@
 	X(STRADDLE, 84, "straddle", "segment across a boundary, cut for the wire")       \
 	X(EVENT_LOST, 85, "event_lost", "an event for the daemon did not fit into the ring buffer") \
 	X(UNACCEPTABLE, 86, "unacceptable", "not to be inspected as it came, while a rule waits") \
+	X(FORGED, 95, "forged", "its numbers are none that its receiver would take")              \
+	X(ASTRAY, 58, "astray", "part of it went another way: where it stands is not known")     \
 	X(WRONG_SIDE, 87, "wrong_side", "packet of an end from the side where it is not")        \
 	X(REPLACED, 92, "replaced", "payload that an edit has replaced, sent again; cut off")      \
 	X(RELAY_LOST, 90, "relay_lost", "the kernel relay lost bytes; both ends are reset")      \

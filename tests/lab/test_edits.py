@@ -7,10 +7,12 @@ the moment at which the flow is let go is not the test's.
 """
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from byhand import ByHand, flow_to
 from duplex import Pair, digest, put
 from lab import NOTICED, SERVER, Lab, Link, scenario, seam_json, start_seam, wait_for
+from peers import Pair as Sockets, read_all, state
 
 # By how many bytes each changes the stream: see _mark().
 SHIFTS = {"a": -1, "b": 0, "c": 1, "d": 65000, "e": -20}
@@ -123,8 +125,30 @@ def loaded(tap, lab, what, port, family, size=30_000_000, silent=True):
 			tap.zero(d[end], NOTICED, f"{what}: the {end} noticed nothing")
 
 
+def every_byte(tap, lab):
+	"""A stream of nothing but edits took the daemon so long at a time that it was missed, and all that was split reset."""
+	for what, piece in (("every byte", b"a"), ("every other byte", b"a-")):
+		stream = piece * (300_000 // len(piece))
+		with Sockets(lab) as hostile, Sockets(lab, 6) as other, ThreadPoolExecutor(2) as pool:
+			arrived = pool.submit(read_all, hostile.server, len(stream.replace(b"a", b"bc")))
+			sent = pool.submit(hostile.client.sendall, stream)
+			echoes = 0
+			while not arrived.done():
+				other.client.sendall(b"?")
+				if other.server.recv(1) != b"?":
+					break
+				echoes += 1
+			sent.result()
+			tap.ok(arrived.result()[0] == stream.replace(b"a", b"bc"), f"{what}: edited as it should be", arrived.result()[1])
+			tap.ok(echoes >= 20, f"{what}: another flow goes on meanwhile: {echoes} bytes one by one")
+			tap.equal([state(lab, pair) for pair in (hostile, other)], ["split", "split"], f"{what}: both are split still")
+
+
 @scenario
 def main(tap):
+	with Lab() as lab:
+		start_seam(lab, POLICY % ('{ find = "a"; with = "bc"; }', "1G"))
+		every_byte(tap, lab)
 	for regime in ("on", "box", "off"):
 		with Lab(regime) as lab:
 			start_seam(lab, POLICY % (REPLACE, "1G"))

@@ -214,6 +214,7 @@ void harness_load(const struct sizes *sizes)
 		die("opening a BPF object");
 	port->rodata->wire_mode = hold->rodata->wire_mode = leg->rodata->wire_mode =
 		ctl_obj->rodata->wire_mode = xdp->rodata->wire_mode = wire;
+	port->rodata->possible_cpus = libbpf_num_possible_cpus();
 	port->rodata->bypass_passed = hold->rodata->bypass_passed = sizes && sizes->bypass;
 	load(port->obj, sizes);
 	load(hold->obj, sizes);
@@ -746,7 +747,7 @@ static const struct {
 	{ "queued_down", FLOW_F_QUEUED_DOWN }, {},
 }, end_flags[] = {
 	{ "fin", END_F_FIN }, { "fin_acked", END_F_FIN_ACKED }, { "rst", END_F_RST },
-	{ "rst_ok", END_F_RST_OK }, { "keepalive", END_F_KEEPALIVE }, { "ce", END_F_CE },
+	{ "rst_ok", END_F_RST_OK }, { "astray", END_F_ASTRAY }, { "ce", END_F_CE },
 	{ "cwr", END_F_CWR }, { "data", END_F_DATA }, { "urg", END_F_URG },
 	{ "clamped", END_F_CLAMPED }, { "rst_sent", END_F_RST_SENT },
 	{ "asked", END_F_ASKED }, { "announce", END_F_ANNOUNCE },

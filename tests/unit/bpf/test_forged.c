@@ -153,6 +153,12 @@ static void decided_by_another_policy(void)
 	counters_mark();
 	STEPS({ "the same, once another policy is in force", CLIENT, SYN(), DROP, .counts = "block_drop" });
 
+	/* Of the old one the line was past that would have matched, of the new one it is to come. */
+	policy((struct seam_rule[]){ { .rule = 1, .policy = 1, .action = RULE_BLOCK },
+				     { .policy = 2, .action = RULE_PASS, .flags = RULE_F_LAST } }, 2);
+	counters_mark();
+	STEPS({ "between two policies", CLIENT, SYN(.seq = 5), DROP, .counts = "block_drop" });
+
 	begin(RULE_PASS, 0, false);
 	STEPS({ "SYN", CLIENT, SYN(), on() });
 	embryos_age(131);

@@ -75,7 +75,7 @@ static void never_a_gap(void)
 	STEPS({ "not long enough ago to do without such a gap", CLIENT, UP(.seq = 311, .ack = 1, .len = 10), REDIRECT, .flow = "held_in=3" });
 	flow_set("held_in=2");
 	out_soon(1200);
-	flow_set("state=splitting +legs");
+	flow_set("state=splitting +legs c.told_nxt=1 c.told_ack=311 c.told_edge=60000");
 	STEPS({ "long after the transition, which is not over", CLIENT, UP(.seq = 311, .ack = 1, .len = 10), REDIRECT, .flow = "held_in=3" });
 	flow_set("state=passed -legs held_out=3");
 	out_soon(1200);

@@ -339,8 +339,8 @@ static void paced_across(bool v6)
 	ctl_is("the next", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 100), 0, "c.pace=1201 c+announce");
 	STEPS({ "is told", LEG_OUT, CLEG(.seq = 200, .ack = 1401), REDIRECT, .counts = "",
 		.out = WIRE_DOWN(.seq = 201, .ack = 1201, .wnd = 502, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1201 c-announce" },
-	      { "the server's own is not held back", SERVER, DOWN(.seq = 501, .ack = 1501), REDIRECT,
-		.out = WIRE_DOWN(.seq = 501, .ack = 701), .flow = "s.ack=1501 c.told_ack=1501" });
+	      { "the server's own is not held back", SERVER, DOWN(.seq = 601, .ack = 1501), REDIRECT,
+		.out = WIRE_DOWN(.seq = 601, .ack = 701), .flow = "s.ack=1501 c.told_ack=1501" });
 }
 
 /*

@@ -156,7 +156,7 @@ static void fragments(void)
 		.set = "+fail_block", .counts = "fragment=2", .flow = "state=blocked reason=fragment +block_rst" });
 	watched(NULL);
 	STEPS({ "fragment of a split flow", CLIENT, UP(.seq = 1, .ack = 1, .len = 64, .frag = 0x2000), DROP,
-		.set = "state=split", .counts = "fragment" });
+		.set = "state=split c.told_ack=1 c.told_edge=60000", .counts = "fragment" });
 	STEPS({ "IP options in a segment", CLIENT, UP(.seq = 1, .ack = 1, .len = 64, .ip_opts = 3), PASS,
 		.set = "state=monitored", .flow = "c.nxt=65", .counts = "" });
 	fresh(&(struct conn){ .v6 = true });
