@@ -6,7 +6,6 @@
 #include <linux/ethtool.h>
 #include <linux/fib_rules.h>
 #include <linux/if_link.h>
-#include <linux/if_tun.h>
 #include <linux/neighbour.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
@@ -118,35 +117,6 @@ static void no_ipv6(const char *name)
 	/* Or it sends neighbour discovery of its own as soon as it is up. */
 	snprintf(path, sizeof(path), "net/ipv6/conf/%s/disable_ipv6", name);
 	net_sysctl(path, "1");
-}
-
-int net_hold_open(unsigned int queue, int *ifindex)
-{
-	unsigned int offload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-	struct ifreq ifr = { .ifr_name = NET_HOLD_NAME };
-	int fd, err;
-
-	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return -errno;
-	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-	if (ioctl(fd, TUNSETIFF, &ifr) || ioctl(fd, TUNSETOFFLOAD, offload)) {
-		err = -errno;
-		goto fail;
-	}
-	no_ipv6(ifr.ifr_name);
-	ifr.ifr_qlen = queue;
-	err = net_ifreq(SIOCSIFTXQLEN, &ifr);
-	if (err)
-		goto fail;
-	err = set_up(ifr.ifr_name);
-	if (err)
-		goto fail;
-	*ifindex = if_nametoindex(ifr.ifr_name);
-	return fd;
-fail:
-	close(fd);
-	return err;
 }
 
 /* Begins a request: all zeros, since attributes are sent with what pads them. */

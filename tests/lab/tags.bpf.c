@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * VLAN tags of an end's frames, where the kernel has no VLAN devices: put on at TC
+ * What ends of the lab do to their frames that the kernel here does not. VLAN tags: put on at TC
  * egress, taken off at ingress. 100 (802.1ad) and 5 (802.1Q), or 5 alone; a frame
  * with other tags is not for this end.
  */
@@ -53,6 +53,22 @@ SEC("tc/take_two")
 int take_two(struct __sk_buff *ctx)
 {
 	return take(ctx, 1);
+}
+
+/* The same IP ID in every packet that comes in, as some hosts send what cannot be fragmented (RFC 6864 4.1). */
+SEC("xdp/same_id")
+int same_id(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	__u16 *ip = data + 14;
+	__u32 sum;
+
+	if (data + 34 > data_end || ip[-1] != bpf_htons(0x0800))
+		return XDP_PASS;
+	sum = ip[5] + ip[2]; /* RFC 1624 */
+	ip[5] = (sum & 0xffff) + (sum >> 16);
+	ip[2] = 0;
+	return XDP_PASS;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

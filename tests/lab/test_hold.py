@@ -5,6 +5,7 @@ import pcap
 from hello import client_hello, http_head
 from lab import REGIMES, SERVER, Lab, Link, scenario, seam_json, start_seam, wait_for
 from scripted import Counter, run_clients
+from wires import tags_object
 
 HEAD = """
 client = "cli";
@@ -202,6 +203,28 @@ def after_rst(tap, name, port, case, near, far, reset):
 			f"{name}: one RST to the {end}, in its place, and silence after it", *map(str, sent + got))
 
 
+def same_id(tap):
+	"""GRO puts packets with one IP ID together, too. One went into the hold device, and came out as many."""
+	with Lab() as lab:
+		Counter(lab, {7000: None})
+		start_seam(lab, HEAD + 'rules = ( { name = "no"; sni = "blocked.com"; action = "block"; } );')
+		introduce(lab, 7000)
+		lab.run("client", ["ethtool", "-K", "eth0", "tso", "off", "gso", "off"])
+		lab.run("box", ["ethtool", "-K", "cli", "gro", "on"])
+		lab.run("box", ["ip", "link", "set", "dev", "cli", "xdpdrv", "obj", tags_object(), "sec", "xdp/same_id"])
+		device = seam_json(lab, "status")["daemon"]["hold_device"]["name"]
+		came, held = (lab.capture("box", dev, f"tcp port 7000 and host {SERVER[4]}") for dev in ("cli", device))
+		request = client_hello() + bytes(range(256)) * 200
+		report = run_clients(lab, {"x": {"host": SERVER[4], "port": 7000, "steps": [["send", request.hex()], *REST]}})["x"]
+		flow = flow_of(lab, report)
+		came, held = ([p for p in c.stop() if p.tcp] for c in (came, held))
+		came = [p for p in came if p.dport == 7000 and p.payload_len]
+		tap.ok({p.ip_id for p in came} == {0} and max(p.payload_len for p in came) > 1448, "they come in with one ID, and put together",
+			[(p.ip_id, p.payload_len) for p in came])
+		tap.ok(held and len(held) == 2 * flow["hold"]["packets_in"], "each goes through the hold device as one",
+			flow["hold"], [p.payload_len for p in held])
+
+
 @scenario
 def main(tap):
 	for regime in REGIMES:
@@ -211,3 +234,4 @@ def main(tap):
 			limits(tap, lab, answer)
 		needs_no_limit(tap, lab)
 		block(tap, lab)
+	same_id(tap)

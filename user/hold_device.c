@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The hold device: a TAP, whose frames the daemon reads, and writes back when they are let go. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "net.h"
+
+static int ethtool(const char *ifname, void *command)
+{
+	struct ifreq ifr = { .ifr_data = command };
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
+	return net_ifreq(SIOCETHTOOL, &ifr);
+}
+
+/* How many features a device may have, as ethtool -k names them; 0: that is not known. */
+static unsigned int features(const char *ifname)
+{
+	struct {
+		struct ethtool_sset_info head;
+		__u32 n;
+	} count = { { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ULL << ETH_SS_FEATURES }, 0 };
+
+	return ethtool(ifname, &count) || !count.head.sset_mask ? 0 : count.n;
+}
+
+/* The number of a feature of `n`; negative: there is none of that name. */
+static int feature_number(const char *ifname, unsigned int n, const char *feature)
+{
+	struct ethtool_gstrings *names = calloc(1, sizeof(*names) + (size_t)n * ETH_GSTRING_LEN);
+	int found = -ENOENT;
+	unsigned int i;
+
+	if (!names)
+		return -ENOMEM;
+	names->cmd = ETHTOOL_GSTRINGS;
+	names->string_set = ETH_SS_FEATURES;
+	names->len = n;
+	if (!ethtool(ifname, names))
+		for (i = 0; i < names->len && found < 0; i++)
+			if (!strncmp((char *)names->data + i * ETH_GSTRING_LEN, feature, ETH_GSTRING_LEN))
+				found = (int)i;
+	free(names);
+	return found;
+}
+
+/*
+ * Packets of several segments that have the same IP ID, as GRO makes them of what some
+ * hosts send, come whole as well: the flow counts what goes in and comes out. Best effort:
+ * where this cannot be had they are cut, and let out as they are.
+ */
+static void whole_with_same_id(const char *ifname)
+{
+	struct {
+		struct ethtool_sfeatures head;
+		struct ethtool_set_features_block block[8];
+	} set = { .head = { .cmd = ETHTOOL_SFEATURES } };
+	unsigned int n = features(ifname);
+	int feature = n && n <= 8 * 32 ? feature_number(ifname, n, "tx-tcp-mangleid-segmentation") : -ENOENT;
+
+	if (feature < 0)
+		return;
+	set.head.size = (n + 31) / 32;
+	set.block[feature / 32].valid = set.block[feature / 32].requested = 1U << feature % 32;
+	ethtool(ifname, &set);
+}
+
+int net_hold_open(unsigned int queue, int *ifindex)
+{
+	unsigned int offload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+	struct ifreq ifr = { .ifr_name = NET_HOLD_NAME };
+	char path[80];
+	int fd, err;
+
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	if (ioctl(fd, TUNSETIFF, &ifr) || ioctl(fd, TUNSETOFFLOAD, offload)) {
+		err = -errno;
+		goto fail;
+	}
+	whole_with_same_id(ifr.ifr_name);
+	/* Or it sends neighbour discovery of its own as soon as it is up. */
+	snprintf(path, sizeof(path), "net/ipv6/conf/%s/disable_ipv6", ifr.ifr_name);
+	net_sysctl(path, "1");
+	ifr.ifr_qlen = queue;
+	err = net_ifreq(SIOCSIFTXQLEN, &ifr);
+	if (err)
+		goto fail;
+	err = net_flags(ifr.ifr_name, IFF_UP, 0, NULL);
+	if (err)
+		goto fail;
+	*ifindex = if_nametoindex(ifr.ifr_name);
+	return fd;
+fail:
+	close(fd);
+	return err;
+}
