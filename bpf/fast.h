@@ -84,19 +84,10 @@ static __always_inline bool fast_packet(const struct flow *f, const struct flow_
 	return !(f->flags & FLOW_F_EDITED) || !p->len || !seq_before(p->seq, me->seq_pos);
 }
 
-/*
- * Ids of flows that began on one CPU are a multiple apart (id_next()), and so would be the
- * slots. Fibonacci hashing (Knuth, TAOCP 6.4), and the two directions side by side.
- */
-static __always_inline __u32 hop_slot(__u64 whose)
-{
-	return (((whose >> 1) * 0x9e3779b97f4a7c15ULL >> 56) * 2 + (whose & 1)) & (HOPS - 1);
-}
-
 /* Asks for the next hop of what an end sends. NULL: there is none that is to be had so simply. */
 static __noinline struct hop *hop_ask(void *ctx, const struct pkt *p, __u32 ifindex, __u64 whose)
 {
-	__u32 slot = hop_slot(whose);
+	__u32 slot = whose & (HOPS - 1);
 	struct hop *h = bpf_map_lookup_elem(&hops, &slot);
 
 	if (!h)
@@ -121,7 +112,7 @@ static __always_inline struct hop *hop_find(void *ctx, const struct flow *f, enu
 					    const struct pkt *p, __u32 ifindex)
 {
 	__u64 whose = f->id * 2 + side;
-	__u32 slot = hop_slot(whose);
+	__u32 slot = whose & (HOPS - 1);
 	struct hop *h = bpf_map_lookup_elem(&hops, &slot);
 
 	if (!h)
@@ -149,7 +140,7 @@ static __always_inline bool fast_track(struct flow *f, enum seam_end side, const
 	bpf_spin_lock(&f->lock);
 	same = fast_flow(f, side, wire) && f->changed_ns == changed && f->held_in == f->held_out;
 	if (same) {
-		belief = believe(f, me, peer, p);
+		belief = believe_ack(f, me, peer, p);
 		track_sender(f, me, p, belief, p->gso ?: p->len, ifindex, now);
 		track_ack(me, p, belief, now);
 		track_data(f, me, peer, p, belief);

@@ -11,16 +11,12 @@
 #include "steer.h"
 #include "track.h"
 
-/* CPUs there may be. Fixed when the programs are loaded. */
-const volatile __u32 possible_cpus = 1;
-
 static __always_inline __u64 id_next(void)
 {
 	__u32 zero = 0;
 	__u64 *n = bpf_map_lookup_elem(&ids, &zero);
 
-	/* Unique over CPUs, and small enough to type. */
-	return n ? ++*n * possible_cpus + bpf_get_smp_processor_id() : 0;
+	return n ? __sync_fetch_and_add(n, 1) + 1 : 0;
 }
 
 static __always_inline void note_end(struct embryo_end *e, const struct pkt *p,
@@ -239,6 +235,23 @@ static __always_inline void flow_end_init(struct flow_end *e, const struct embry
 	e->packets = 1;
 }
 
+/*
+ * Of a server whose answer was not noted, the client's first ack tells where it began: as
+ * of TCP Fast Open, whose SYN-ACK acknowledges more than the SYN. How it scales its window
+ * is not known. Such a flow is not split: it is enough to see it end.
+ */
+static __always_inline void unanswered(struct flow *f, const struct embryo_end *c, const struct pkt *p)
+{
+	struct flow_end *client = &f->end[SEAM_CLIENT], *server = &f->end[SEAM_SERVER];
+
+	server->isn = p->ack - 1;
+	server->nxt = client->ack = p->ack;
+	client->edge = client->ack + 0xffff;
+	server->edge = server->ack + 0xffff;
+	client->wscale = c->wscale;
+	server->wscale = WSCALE_MAX;
+}
+
 static __always_inline long note_links(struct room *room, const struct embryo_end *c,
 				       const struct embryo_end *s, __u64 id)
 {
@@ -270,6 +283,8 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	f->policy = e->policy;
 	flow_end_init(&f->end[SEAM_CLIENT], c, s);
 	flow_end_init(&f->end[SEAM_SERVER], s, c);
+	if (!(s->tcp_flags & TCP_SYN))
+		unanswered(f, c, p);
 	if (s->tcp_flags & TCP_SYN) {
 		/* A SYN sent again after its answer was here says nothing: the first one does. */
 		f->end[SEAM_SERVER].rtt_us =

@@ -137,9 +137,9 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } states SEC(".maps");
 
-/* Last flow id given out, by CPU. */
+/* Last flow id given out. One for all CPUs: ids are typed by people, and there is one for a SYN only. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u64);

@@ -314,7 +314,7 @@ static __always_inline bool settle(struct flow *f, const struct pkt *p, const st
 {
 	struct flow_end *me = &f->end[SEAM_CLIENT], *peer = &f->end[SEAM_SERVER];
 	bool first = may_settle(f, SEAM_CLIENT, p) && !f->held_in &&
-		     acceptable(f, me, peer, p) && !seq_after(p->end, seq_back(me, peer->edge));
+		     acceptable(f, me, peer, p, believe(f, me, peer, p)) && !seq_after(p->end, seq_back(me, peer->edge));
 
 	f->flags &= ~FLOW_F_BY_NAME;
 	if (!first || w->action == RULE_ASK)

@@ -146,11 +146,11 @@ static __always_inline bool wants_hold(const struct flow *f, __u32 end, const st
 }
 
 /* Payload that its receiver has acknowledged all of, as of a keepalive probe with a byte in it. */
-static __always_inline bool old_payload(const struct flow_end *me, const struct flow_end *peer,
-					const struct pkt *p)
+static __always_inline bool old_payload(const struct flow *f, const struct flow_end *me,
+					const struct flow_end *peer, const struct pkt *p)
 {
 	return (p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK && p->len &&
-	       !seq_after(p->end, seq_back(me, peer->ack));
+	       !seq_after(p->end, acked(f, me, peer));
 }
 
 /*
@@ -160,17 +160,18 @@ static __always_inline bool old_payload(const struct flow_end *me, const struct 
  * the standards sends it again, and then it is. Lock held.
  */
 static __always_inline bool acceptable(const struct flow *f, const struct flow_end *me,
-				       const struct flow_end *peer, const struct pkt *p)
+				       const struct flow_end *peer, const struct pkt *p,
+				       enum belief belief)
 {
 	__u32 edge = seq_back(me, peer->edge);
 
-	if (believe(f, me, peer, p) == FORGED || seq_before(p->ack, 2 * me->ack - me->edge))
+	if (belief < OLD || seq_before(p->ack, 2 * me->ack - me->edge))
 		return false;
 	/* An urgent byte may be part of the stream for its receiver, or not: nobody can tell. */
 	if ((p->flags & TCP_URG) && (f->flags & FLOW_F_FAIL_BLOCK))
 		return false;
 	/* One byte beyond the edge is a probe of a window that is shut. */
-	if (!seq_after(p->end, seq_back(me, peer->ack)) || seq_after(p->seq, edge) ||
+	if (!seq_after(p->end, acked(f, me, peer)) || seq_after(p->seq, edge) ||
 	    seq_after(p->seq + p->len, edge + 1))
 		return false;
 	return !(f->flags & FLOW_F_TSTAMP) || (p->ts && !seq_before(p->tsval, me->tsval));
@@ -239,6 +240,21 @@ static __always_inline bool stays_merged(const struct flow *f)
 	return f->flags & (FLOW_F_EDITED | FLOW_F_TSDELTA | FLOW_F_TSCATCHUP);
 }
 
+/*
+ * An edit has filled what its leg had promised to `peer`, who has sent its FIN and does not
+ * need it any more; but a window is not taken back (RFC 9293 3.8.6). Lock held.
+ */
+static __always_inline void keep_window(const struct flow_end *me, const struct flow_end *peer,
+					struct told *t)
+{
+	__u32 unit = 1U << me->wscale, field;
+
+	if (!seq_after(peer->told_edge, t->ack + ((__u32)t->wnd << me->wscale)))
+		return;
+	field = (peer->told_edge - t->ack + unit - 1) >> me->wscale;
+	t->wnd = field > 0xffff ? 0xffff : field;
+}
+
 /* A merged flow's packet, where the legs have told more time or other bytes. Lock held. */
 static __always_inline void merged(struct flow *f, const struct flow_end *me,
 				   const struct flow_end *peer, const struct pkt *p,
@@ -253,6 +269,8 @@ static __always_inline void merged(struct flow *f, const struct flow_end *me,
 		if (p->flags & TCP_ACK)
 			v->told.ack = seq_back(peer, p->ack);
 		mind_edits(f, me, peer, p, v);
+		if (f->flags & FLOW_F_CLOSED)
+			keep_window(me, peer, &v->told);
 	}
 	if (!p->ts)
 		return;
@@ -312,22 +330,23 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	struct flow_end *me = end == SEAM_CLIENT ? &f->end[0] : &f->end[1];
 	struct flow_end *peer = end == SEAM_CLIENT ? &f->end[1] : &f->end[0];
 	bool payload = p->len || (p->flags & TCP_FIN), over, queued, due = false, forged;
-	enum belief belief;
+	enum belief belief = believe(f, me, peer, p);
 	__u32 tsval;
 
 	if (source == FROM_PORT && awaits_verdict(f, end, p)) {
-		if (old_payload(me, peer, p)) {
+		if (old_payload(f, me, peer, p)) {
 			payload = false;
-		} else if (!acceptable(f, me, peer, p)) {
+		} else if (!acceptable(f, me, peer, p, belief)) {
 			v->where = TO_DROP;
 			v->why = SEAM_R_UNACCEPTABLE;
 			v->flags = f->flags;
 			return;
 		}
 	}
-	belief = believe(f, me, peer, p);
-	/* The leg would get it with numbers that it takes. */
-	forged = belief == FORGED && state_frozen(f->state) && !(p->flags & (TCP_SYN | TCP_RST));
+	/* A leg would get it with numbers that it takes; and the other end may take it, and a rule would have missed it. */
+	forged = belief == FORGED &&
+		 (state_frozen(f->state) ||
+		  (payload && (f->flags & (FLOW_F_ARMED | FLOW_F_FAIL_BLOCK)) == (FLOW_F_ARMED | FLOW_F_FAIL_BLOCK)));
 	v->ifindex = source == FROM_PORT ? ifindex : me->ifindex;
 	if (source == FROM_PORT) {
 		if (state_split(f->state) && !forged)
@@ -357,13 +376,13 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 
 	/* It seemed to be over, by a RST that its receiver never got. */
 	if (f->state == FLOW_CLOSING &&
-	    (wants_hold(f, end, p) || (belief != FORGED && goes_on(f, me, peer, p)))) {
+	    belief >= AHEAD && (wants_hold(f, end, p) || goes_on(f, me, peer, p))) {
 		me->flags &= ~END_F_RST;
 		peer->flags &= ~END_F_RST;
 		move(f, stays_merged(f) ? FLOW_MERGED : FLOW_MONITORED, SEAM_R_REVIVED, now, ev);
 	}
-	if (source == FROM_PORT && belief != FORGED && (f->flags & FLOW_F_ARMED))
-		due = later(f, end, me, p, alive, now, ev);
+	if (source == FROM_PORT && belief >= AHEAD && (f->flags & FLOW_F_ARMED))
+		due = later(f, end, me, p, belief, alive, now, ev);
 	switch (f->state) {
 	case FLOW_MONITORED:
 		if (source == FROM_PORT && hold_pending(f, end, v, now)) {
@@ -394,7 +413,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		if (p->flags & (TCP_FIN | TCP_RST))
 			ending(f, me, peer, p, v, now, ev);
 		if (at_once(f, p))
-			fall_due(f, alive, now, ev);
+			fall_due(f, belief, alive, now, ev);
 		if (f->state == FLOW_BLOCKED)
 			refuse(f, me, peer, p, v);
 		break;
@@ -418,7 +437,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			track_data(f, me, peer, p, belief);
 			v->where = TO_WIRE;
 			ending(f, me, peer, p, v, now, ev);
-		} else if (payload || (p->flags & TCP_RST) || (f->flags & FLOW_F_RELEASE)) {
+		} else if (payload || ((p->flags & TCP_RST) && belief != FORGED) ||
+			   (f->flags & FLOW_F_RELEASE)) {
 			/* While it is released an ack, too: its sender's data may be in the queue. */
 			into_hold(f, end, p, ctl, v, now);
 		} else {
@@ -447,7 +467,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				splitting(f, me, peer, p, belief, over, queued, v);
 			if (v->where == TO_WIRE || v->part)
 				mind_edits(f, me, peer, p, v);
-			if (over && v->where == TO_LEG && !payload && !more_options(p))
+			if (over && v->where == TO_LEG && belief == GENUINE && !payload && !more_options(p))
 				open_window(f, me, peer, p, v);
 			if (v->where == TO_HOLD)
 				into_hold(f, end, p, ctl, v, now);
@@ -488,26 +508,27 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			merged(f, me, peer, p, v);
 			break;
 		}
-		if ((f->flags & FLOW_F_ECN) && p->len) {
+		/* Not what a SYN-ACK that is sent again negotiates. */
+		if ((f->flags & FLOW_F_ECN) && belief >= AHEAD && p->len) {
 			if (p->flags & TCP_CWR)
 				me->flags &= ~END_F_CE;
 			if ((p->tos & 3) == 3) /* also of the segment with the CWR */
 				me->flags |= END_F_CE;
 		}
-		if ((f->flags & FLOW_F_ECN) && (p->flags & TCP_ECE))
+		if ((f->flags & FLOW_F_ECN) && belief == GENUINE && (p->flags & TCP_ECE))
 			me->flags |= END_F_CWR;
 		if (merge_begun(f)) {
 			merging(f, me, peer, p, over, v);
 			if (v->where == TO_WIRE)
 				mind_edits(f, me, peer, p, v);
-			else if (!payload && !more_options(p)) /* the leg's ack, but not its window */
+			else if (belief == GENUINE && !payload && !more_options(p)) /* the leg's ack, but not its window */
 				open_window(f, me, peer, p, v);
 			merge_if_done(f, SEAM_R_CROSSED, now, ev);
 			if (f->state != FLOW_MERGING && !payload)
 				v->leg_copy = false; /* it goes */
 			break;
 		}
-		if (!payload && !more_options(p)) {
+		if (belief == GENUINE && !payload && !more_options(p)) {
 			open_window(f, me, peer, p, v);
 			ask_window(f, me, peer, p, v);
 		}
@@ -684,13 +705,13 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	/* The timer wants map operations, which a lock forbids. */
 	if (alive && wants_hold(f, end, p) && !hold_start(f, key, ctl, !p->gso))
 		count(SEAM_R_NO_MEMORY);
-	if (f->state == FLOW_HELD && source == FROM_PORT && p->len && f->held_in == 1)
-		hold_shorten(f, key, ctl);
 
 	bpf_spin_lock(&f->lock);
 	decide(f, end, p, source, ctl, alive, seg, ifindex, now, v, ev);
 	bpf_spin_unlock(&f->lock);
 
+	if (v->where == TO_HOLD && f->state == FLOW_HELD && p->len && f->held_in == 2)
+		hold_shorten(f, key, ctl);
 	report(ev, key, v->flags);
 	if (v->why)
 		count(v->why);
@@ -734,15 +755,6 @@ static __always_inline bool keep_out(const struct flow *f)
 {
 	return waits(f) || state_frozen(f->state) || (f->flags & FLOW_F_EDITED) ||
 	       (wire_mode && f->state == FLOW_BLOCKED);
-}
-
-/* Whether a segment of `me` that begins at `seq` may have something new. Lock held. */
-static __always_inline bool may_be_new(const struct flow *f, const struct flow_end *me,
-				       const struct flow_end *peer, __u32 seq)
-{
-	__u32 has = state_frozen(f->state) ? me->told_ack : seq_back(me, peer->ack);
-
-	return !seq_before(seq, has - 0xffff) && within_window(f, me, peer, seq);
 }
 
 /*

@@ -9,6 +9,7 @@
 #include "common.h"
 
 #define ETH_HLEN 14
+#define WSCALE_MAX 14 /* RFC 7323 2.3 */
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
 #define IPPROTO_HOPOPTS 0
@@ -345,7 +346,7 @@ static long walk_one(__u32 i, struct options *o)
 	case TCPOPT_WSCALE:
 		if (len != 3 || pos > sizeof(o->buf) - 3)
 			goto bad;
-		o->wscale = o->buf[pos + 2] > 14 ? 14 : o->buf[pos + 2];
+		o->wscale = o->buf[pos + 2] > WSCALE_MAX ? WSCALE_MAX : o->buf[pos + 2];
 		o->opts |= EMBRYO_O_WSCALE;
 		break;
 	case TCPOPT_SACK_PERM:

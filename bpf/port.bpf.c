@@ -64,9 +64,12 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 		f = flow_find(p, &key, likely, &end);
 		if (!f)
 			return in_doubt();
-		if (right_side(f, end, likely) && on_its_vlan(f, end))
+		if (!on_its_vlan(f, end))
+			count(SEAM_R_VLAN);
+		else if (!right_side(f, end, likely))
+			count(SEAM_R_WRONG_SIDE);
+		else
 			return handle_fragment(ctx, f, &key, end);
-		count(SEAM_R_WRONG_SIDE);
 		return keep_out(f) || blocks_untracked(false) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 	if (what == PARSE_CHAIN) {
@@ -144,7 +147,7 @@ static __noinline void note_way(struct flow *f, struct seam_links *l, const stru
 		return;
 	room->event.type = 0;
 	bpf_spin_lock(&f->lock);
-	if (believe(f, me, peer, &room->pkt) != GENUINE)
+	if (me->ifindex && believe(f, me, peer, &room->pkt) != GENUINE)
 		goto unlock;
 	*last = room->link;
 	if (astray && !(f->flags & FLOW_F_NO_SPLIT) && !needs_daemon(f)) {

@@ -159,7 +159,7 @@ static __always_inline void to_leg(const struct flow *f, const struct flow_end *
 		v->leg_ack = seq_max(v->leg_ack, seq_across(peer, peer->bound));
 	if (seq_after(v->leg_ack, me->leg_nxt))
 		v->leg_ack = me->leg_nxt;
-	v->clamp = (p->flags & (TCP_ACK | TCP_SYN)) == TCP_ACK &&
+	v->clamp = (p->flags & (TCP_ACK | TCP_SYN | TCP_RST)) == TCP_ACK &&
 		   (v->leg_ack != p->ack || v->leg_seq != p->seq);
 }
 
@@ -290,6 +290,11 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 	bool payload = p->len || (p->flags & TCP_FIN), done = crossed(me, peer);
 	bool asks = payload || seq_before(p->seq, me->told_ack);
 
+	/* One that does not count: with the leg's numbers it might. */
+	if (p->flags & TCP_RST) {
+		to_leg(f, me, peer, p, v);
+		return;
+	}
 	/*
 	 * Of a segment across the boundary the other end gets all: it is the same. But after
 	 * an edit it is not, nor perhaps of a sender that evades on purpose what its bytes were

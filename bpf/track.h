@@ -80,34 +80,82 @@ static __always_inline bool within_window(const struct flow *f, const struct flo
 	return !seq_after(end, edge + TRACK_SLACK);
 }
 
+/* Up to where the receiver has told `me` that it has all. Lock held. */
+static __always_inline __u32 acked(const struct flow *f, const struct flow_end *me,
+				   const struct flow_end *peer)
+{
+	return state_frozen(f->state) ? me->told_ack : seq_back(me, peer->ack);
+}
+
+/* Whether a segment of `me` that begins at `seq` may have something new. Lock held. */
+static __always_inline bool may_be_new(const struct flow *f, const struct flow_end *me,
+				       const struct flow_end *peer, __u32 seq)
+{
+	return !seq_before(seq, acked(f, me, peer) - 0xffff) && within_window(f, me, peer, seq);
+}
+
+/*
+ * Whether a RST ends the connection: not one that is merely in the window, which
+ * its receiver answers with a challenge (RFC 5961 3.2). What the receiver expects
+ * is what it has acknowledged, or by now all that was sent. Lock held.
+ */
+static __always_inline bool rst_counts(const struct flow *f, const struct flow_end *me,
+				       const struct flow_end *peer, const struct pkt *p)
+{
+	return p->seq == me->nxt || p->seq == acked(f, me, peer);
+}
+
 /*
  * How much of a packet is believed: anybody who knows the addresses and ports can write
  * one in an end's name, but not its numbers, which its receiver checks as well.
  */
 enum belief {
-	FORGED = 0,  /* nothing: its receiver discards it, or it is a SYN or RST, which others judge */
+	FORGED = 0,  /* nothing: its receiver discards it */
+	OTHER,	     /* a SYN, or a RST that may be: nothing of it is tracked, it is judged by itself */
+	AHEAD,	     /* its payload: it acknowledges what the box has not seen, but may have been sent */
 	OLD,	     /* its payload: the receiver has had it, or has had a later ack */
 	GENUINE,     /* and its acknowledgement, window, time, and headers */
 };
 
+/* Whether `seq` is none of [first, last]; one comparison, for the verifier walks each branch. */
+static __always_inline bool seq_outside(__u32 seq, __u32 first, __u32 last)
+{
+	return seq - first > last - first;
+}
+
 /*
- * What is believed of a packet of `me` (RFC 5961 5.2, RFC 9293 3.10.7.4). A segment that
- * ends before what was acknowledged is answered, but not looked at any further; but a probe
- * with the number before it is let count. Acks only grow, and with them the time: what
- * says less than is known says nothing. Lock held.
+ * What is believed of a packet of `me` with ACK, and neither SYN nor RST (RFC 5961 5.2,
+ * RFC 9293 3.10.7.4). A segment that ends before what was acknowledged is answered, but not
+ * looked at any further; but a probe with the number before it is let count. Acks only
+ * grow, and with them the time: what says less than is known says nothing. Lock held.
  */
+static __always_inline enum belief believe_ack(const struct flow *f, const struct flow_end *me,
+					       const struct flow_end *peer, const struct pkt *p)
+{
+	bool frozen = state_frozen(f->state);
+	__u32 has = frozen ? me->told_ack : seq_back(me, peer->ack);
+	__u32 edge = frozen ? me->told_edge : seq_back(me, peer->edge);
+	__u32 sent = frozen ? me->told_nxt : seq_across(peer, peer->nxt);
+	/* What was told by the box was seen by it. */
+	__u32 may_have = frozen ? sent : me->edge + TRACK_SLACK;
+
+	if (seq_outside(p->ack, me->ack - window_max(me), may_have) ||
+	    seq_outside(p->end, has - window_max(peer), edge + TRACK_SLACK))
+		return FORGED;
+	if (seq_after(p->ack, sent))
+		return AHEAD;
+	return seq_before(p->ack, me->ack) || seq_before(p->end + 1, has) ? OLD : GENUINE;
+}
+
+/* The same of any packet. Lock held. */
 static __always_inline enum belief believe(const struct flow *f, const struct flow_end *me,
 					   const struct flow_end *peer, const struct pkt *p)
 {
-	bool frozen = state_frozen(f->state);
-	__u32 sent = frozen ? me->told_nxt : seq_across(peer, peer->nxt);
-	__u32 has = frozen ? me->told_ack : seq_back(me, peer->ack);
-
-	if ((p->flags & (TCP_ACK | TCP_RST | TCP_SYN)) != TCP_ACK || seq_after(p->ack, sent) ||
-	    seq_before(p->ack, me->ack - window_max(me)) || !within_window(f, me, peer, p->end) ||
-	    seq_before(p->end, has - window_max(peer)))
-		return FORGED;
-	return seq_before(p->ack, me->ack) || seq_before(p->end + 1, has) ? OLD : GENUINE;
+	if (p->flags & TCP_SYN)
+		return OTHER;
+	if (p->flags & TCP_RST)
+		return rst_counts(f, me, peer, p) || may_be_new(f, me, peer, p->seq) ? OTHER : FORGED;
+	return p->flags & TCP_ACK ? believe_ack(f, me, peer, p) : FORGED;
 }
 
 /* Acknowledgement, window and timestamp of a packet from `me`. Lock held. */
@@ -154,7 +202,7 @@ static __always_inline void track_data(struct flow *f, struct flow_end *me,
 				       const struct flow_end *peer, const struct pkt *p,
 				       enum belief belief)
 {
-	if (belief == FORGED || (!p->len && !(p->flags & TCP_FIN)))
+	if (belief < AHEAD || (!p->len && !(p->flags & TCP_FIN)))
 		return;
 	if (seq_after(p->end, me->nxt))
 		me->nxt = p->end;
@@ -176,24 +224,31 @@ static __always_inline void track_data(struct flow *f, struct flow_end *me,
 	}
 }
 
-/* What a packet says about its sender, whatever becomes of it. Lock held. */
+/*
+ * What a packet says about its sender, whatever becomes of it. Where it is forwarded as it
+ * came a forged one counts as traffic, but not as bytes that a rule waits for. Lock held.
+ */
 static __always_inline void track_sender(struct flow *f, struct flow_end *me, const struct pkt *p,
 					 enum belief belief, __u32 seg, __u32 ifindex, __u64 now)
 {
 	me->packets++;
-	me->bytes += p->len;
-	if (belief != FORGED)
-		me->flags &= ~END_F_ASTRAY;
-	else if ((p->flags & (TCP_ACK | TCP_RST | TCP_SYN)) == TCP_ACK)
-		me->flags |= END_F_ASTRAY;
-	if ((__s64)(now - f->seen_ns) > (__s64)SEEN_GRAIN)
+	if (belief != FORGED || !(f->flags & FLOW_F_ARMED))
+		me->bytes += p->len;
+	if ((__s64)(now - f->seen_ns) > (__s64)SEEN_GRAIN && (belief != FORGED || !state_frozen(f->state)))
 		f->seen_ns = now;
-	if (belief == GENUINE) {
+	/* Of a server whose SYN-ACK was not noted nothing is known. */
+	if (belief == GENUINE || !me->ifindex) {
 		me->ttl = p->ttl;
 		me->tos = p->tos & ~3;
 		me->flow_label = p->flow_label;
 		me->ifindex = ifindex;
 	}
+	if (belief == OTHER)
+		return;
+	if (belief >= OLD)
+		me->flags &= ~END_F_ASTRAY;
+	else
+		me->flags |= END_F_ASTRAY;
 	if (belief == FORGED)
 		return;
 	if (seg > me->seg_max)
@@ -204,18 +259,6 @@ static __always_inline void track_sender(struct flow *f, struct flow_end *me, co
 	}
 	if (p->flags & TCP_URG)
 		me->flags |= END_F_URG;
-}
-
-/*
- * Whether a RST ends the connection: not one that is merely in the window, which
- * its receiver answers with a challenge (RFC 5961 3.2). What the receiver expects
- * is what it has acknowledged, or by now all that was sent. Lock held.
- */
-static __always_inline bool rst_counts(const struct flow *f, const struct flow_end *me,
-				       const struct flow_end *peer, const struct pkt *p)
-{
-	return p->seq == me->nxt ||
-	       p->seq == (state_frozen(f->state) ? me->told_ack : seq_back(me, peer->ack));
 }
 
 #endif

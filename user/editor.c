@@ -102,8 +102,12 @@ size_t editor_untouched(const struct editor *e, size_t n)
 
 bool editor_goes_on(const struct editor *e, uint64_t at, const struct edit *next)
 {
-	return (next && next->at <= at) ||
-	       (at < e->shown && (at < e->hold || e->shown - e->hold > EDIT_HOLD_MAX));
+	for (; next && next->at <= at; next = next->next) {
+		if (next->len)
+			return true;
+		at = next->at + next->remove;
+	}
+	return at < e->shown && (at < e->hold || e->shown - e->hold > EDIT_HOLD_MAX);
 }
 
 struct edit *editor_due(const struct editor *e)

@@ -258,7 +258,6 @@ int kern_load(struct kern *k, const struct policy *p, const char *instance)
 			o->leg->rodata->backlog_limit = o->ctl->rodata->backlog_limit = p->backlog;
 		o->port->rodata->wire_mode = o->hold->rodata->wire_mode =
 			o->leg->rodata->wire_mode = o->ctl->rodata->wire_mode = p->mode == MODE_WIRE;
-		o->port->rodata->possible_cpus = libbpf_num_possible_cpus();
 		o->port->rodata->bypass_passed = o->hold->rodata->bypass_passed =
 			p->bypass && p->mode != MODE_WIRE; /* where there is no stack to leave */
 	}

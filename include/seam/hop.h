@@ -9,7 +9,7 @@
 #define SEAM_HOP_H
 
 struct hop {
-	__u64 whose;	/* flow id * 2 + sender: see hop_slot() */
+	__u64 whose;	/* flow id * 2 + sender; its low bits are the slot */
 	__u64 now;	/* when it was asked for: for the whole tick good enough */
 	__u64 used_ns;	/* when TC last let the kernel know that a neighbour is in use */
 	__u32 tick;

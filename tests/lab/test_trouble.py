@@ -92,14 +92,15 @@ def filter_of_another(tap):
 		tap.ok("clsact" not in lab.run("box", ["tc", "qdisc", "show", "dev", "srv"]).stdout, "nor its qdisc on the other port")
 
 
-def hold_deleted(tap):
-	"""Its device for held packets is deleted: it does not spin, nor let all pass as if it inspected."""
-	with Lab() as lab:
-		daemon = start_seam(lab, SPLIT_ALL)
-		lab.run("box", ["ip", "link", "delete", seam_json(lab, "status")["daemon"]["hold_device"]["name"]])
-		wait_for(lambda: daemon.proc.poll() is not None, "it to end")
-		tap.equal(daemon.stop(), 1, "its hold device is deleted: it ends")
-		tap.ok("hold device" in daemon.log and not PINS.exists(), "says why, and leaves nothing", daemon.log)
+def device_deleted(tap):
+	"""A device of its own is deleted: it does not spin, nor let all pass as if it inspected."""
+	for key, name in (("hold_device", "hold device"), ("veth", "veth pair")):
+		with Lab() as lab:
+			daemon = start_seam(lab, SPLIT_ALL)
+			lab.run("box", ["ip", "link", "delete", seam_json(lab, "status")["daemon"][key]["name"]])
+			wait_for(lambda: daemon.proc.poll() is not None, "it to end")
+			tap.equal(daemon.stop(), 1, f"its {name} is deleted: it ends")
+			tap.ok(name in daemon.log and not PINS.exists(), "says why, and leaves nothing", daemon.log)
 
 
 def killed_at_start(tap):
@@ -196,5 +197,5 @@ def not_split(tap):
 
 @scenario
 def main(tap):
-	for trouble in (options, filter_of_another, hold_deleted, flood, late, killed_at_start, foreign, outputs, unread, not_split):
+	for trouble in (options, filter_of_another, device_deleted, flood, late, killed_at_start, foreign, outputs, unread, not_split):
 		trouble(tap)

@@ -169,7 +169,8 @@ static const char *check_time(const struct end *e, const struct frame *f, bool l
 
 	if (o->told_any_tsval && (int32_t)(f->tsval - o->told_tsval) < 0 && !late)
 		return WRONG("TSval back from %u to %u", o->told_tsval, f->tsval);
-	if (!(f->flags & ACK))
+	/* 0 is taken for none by Linux and the BSDs, though a clock may be there: it stays as it is. */
+	if (!(f->flags & ACK) || !f->tsecr)
 		return NULL;
 	if ((int32_t)(f->tsecr - o->max_tsval) > 0)
 		return WRONG("TSecr %u, it has sent %u", f->tsecr, o->max_tsval);

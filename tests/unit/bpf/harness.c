@@ -214,7 +214,6 @@ void harness_load(const struct sizes *sizes)
 		die("opening a BPF object");
 	port->rodata->wire_mode = hold->rodata->wire_mode = leg->rodata->wire_mode =
 		ctl_obj->rodata->wire_mode = xdp->rodata->wire_mode = wire;
-	port->rodata->possible_cpus = libbpf_num_possible_cpus();
 	port->rodata->bypass_passed = hold->rodata->bypass_passed = sizes && sizes->bypass;
 	load(port->obj, sizes);
 	load(hold->obj, sizes);

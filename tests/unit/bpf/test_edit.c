@@ -49,6 +49,18 @@ static void merged(bool v6)
 		.out = OUT_DOWN(.seq = 46, .flags = "R", .opts = ""), .flow = "state=closing s+rst" });
 }
 
+/* Legs closed it while an edit had filled what the client was promised: what the server itself has is less. */
+static void window_after_the_legs(bool v6)
+{
+	edited(v6);
+	/* 46 + 509 * 128 and, in the client's numbers, 131 + 509 * 128 - 30. */
+	flow_set("state=closing +closed c+fin s+fin c.told_edge=65353");
+	STEPS({ "the FIN again: no window is taken back", SERVER, DOWN(.seq = 51, .ack = 131, .flags = "FA"), REDIRECT,
+		.out = OUT_DOWN(.seq = 46, .ack = 101, .flags = "FA", .wnd = 510) },
+	      { "nor one made larger", SERVER, DOWN(.seq = 51, .ack = 131, .flags = "FA", .wnd = 600), REDIRECT,
+		.out = OUT_DOWN(.seq = 46, .ack = 101, .flags = "FA", .wnd = 600) });
+}
+
 /* The same, before there is a packet buffer: with complete checksums, and the rest is left to TC. */
 static void merged_by_xdp(bool v6)
 {
@@ -311,6 +323,7 @@ int main(void)
 	harness_start("edit");
 	for (v6 = 0; v6 < 2; v6++) {
 		merged(v6);
+		window_after_the_legs(v6);
 		merged_by_xdp(v6);
 		two_gigabytes_after_the_edit(v6);
 		late_duplicate_of_edited_bytes(v6);
