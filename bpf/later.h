@@ -52,15 +52,11 @@ static __always_inline bool long_enough(const struct flow *f, __u64 now)
 	return f->after.ms && (__s64)(now - since) >= (__s64)(f->after.ms * NSEC_PER_MSEC);
 }
 
-/*
- * Splits an armed flow; if nobody is there to do it, or the end has got more than the box
- * has seen, so that no leg could go on from there, its rule's fail answer. Lock held.
- */
-static __always_inline void fall_due(struct flow *f, enum belief belief, bool alive, __u64 now,
-				     struct seam_event *ev)
+/* Splits an armed flow; if nobody is there to do it, its rule's fail answer. Lock held. */
+static __always_inline void fall_due(struct flow *f, bool alive, __u64 now, struct seam_event *ev)
 {
-	if (!alive || belief == AHEAD) {
-		fail(f, alive ? SEAM_R_ASTRAY : SEAM_R_DAEMON_GONE, now, ev);
+	if (!alive) {
+		fail(f, SEAM_R_DAEMON_GONE, now, ev);
 	} else {
 		if (!(f->flags & FLOW_F_AGAIN))
 			f->flags &= ~FLOW_F_ARMED;
@@ -74,8 +70,7 @@ static __always_inline void fall_due(struct flow *f, enum belief belief, bool al
  * still merging, and can be split once it is merged. Lock held.
  */
 static __always_inline bool later(struct flow *f, __u32 end, const struct flow_end *me,
-				  const struct pkt *p, enum belief belief, bool alive, __u64 now,
-				  struct seam_event *ev)
+				  const struct pkt *p, bool alive, __u64 now, struct seam_event *ev)
 {
 	/* What is in the hold queue has not been looked at: it would pass the legs by. */
 	bool busy = f->held_in != f->held_out, due;
@@ -87,7 +82,7 @@ static __always_inline bool later(struct flow *f, __u32 end, const struct flow_e
 		return due && merge_begun(f) && !(f->end[0].flags & f->end[1].flags & END_F_FIN);
 	if (!busy && (due || f->end[0].bytes + f->end[1].bytes - p->len >= f->due_bytes ||
 		      long_enough(f, now)))
-		fall_due(f, belief, alive, now, ev);
+		fall_due(f, alive, now, ev);
 	return false;
 }
 
@@ -105,7 +100,7 @@ static __always_inline bool turn_ends_merge(struct flow *f, struct flow_end *me,
 	merge_if_done(f, SEAM_R_CROSSED, now, ev);
 	if (f->state != FLOW_MERGED)
 		return false;
-	fall_due(f, GENUINE, true, now, ev);
+	fall_due(f, true, now, ev);
 	v->strip = true; /* it was not judged what its SACK blocks are about */
 	v->part = true;
 	return true;

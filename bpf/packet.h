@@ -266,11 +266,12 @@ static __always_inline void merged(struct flow *f, const struct flow_end *me,
 	v->told = told_as_is(p);
 	if (f->flags & FLOW_F_EDITED) {
 		v->told.seq = seq_across(me, p->seq);
-		if (p->flags & TCP_ACK)
+		if (p->flags & TCP_ACK) {
 			v->told.ack = seq_back(peer, p->ack);
+			if (f->flags & FLOW_F_CLOSED)
+				keep_window(me, peer, &v->told);
+		}
 		mind_edits(f, me, peer, p, v);
-		if (f->flags & FLOW_F_CLOSED)
-			keep_window(me, peer, &v->told);
 	}
 	if (!p->ts)
 		return;
@@ -333,6 +334,10 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	enum belief belief = believe(f, me, peer, p);
 	__u32 tsval;
 
+	/* The end has got, and acknowledged, what the box has not seen: no leg could go on from there. */
+	if (source == FROM_PORT && belief == AHEAD && (f->flags & FLOW_F_ARMED) &&
+	    (f->state == FLOW_MONITORED || f->state == FLOW_MERGED))
+		fail(f, SEAM_R_ASTRAY, now, ev);
 	if (source == FROM_PORT && awaits_verdict(f, end, p)) {
 		if (old_payload(f, me, peer, p)) {
 			payload = false;
@@ -382,7 +387,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		move(f, stays_merged(f) ? FLOW_MERGED : FLOW_MONITORED, SEAM_R_REVIVED, now, ev);
 	}
 	if (source == FROM_PORT && belief >= AHEAD && (f->flags & FLOW_F_ARMED))
-		due = later(f, end, me, p, belief, alive, now, ev);
+		due = later(f, end, me, p, alive, now, ev);
 	switch (f->state) {
 	case FLOW_MONITORED:
 		if (source == FROM_PORT && hold_pending(f, end, v, now)) {
@@ -413,7 +418,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		if (p->flags & (TCP_FIN | TCP_RST))
 			ending(f, me, peer, p, v, now, ev);
 		if (at_once(f, p))
-			fall_due(f, belief, alive, now, ev);
+			fall_due(f, alive, now, ev);
 		if (f->state == FLOW_BLOCKED)
 			refuse(f, me, peer, p, v);
 		break;

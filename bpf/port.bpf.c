@@ -103,10 +103,10 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
 	data_end = (void *)(long)ctx->data_end;
 	if (p->v4)
 		err = fast_forward(data, data_end, f, side, p, h, ifindex, now,
-				   ETH_HLEN + sizeof(struct iphdr), &sum);
+				   ETH_HLEN + sizeof(struct iphdr), true, &sum);
 	else
 		err = fast_forward(data, data_end, f, side, p, h, ifindex, now,
-				   ETH_HLEN + sizeof(struct ipv6hdr), &sum);
+				   ETH_HLEN + sizeof(struct ipv6hdr), true, &sum);
 	if (err)
 		return err;
 	/* Of a checksum that covers only the pseudo-header the kernel leaves it as it is. */

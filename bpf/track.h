@@ -127,12 +127,12 @@ static __always_inline bool seq_outside(__u32 seq, __u32 first, __u32 last)
  * What is believed of a packet of `me` with ACK, and neither SYN nor RST (RFC 5961 5.2,
  * RFC 9293 3.10.7.4). A segment that ends before what was acknowledged is answered, but not
  * looked at any further; but a probe with the number before it is let count. Acks only
- * grow, and with them the time: what says less than is known says nothing. Lock held.
+ * grow, and with them the time: what says less than is known says nothing. `frozen`: its
+ * receiver is a leg, or was told by one. Lock held.
  */
-static __always_inline enum belief believe_ack(const struct flow *f, const struct flow_end *me,
+static __always_inline enum belief believe_ack(bool frozen, const struct flow_end *me,
 					       const struct flow_end *peer, const struct pkt *p)
 {
-	bool frozen = state_frozen(f->state);
 	__u32 has = frozen ? me->told_ack : seq_back(me, peer->ack);
 	__u32 edge = frozen ? me->told_edge : seq_back(me, peer->edge);
 	__u32 sent = frozen ? me->told_nxt : seq_across(peer, peer->nxt);
@@ -154,8 +154,8 @@ static __always_inline enum belief believe(const struct flow *f, const struct fl
 	if (p->flags & TCP_SYN)
 		return OTHER;
 	if (p->flags & TCP_RST)
-		return rst_counts(f, me, peer, p) || may_be_new(f, me, peer, p->seq) ? OTHER : FORGED;
-	return p->flags & TCP_ACK ? believe_ack(f, me, peer, p) : FORGED;
+		return !seq_before(p->seq, acked(f, me, peer)) && within_window(f, me, peer, p->seq) ? OTHER : FORGED;
+	return p->flags & TCP_ACK ? believe_ack(state_frozen(f->state), me, peer, p) : FORGED;
 }
 
 /* Acknowledgement, window and timestamp of a packet from `me`. Lock held. */

@@ -39,7 +39,7 @@ static __always_inline int forward(void *data, void *data_end, struct flow *f, e
 	__u64 sum = 0;
 	__u64 diff;
 
-	if (fast_forward(data, data_end, f, side, p, h, ifindex, now, l4, &sum))
+	if (fast_forward(data, data_end, f, side, p, h, ifindex, now, l4, false, &sum))
 		return NOT_FAST;
 	if ((void *)(check + 1) > data_end)
 		return 0; /* was looked at before: for the verifier */

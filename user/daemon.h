@@ -392,6 +392,8 @@ void sweep_census(struct daemon *d, struct sweep_census *out);
 void ports_gone(struct daemon *d, struct kern_port *port);
 /* Some may be gone that nobody has told of. */
 void ports_look(struct daemon *d);
+/* The veth pair by which legs are reached is: the daemon ends. */
+void ports_no_veth(struct daemon *d);
 /* An interface that is no port has this name. */
 void ports_named(struct daemon *d, const char *name, int ifindex);
 /* Attaches to what has taken the place of one, if it is time to look for that; whether it has. */

@@ -98,11 +98,8 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 	if ((nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK) || ifi->ifi_family != AF_UNSPEC)
 		return MNL_CB_OK;
 	if (nlh->nlmsg_type == RTM_DELLINK) {
-		if (ifi->ifi_index == d->veth_ifindex && !d->failed) {
-			d->failed = -ENODEV;
-			log_err("the veth pair by which legs are reached was deleted; Seam ends");
-			d->stop_now = true;
-		}
+		if (ifi->ifi_index == d->veth_ifindex)
+			ports_no_veth(d);
 		if (port) {
 			link_is(d, port, false);
 			ports_gone(d, port);

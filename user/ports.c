@@ -59,6 +59,15 @@ void ports_gone(struct daemon *d, struct kern_port *port)
 	leave_host(d);
 }
 
+void ports_no_veth(struct daemon *d)
+{
+	if (d->failed)
+		return;
+	d->failed = -ENODEV;
+	log_err("the veth pair by which legs are reached was deleted; Seam ends");
+	d->stop_now = true;
+}
+
 void ports_look(struct daemon *d)
 {
 	char name[IF_NAMESIZE];
@@ -66,6 +75,8 @@ void ports_look(struct daemon *d)
 
 	if (!enter_host(d))
 		return;
+	if (!if_indextoname(d->veth_ifindex, name))
+		ports_no_veth(d);
 	for (i = 0; i < d->kern.n_ports; i++) {
 		struct kern_port *port = &d->kern.ports[i];
 

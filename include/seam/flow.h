@@ -16,7 +16,7 @@
 #include "rule.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
-#define SEAM_ABI 11
+#define SEAM_ABI 12
 
 /* Bytes of one direction of a split flow that its legs take charge of, if the policy says nothing. */
 #define SEAM_BACKLOG (32U << 20)

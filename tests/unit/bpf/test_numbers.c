@@ -208,6 +208,20 @@ static void armed_and_ahead(bool fail_block)
 			.out = &(struct spec)DOWN(.link = LEAVING, .ttl = 63, .flags = "RA", .seq = 52, .ack = 201, .wnd = 0, .opts = "nop nop ts=905:110"), .flow = "state=blocked reason=astray" });
 }
 
+/* The packet that is due may look right: it is the other end that has more than the box has seen. */
+static void armed_and_the_other_ahead(void)
+{
+	struct seam_rule line = { .rule = 1, .policy = 1, .action = RULE_INSPECT, .after = { .request = 2 },
+				  .flags = RULE_F_AFTER | RULE_F_LAST };
+
+	fresh(NULL);
+	policy(&line, 1);
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	STEPS({ "the answer to a request that went another way", SERVER, DOWN(.seq = 1, .ack = 101, .len = 50), PASS,
+		.flow = "state=passed reason=astray -armed s.nxt=51" },
+	      { "the next request is nobody's to split", CLIENT, UP(.seq = 101, .ack = 51, .len = 100), PASS, .flow = "state=passed c.nxt=201" });
+}
+
 /* What the box has missed it learns of by what follows, as long as a window reaches. */
 static void missed(void)
 {
@@ -263,6 +277,7 @@ int main(void)
 	armed();
 	armed_and_ahead(false);
 	armed_and_ahead(true);
+	armed_and_the_other_ahead();
 	missed();
 	unanswered();
 	return harness_end();

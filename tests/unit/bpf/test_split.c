@@ -403,7 +403,7 @@ static void endings(void)
 		.flow = "state=blocked reason=leg_died", .out = OUT_UP(.seq = 101, .flags = "R", .wnd = 0, .opts = NULL) });
 
 	split(false);
-	STEPS({ "RST out of the window", CLIENT, { .flags = "R", .seq = 100 }, REDIRECT, .counts = "rst_window", .flow = "c-rst s-rst_ok" },
+	STEPS({ "RST out of the window", CLIENT, { .flags = "R", .seq = 100 }, DROP, .counts = "forged", .flow = "c-rst s-rst_ok" },
 	      { "RST of the client", CLIENT, { .flags = "R", .seq = 101 }, REDIRECT, .flow = "c+rst s+rst_ok c-rst_ok state=split" },
 	      { "may be told to the server", LEG_OUT, SLEG(.seq = 101, .ack = 51, .flags = "RA"), REDIRECT, .wire = true, .flow = "s+rst_sent state=split" },
 	      { "not to the client: an answer to what came for its leg when that was gone", LEG_OUT,
