@@ -25,12 +25,17 @@ static int ethtool(const char *ifname, void *command)
 /* How many features a device may have, as ethtool -k names them; 0: that is not known. */
 static unsigned int features(const char *ifname)
 {
-	struct {
-		struct ethtool_sset_info head;
-		__u32 n;
-	} count = { { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ULL << ETH_SS_FEATURES }, 0 };
+	struct ethtool_sset_info *set = calloc(1, sizeof(*set) + sizeof(set->data[0]));
+	unsigned int n = 0;
 
-	return ethtool(ifname, &count) || !count.head.sset_mask ? 0 : count.n;
+	if (!set)
+		return 0;
+	set->cmd = ETHTOOL_GSSET_INFO;
+	set->sset_mask = 1ULL << ETH_SS_FEATURES;
+	if (!ethtool(ifname, set) && set->sset_mask)
+		n = set->data[0];
+	free(set);
+	return n;
 }
 
 /* The number of a feature of `n`; negative: there is none of that name. */
@@ -60,18 +65,20 @@ static int feature_number(const char *ifname, unsigned int n, const char *featur
  */
 static void whole_with_same_id(const char *ifname)
 {
-	struct {
-		struct ethtool_sfeatures head;
-		struct ethtool_set_features_block block[8];
-	} set = { .head = { .cmd = ETHTOOL_SFEATURES } };
-	unsigned int n = features(ifname);
-	int feature = n && n <= 8 * 32 ? feature_number(ifname, n, "tx-tcp-mangleid-segmentation") : -ENOENT;
+	unsigned int n = features(ifname), words = (n + 31) / 32;
+	int feature = n ? feature_number(ifname, n, "tx-tcp-mangleid-segmentation") : -ENOENT;
+	struct ethtool_sfeatures *set;
 
 	if (feature < 0)
 		return;
-	set.head.size = (n + 31) / 32;
-	set.block[feature / 32].valid = set.block[feature / 32].requested = 1U << feature % 32;
-	ethtool(ifname, &set);
+	set = calloc(1, sizeof(*set) + words * sizeof(set->features[0]));
+	if (!set)
+		return;
+	set->cmd = ETHTOOL_SFEATURES;
+	set->size = words;
+	set->features[feature / 32].valid = set->features[feature / 32].requested = 1U << feature % 32;
+	ethtool(ifname, set);
+	free(set);
 }
 
 int net_hold_open(unsigned int queue, int *ifindex)
