@@ -51,7 +51,7 @@ CASES = {	# URL: what curl says, the flow's rule, its states and the reason of t
 
 def newest(lab, **what):
 	flows = [f for f in seam_json(lab, "flows") if all(f[k] == v for k, v in what.items())]
-	return seam_json(lab, "flow", str(max(flows, key=lambda f: f["flow_id"] >> 6)["flow_id"]))
+	return seam_json(lab, "flow", str(max(flows, key=lambda f: f["flow_id"])["flow_id"]))
 
 
 def reason_count(lab, name):
