@@ -283,13 +283,13 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	f->policy = e->policy;
 	flow_end_init(&f->end[SEAM_CLIENT], c, s);
 	flow_end_init(&f->end[SEAM_SERVER], s, c);
-	if (!(s->tcp_flags & TCP_SYN))
-		unanswered(f, c, p);
 	if (s->tcp_flags & TCP_SYN) {
 		/* A SYN sent again after its answer was here says nothing: the first one does. */
 		f->end[SEAM_SERVER].rtt_us =
 			(s->seen_ns - (s->seen_ns > c->seen_ns ? c->seen_ns : e->created_ns)) / NSEC_PER_USEC;
 		f->end[SEAM_CLIENT].rtt_us = (now - s->seen_ns) / NSEC_PER_USEC;
+	} else {
+		unanswered(f, c, p);
 	}
 	if (both & EMBRYO_O_TSTAMP)
 		f->flags |= FLOW_F_TSTAMP;

@@ -4,23 +4,13 @@
 #include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/if_tun.h>
-#include <linux/sockios.h>
 #include <net/if.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "net.h"
-
-static int ethtool(const char *ifname, void *command)
-{
-	struct ifreq ifr = { .ifr_data = command };
-
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
-	return net_ifreq(SIOCETHTOOL, &ifr);
-}
 
 /* How many features a device may have, as ethtool -k names them; 0: that is not known. */
 static unsigned int features(const char *ifname)
@@ -32,7 +22,7 @@ static unsigned int features(const char *ifname)
 		return 0;
 	set->cmd = ETHTOOL_GSSET_INFO;
 	set->sset_mask = 1ULL << ETH_SS_FEATURES;
-	if (!ethtool(ifname, set) && set->sset_mask)
+	if (!net_ethtool(ifname, set) && set->sset_mask)
 		n = set->data[0];
 	free(set);
 	return n;
@@ -50,7 +40,7 @@ static int feature_number(const char *ifname, unsigned int n, const char *featur
 	names->cmd = ETHTOOL_GSTRINGS;
 	names->string_set = ETH_SS_FEATURES;
 	names->len = n;
-	if (!ethtool(ifname, names))
+	if (!net_ethtool(ifname, names))
 		for (i = 0; i < names->len && found < 0; i++)
 			if (!strncmp((char *)names->data + i * ETH_GSTRING_LEN, feature, ETH_GSTRING_LEN))
 				found = (int)i;
@@ -77,7 +67,7 @@ static void whole_with_same_id(const char *ifname)
 	set->cmd = ETHTOOL_SFEATURES;
 	set->size = words;
 	set->features[feature / 32].valid = set->features[feature / 32].requested = 1U << feature % 32;
-	ethtool(ifname, set);
+	net_ethtool(ifname, set);
 	free(set);
 }
 
@@ -85,7 +75,6 @@ int net_hold_open(unsigned int queue, int *ifindex)
 {
 	unsigned int offload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 	struct ifreq ifr = { .ifr_name = NET_HOLD_NAME };
-	char path[80];
 	int fd, err;
 
 	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
@@ -97,9 +86,7 @@ int net_hold_open(unsigned int queue, int *ifindex)
 		goto fail;
 	}
 	whole_with_same_id(ifr.ifr_name);
-	/* Or it sends neighbour discovery of its own as soon as it is up. */
-	snprintf(path, sizeof(path), "net/ipv6/conf/%s/disable_ipv6", ifr.ifr_name);
-	net_sysctl(path, "1");
+	net_no_ipv6(ifr.ifr_name);
 	ifr.ifr_qlen = queue;
 	err = net_ifreq(SIOCSIFTXQLEN, &ifr);
 	if (err)

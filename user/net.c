@@ -90,6 +90,14 @@ int net_ifreq(unsigned long request, struct ifreq *ifr)
 	return err;
 }
 
+int net_ethtool(const char *ifname, void *command)
+{
+	struct ifreq ifr = { .ifr_data = command };
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
+	return net_ifreq(SIOCETHTOOL, &ifr);
+}
+
 int net_flags(const char *ifname, short set, short clear, short *was)
 {
 	struct ifreq ifr = {};
@@ -110,11 +118,10 @@ static int set_up(const char *name)
 	return net_flags(name, IFF_UP, 0, NULL);
 }
 
-static void no_ipv6(const char *name)
+void net_no_ipv6(const char *name)
 {
 	char path[80];
 
-	/* Or it sends neighbour discovery of its own as soon as it is up. */
 	snprintf(path, sizeof(path), "net/ipv6/conf/%s/disable_ipv6", name);
 	net_sysctl(path, "1");
 }
@@ -503,7 +510,7 @@ int net_inner_open(int *host_ns, int *inner_ns, int *veth, int *inner)
 	if (err)
 		goto fail;
 	*veth = if_nametoindex(name);
-	no_ipv6(name);
+	net_no_ipv6(name);
 	err = steer_packets(name);
 	if (err)
 		log_warn("steering packets of %s to one CPU per leg: %s; legs may retransmit needlessly",
@@ -529,11 +536,8 @@ fail:
 bool net_driver(const char *ifname, char *driver, size_t len)
 {
 	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
-	struct ifreq ifr = {};
 
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
-	ifr.ifr_data = (void *)&info;
-	if (net_ifreq(SIOCETHTOOL, &ifr))
+	if (net_ethtool(ifname, &info))
 		memset(&info, 0, sizeof(info));
 	snprintf(driver, len, "%s", info.driver);
 	/* What some virtual devices put where others have nothing. */
@@ -572,11 +576,8 @@ bool net_has_filters(int ifindex)
 int net_offloads(const char *ifname)
 {
 	struct ethtool_value flags = { .cmd = ETHTOOL_GFLAGS };
-	struct ifreq ifr = { .ifr_data = (void *)&flags };
-	int err;
+	int err = net_ethtool(ifname, &flags);
 
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
-	err = net_ifreq(SIOCETHTOOL, &ifr);
 	return err ? err : (int)flags.data;
 }
 

@@ -73,6 +73,12 @@ int net_offloads(const char *ifname);
 /* An ioctl for the interface that is named in `ifr`. Negative errno. */
 int net_ifreq(unsigned long request, struct ifreq *ifr);
 
+/* An ethtool command, a structure of linux/ethtool.h, for an interface. Negative errno. */
+int net_ethtool(const char *ifname, void *command);
+
+/* No IPv6 on a device of Seam's: or it sends neighbour discovery of its own as soon as it is up. */
+void net_no_ipv6(const char *name);
+
 /* Changes IFF_* of an interface; `was` (may be NULL) is what they were. Negative errno. */
 int net_flags(const char *ifname, short set, short clear, short *was);
 

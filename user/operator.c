@@ -65,7 +65,7 @@ int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 		else
 			snprintf(why, len, "it is %s%s", show_state(f.state),
 				 f.held_in != f.held_out ? ", and some of its packets are still held" :
-						   "; only monitored, passed and merged flows can be");
+							   "; only monitored, passed and merged flows can be");
 		conn_free(d, c);
 		return err;
 	}

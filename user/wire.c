@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <linux/ethtool.h>
 #include <linux/rtnetlink.h>
-#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -116,15 +115,13 @@ int wire_check(const char *ifname, int ifindex)
 static bool change_lro(const char *ifname, bool on)
 {
 	struct ethtool_value flags = { .cmd = ETHTOOL_SFLAGS };
-	struct ifreq ifr = { .ifr_data = (void *)&flags };
 	int now = net_offloads(ifname);
 
 	/* Packets put together by it cannot be taken apart again. */
 	if (now < 0 || !(now & ETH_FLAG_LRO) == !on)
 		return false;
 	flags.data = now ^ ETH_FLAG_LRO;
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
-	return !net_ifreq(SIOCETHTOOL, &ifr);
+	return !net_ethtool(ifname, &flags);
 }
 
 /* The same for IPv6, whose neighbour discovery would be the host's own. */

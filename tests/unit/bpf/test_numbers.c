@@ -170,15 +170,21 @@ static void while_split(bool v6)
 		.flow = "c.tsval=110 s.told_tsval=120" });
 }
 
-/* A rule that waits for more payload is not hurried by what does not arrive. */
-static void armed(void)
+/* A flow that is to be split at its second request. */
+static void begin_armed(bool fail_block)
 {
 	struct seam_rule line = { .rule = 1, .policy = 1, .action = RULE_INSPECT, .after = { .request = 2 },
-				  .flags = RULE_F_AFTER | RULE_F_LAST };
+				  .flags = RULE_F_AFTER | RULE_F_LAST | (fail_block ? RULE_F_FAIL_BLOCK : 0) };
 
 	fresh(NULL);
 	policy(&line, 1);
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+}
+
+/* A rule that waits for more payload is not hurried by what does not arrive. */
+static void armed(void)
+{
+	begin_armed(false);
 	STEPS({ "a request", CLIENT, UP(.seq = 1, .ack = 1, .len = 100), PASS, .flow = "after_request=1" },
 	      { "its answer", SERVER, DOWN(.seq = 1, .ack = 101, .len = 50), PASS, .flow = "+answered" },
 	      { "which it acknowledges", CLIENT, UP(.seq = 101, .ack = 51), PASS, .flow = "state=monitored" },
@@ -190,12 +196,7 @@ static void armed(void)
 /* A client that acknowledges what the box has not seen yet, or that an evil one has not got, had its requests go by for good. */
 static void armed_and_ahead(bool fail_block)
 {
-	struct seam_rule line = { .rule = 1, .policy = 1, .action = RULE_INSPECT, .after = { .request = 2 },
-				  .flags = RULE_F_AFTER | RULE_F_LAST | (fail_block ? RULE_F_FAIL_BLOCK : 0) };
-
-	fresh(NULL);
-	policy(&line, 1);
-	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	begin_armed(fail_block);
 	STEPS({ "a request", CLIENT, UP(.seq = 1, .ack = 1, .len = 100), PASS },
 	      { "its answer", SERVER, DOWN(.seq = 1, .ack = 101, .len = 50), PASS, .flow = "+answered" });
 	if (!fail_block)
@@ -211,12 +212,7 @@ static void armed_and_ahead(bool fail_block)
 /* The packet that is due may look right: it is the other end that has more than the box has seen. */
 static void armed_and_the_other_ahead(void)
 {
-	struct seam_rule line = { .rule = 1, .policy = 1, .action = RULE_INSPECT, .after = { .request = 2 },
-				  .flags = RULE_F_AFTER | RULE_F_LAST };
-
-	fresh(NULL);
-	policy(&line, 1);
-	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	begin_armed(false);
 	STEPS({ "the answer to a request that went another way", SERVER, DOWN(.seq = 1, .ack = 101, .len = 50), PASS,
 		.flow = "state=passed reason=astray -armed s.nxt=51" },
 	      { "the next request is nobody's to split", CLIENT, UP(.seq = 101, .ack = 51, .len = 100), PASS, .flow = "state=passed c.nxt=201" });
