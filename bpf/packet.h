@@ -242,14 +242,16 @@ static __always_inline bool stays_merged(const struct flow *f)
 
 /*
  * An edit has filled what its leg had promised to `peer`, who has sent its FIN and does not
- * need it any more; but a window is not taken back (RFC 9293 3.8.6). Lock held.
+ * need it any more; but a window is not taken back (RFC 9293 3.8.6). An old ack tells of
+ * none, and is left as it is. Lock held.
  */
 static __always_inline void keep_window(const struct flow_end *me, const struct flow_end *peer,
 					struct told *t)
 {
 	__u32 unit = 1U << me->wscale, field;
 
-	if (!seq_after(peer->told_edge, t->ack + ((__u32)t->wnd << me->wscale)))
+	if (seq_before(t->ack, peer->told_ack) ||
+	    !seq_after(peer->told_edge, t->ack + ((__u32)t->wnd << me->wscale)))
 		return;
 	field = (peer->told_edge - t->ack + unit - 1) >> me->wscale;
 	t->wnd = field > 0xffff ? 0xffff : field;

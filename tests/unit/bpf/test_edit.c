@@ -53,12 +53,14 @@ static void merged(bool v6)
 static void window_after_the_legs(bool v6)
 {
 	edited(v6);
-	/* 46 + 509 * 128 and, in the client's numbers, 131 + 509 * 128 - 30. */
-	flow_set("state=closing +closed c+fin s+fin c.told_edge=65353");
-	STEPS({ "the FIN again: no window is taken back", SERVER, DOWN(.seq = 51, .ack = 131, .flags = "FA"), REDIRECT,
-		.out = OUT_DOWN(.seq = 46, .ack = 101, .flags = "FA", .wnd = 510) },
-	      { "nor one made larger", SERVER, DOWN(.seq = 51, .ack = 131, .flags = "FA", .wnd = 600), REDIRECT,
-		.out = OUT_DOWN(.seq = 46, .ack = 101, .flags = "FA", .wnd = 600) });
+	/* In the client's numbers the server's window ends at 181 - 30 + 509 * 128. */
+	flow_set("state=closing +closed c+fin c+asked s+fin c.nxt=151 s.ack=181 c.told_ack=151 c.told_edge=65403");
+	STEPS({ "the FIN again: no window is taken back", SERVER, DOWN(.seq = 51, .ack = 181, .flags = "FA"), REDIRECT,
+		.out = OUT_DOWN(.seq = 46, .ack = 151, .flags = "FA", .wnd = 510) },
+	      { "nor one made larger", SERVER, DOWN(.seq = 51, .ack = 181, .flags = "FA", .wnd = 600), REDIRECT,
+		.out = OUT_DOWN(.seq = 46, .ack = 151, .flags = "FA", .wnd = 600) },
+	      { "an ack that comes late is left alone", SERVER, DOWN(.seq = 51, .ack = 141), REDIRECT,
+		.out = OUT_DOWN(.seq = 46, .ack = 111) });
 }
 
 /* The same, before there is a packet buffer: with complete checksums, and the rest is left to TC. */
