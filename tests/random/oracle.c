@@ -221,7 +221,7 @@ const char *oracle_got(struct end *e, const struct frame *f)
 	struct oracle_end *o = &e->o;
 	int64_t pos = (int32_t)(f->seq - peer->p->isn), ack = (int32_t)(f->ack - e->p->isn);
 	uint32_t seq_was = peer->p->isn + edit_back(&e->c->edit[peer->side], pos);
-	bool acks = (f->flags & (ACK | RST)) == ACK, late;
+	bool acks = (f->flags & (ACK | RST)) == ACK, late, tells;
 	const char *wrong;
 
 	o->frames++;
@@ -250,9 +250,11 @@ const char *oracle_got(struct end *e, const struct frame *f)
 		wrong = check_time(e, f, late);
 	if (o->n_told == TOLD_MAX)
 		settle(o, f->stamp);
+	/* All of whose bytes came before is answered, and not looked at any further (RFC 9293 3.10.7.4). */
+	tells = acks && (!f->len || pos + (int64_t)f->len >= e->rcv_nxt);
 	o->told[o->n_told].stamp = f->stamp;
-	o->told[o->n_told].ack = acks ? ack : 0;
-	o->told[o->n_told].edge = acks ? ack + ((int64_t)f->wnd << (f->flags & SYN ? 0 : peer->my_wscale)) : 0;
+	o->told[o->n_told].ack = tells ? ack : 0;
+	o->told[o->n_told].edge = tells ? ack + ((int64_t)f->wnd << (f->flags & SYN ? 0 : peer->my_wscale)) : 0;
 	o->told[o->n_told].ts = f->ts;
 	o->told[o->n_told].tsval = f->tsval;
 	o->n_told++;
