@@ -2,7 +2,7 @@
 #
 #	make		build .output/seam
 #	make demo	install what is missing, build, and show the main job on real traffic
-#	make check	install what is missing, build, and run every test
+#	make check	install what is missing, build, and run the tests
 #	make help	the other targets
 
 VERSION := 0.1.0

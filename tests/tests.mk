@@ -19,9 +19,9 @@ $(addprefix $(O)/tests/,test_tls test_http test_pattern test_replace test_proxy 
 		$(INSPECT_SRCS) $(wildcard user/*.h tests/unit/*.h) | $(O)/tests
 	$(CC) $(UNIT_CFLAGS) -o $@ $< $(INSPECT_SRCS) $(UNIT_LIBS)
 
-$(O)/tests/test_policy: tests/unit/test_policy.c $(POLICY_SRCS) $(INSPECT_SRCS) user/cmd_check.c \
+$(O)/tests/test_policy: tests/unit/test_policy.c $(POLICY_SRCS) $(INSPECT_SRCS) user/cmd_check.c user/show.c \
 		$(wildcard user/*.h tests/unit/*.h) | $(O)/tests
-	$(CC) $(UNIT_CFLAGS) -o $@ $< user/cmd_check.c $(POLICY_SRCS) $(INSPECT_SRCS) $(UNIT_LIBS)
+	$(CC) $(UNIT_CFLAGS) -o $@ $< user/cmd_check.c user/show.c $(POLICY_SRCS) $(INSPECT_SRCS) $(UNIT_LIBS)
 
 $(O)/tests/test_show: tests/unit/test_show.c user/show.c user/record.c \
 		$(wildcard user/*.h tests/unit/*.h include/seam/*.h) | $(O)/tests

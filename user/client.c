@@ -460,10 +460,3 @@ const char *client_text(const json_t *at, const char *key)
 {
 	return json_string_value(json_object_get(at, key)) ?: "";
 }
-
-void client_print(json_t *json)
-{
-	json_dumpf(json, stdout, JSON_INDENT(2) | SHOW_JSON);
-	putchar('\n');
-	json_decref(json);
-}

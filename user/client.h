@@ -98,7 +98,4 @@ bool client_map_size(int map, __u32 *max_entries, unsigned long long *bytes);
 long long client_integer(const json_t *at, const char *key);
 const char *client_text(const json_t *at, const char *key);
 
-/* Writes indented JSON to stdout and drops it. */
-void client_print(json_t *json);
-
 #endif

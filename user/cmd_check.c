@@ -401,13 +401,6 @@ static json_t *explain(const struct policy *p, const struct policy_facts *f, boo
 
 /* ---- the verb ---- */
 
-static void print_json(json_t *root)
-{
-	json_dumpf(root, stdout, JSON_INDENT(2) | SHOW_JSON);
-	putchar('\n');
-	json_decref(root);
-}
-
 /* The messages of a failed policy_load(), one string a line. */
 static void print_json_errors(const char *file, char *messages)
 {
@@ -418,7 +411,7 @@ static void print_json_errors(const char *file, char *messages)
 		if (*line)
 			json_array_append_new(list, json_string(line));
 	}
-	print_json(json_pack("{s:s, s:b, s:o}", "file", file, "ok", 0, "errors", list));
+	show_print(json_pack("{s:s, s:b, s:o}", "file", file, "ok", 0, "errors", list));
 }
 
 static int check(const char *file, const struct scenario *sc, bool json)
@@ -456,9 +449,9 @@ static int check(const char *file, const struct scenario *sc, bool json)
 	if (sc)
 		explained = explain(p, &sc->facts, json);
 	if (json)
-		print_json(json_pack("{s:s, s:b, s:s, s:i, s:i, s:o*}", "file", p->path, "ok", 1, "mode",
-				     policy_mode_name(p->mode), "rules",
-				     (int)p->n_rules, "kernel_lines", n, "explain", explained));
+		show_print(json_pack("{s:s, s:b, s:s, s:i, s:i, s:o*}", "file", p->path, "ok", 1, "mode",
+				       policy_mode_name(p->mode), "rules",
+				       (int)p->n_rules, "kernel_lines", n, "explain", explained));
 	else
 		json_decref(explained);
 	policy_put(p);

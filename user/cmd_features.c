@@ -32,6 +32,7 @@
 #include "cmd.h"
 #include "log.h"
 #include "net.h"
+#include "show.h"
 
 static const char help[] =
 	"usage: seam features [-j]\n"
@@ -491,7 +492,7 @@ static int probe_all(bool json)
 						      got < 0 ? strerror(-got) : NULL));
 	}
 	if (json) {
-		client_print(json_pack("{s:s, s:s, s:b, s:o}", "kernel", uts.release, "machine",
+		show_print(json_pack("{s:s, s:s, s:b, s:o}", "kernel", uts.release, "machine",
 				       uts.machine, "ok", !missing, "features", list));
 	} else {
 		puts(missing ? "something that Seam requires is missing" :

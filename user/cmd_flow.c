@@ -256,7 +256,7 @@ static void print_json(const struct found *o)
 		json_object_set_new(out, "record", record);
 	if (memory)
 		json_object_set(out, "leg_memory", memory);
-	client_print(out);
+	show_print(out);
 }
 
 /* ---- text ---- */

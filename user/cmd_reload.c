@@ -6,6 +6,7 @@
 
 #include "client.h"
 #include "cmd.h"
+#include "show.h"
 
 static const char help[] =
 	"usage: seam reload [-j] [-i NAME]\n"
@@ -43,7 +44,7 @@ static int reload(const char *instance, bool json)
 	}
 	ok = json_is_true(json_object_get(reply, "ok"));
 	if (json) {
-		client_print(reply);
+		show_print(reply);
 		return ok ? EXIT_OK : EXIT_FAILED;
 	}
 	if (ok)

@@ -149,7 +149,7 @@ int cmd_run(int argc, char **argv)
 		fprintf(stderr, "seam run: what is `%s`? It takes options alone; see --help\n", argv[optind]);
 		return EXIT_USAGE;
 	}
-	if (!config == !(s.client.n && s.server.n)) {
+	if (config ? s.client.n || s.server.n : !s.client.n || !s.server.n) {
 		fputs("seam run: needs -c FILE, or else --client IF and --server IF, and not both; see --help\n",
 		      stderr);
 		return EXIT_USAGE;

@@ -49,7 +49,7 @@ static int ask(const char *verb, const char *how, const char *instance, unsigned
 	}
 	ok = json_is_true(json_object_get(reply, "ok"));
 	if (json) {
-		client_print(reply);
+		show_print(reply);
 		return ok ? EXIT_OK : EXIT_FAILED;
 	}
 	if (ok) {

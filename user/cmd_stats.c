@@ -10,9 +10,10 @@
 static const char help[] =
 	"usage: seam stats [-j] [-i NAME]\n"
 	"\n"
-	"Shows flows by state, flows by the rule that decided, transitions and\n"
-	"packets by reason, how full the tables are, and what the daemon has done. Counters\n"
-	"live as long as the instance's maps and survive a new daemon.\n"
+	"Shows flows by state, flows by the rule that decided, transitions and packets by\n"
+	"reason, how full the tables are, and what the daemon has done since it started.\n"
+	"The other counters live as long as the instance's maps, and survive a new daemon.\n"
+	"JSON has every reason there is; otherwise those are shown that have occurred.\n"
 	"\n"
 	"  -i, --instance NAME  the instance (default: default)\n"
 	"  -j, --json           write JSON\n"
@@ -51,17 +52,19 @@ static json_t *by_rule(const struct kern *k, const json_t *status)
 
 static json_t *by_reason(const struct kern *k)
 {
+	static const enum seam_reason all[] = {
+#define X(sym, num, name, text) SEAM_R_##sym,
+		SEAM_REASONS(X)
+#undef X
+	};
 	json_t *list = json_array();
-	json_int_t n;
-	int i;
+	size_t i;
 
-	for (i = 0; i < SEAM_R_MAX; i++) {
-		n = kern_counter(k->maps.reasons, i);
-		if (n)
-			json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "reason",
-							      show_reason(i), "count", n, "text",
-							      show_reason_text(i)));
-	}
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		json_array_append_new(list,
+			json_pack("{s:s, s:I, s:s}", "reason", show_reason(all[i]), "count",
+				  (json_int_t)kern_counter(k->maps.reasons, all[i]), "text",
+				  show_reason_text(all[i])));
 	return list;
 }
 
@@ -124,9 +127,11 @@ static void print(json_t *out)
 		printf("  %-4lld %-15s %12lld\n", client_integer(at, "rule"), client_text(at, "name"),
 		       client_integer(at, "flows"));
 	puts("transitions and packets by reason");
-	json_array_foreach(json_object_get(out, "reasons"), i, at)
-		printf("  %-20s %12lld  %s\n", client_text(at, "reason"), client_integer(at, "count"),
-		       client_text(at, "text"));
+	json_array_foreach(json_object_get(out, "reasons"), i, at) {
+		if (client_integer(at, "count"))
+			printf("  %-20s %12lld  %s\n", client_text(at, "reason"),
+			       client_integer(at, "count"), client_text(at, "text"));
+	}
 	puts("tables");
 	json_array_foreach(json_object_get(out, "tables"), i, at)
 		printf("  %-20s %12lld  of %lld, %s of memory\n", client_text(at, "name"),
@@ -163,7 +168,7 @@ static int stats_of(const char *instance, bool json)
 		return EXIT_FAILED;
 	}
 	if (json) {
-		client_print(out);
+		show_print(out);
 		return EXIT_OK;
 	}
 	print(out);

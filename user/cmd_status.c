@@ -147,13 +147,14 @@ static void print_ports(const json_t *ports)
 	}
 }
 
-static void print_workers(const json_t *workers)
+static void print_workers(const json_t *status)
 {
+	const json_t *workers = json_object_get(status, "workers");
 	const char *sep = ", with ";
 	json_t *one;
 	size_t i;
 
-	if (!json_is_true(json_object_get(json_array_get(workers, 0), "thread"))) {
+	if (!client_integer(status, "threads")) {
 		puts("workers: none; the daemon's main thread moves the bytes");
 		return;
 	}
@@ -189,7 +190,7 @@ static void print_daemon(const json_t *status)
 	       client_integer(conns, "held"), client_integer(conns, "split"),
 	       client_integer(conns, "merging"), client_integer(conns, "aborting"),
 	       show_bytes(client_integer(conns, "inspector_memory"), a));
-	print_workers(json_object_get(status, "workers"));
+	print_workers(status);
 	printf("legs: their queues take %s, of one flow at most ",
 	       show_bytes(client_integer(conns, "leg_memory"), a));
 	printf("%s\n", show_bytes(client_integer(conns, "leg_memory_max"), a));
@@ -254,7 +255,7 @@ static int status_of(const char *instance, bool json)
 					flows_json(&tally), "backlog_max",
 					(json_int_t)tally.backlog_max);
 
-		client_print(out);
+		show_print(out);
 		kern_close(&k);
 		return EXIT_OK;
 	}

@@ -315,14 +315,17 @@ static json_int_t bytes_moved(const struct daemon *d)
 	return sum;
 }
 
-/* Flows that each worker has at the moment, and bytes that it has moved. */
+/*
+ * Flows that each worker has at the moment, and bytes that it has moved. Without
+ * threads the one there is stands for the loop.
+ */
 static json_t *workers_json(const struct daemon *d)
 {
 	json_t *list = json_array();
 	unsigned int i;
 
 	for (i = 0; i < d->n_workers; i++)
-		json_array_append_new(list, json_pack("{s:b, s:I, s:I}", "thread", d->threads > 0, "conns",
+		json_array_append_new(list, json_pack("{s:I, s:I}", "conns",
 						      (json_int_t)d->workers[i].conns, "bytes",
 						      (json_int_t)d->workers[i].bytes));
 	return list;
@@ -354,6 +357,7 @@ static json_t *reply_status(struct daemon *d)
 	json_object_set_new(reply, "veth",
 			    json_pack("{s:s, s:i}", "name", veth, "ifindex", d->veth_ifindex));
 	json_object_set_new(reply, "conns", conns_json(d));
+	json_object_set_new(reply, "threads", json_integer(d->threads));
 	json_object_set_new(reply, "workers", workers_json(d));
 	json_object_set_new(reply, "stats",
 			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "splits",

@@ -257,6 +257,13 @@ static inline void daemon_beat(struct daemon *d)
 	d->kern.control->heartbeat_ns = kern_now();
 }
 
+/* Ends it, with exit status 1: without what has failed with `err`, a negative errno, it cannot go on. */
+static inline void daemon_fail(struct daemon *d, int err)
+{
+	d->failed = err;
+	d->stop_now = true;
+}
+
 /* head.c: the first bytes of a conn's client, while no rule is known */
 /* Negative errno: no memory. */
 int head_begin(struct conn *c, const struct flow *f);

@@ -298,9 +298,8 @@ void hold_ready(struct daemon *d, struct watch *w, uint32_t events)
 	}
 	/* Without it nothing would be inspected, and poll() would tell of its end for ever. */
 	if (i < HOLD_BATCH && n < 0 && errno != EAGAIN && errno != EINTR) {
-		d->failed = -errno;
+		daemon_fail(d, -errno);
 		log_err("reading the hold device: %s; was it deleted? Seam ends", strerror(-d->failed));
-		d->stop_now = true;
 		return;
 	}
 	note_backlog(d, i == HOLD_BATCH && poll(&more, 1, 0) > 0);

@@ -38,9 +38,8 @@ static void leave_host(struct daemon *d)
 {
 	if (!setns(d->inner_ns, CLONE_NEWNET))
 		return;
-	d->failed = -errno;
+	daemon_fail(d, -errno);
 	log_err("entering the inner namespace again: %s; no flow can be split", strerror(-d->failed));
-	d->stop_now = true;
 }
 
 /* In the host's namespace. */
@@ -63,9 +62,8 @@ void ports_no_veth(struct daemon *d)
 {
 	if (d->failed)
 		return;
-	d->failed = -ENODEV;
+	daemon_fail(d, -ENODEV);
 	log_err("the veth pair by which legs are reached was deleted; Seam ends");
-	d->stop_now = true;
 }
 
 void ports_look(struct daemon *d)

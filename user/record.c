@@ -75,11 +75,14 @@ void record_json(const struct seam_record *rec, bool blocked, json_t *to)
 				  "ja4", rec->tls_ja4, "alpn", alpn_list(rec->tls_alpn), "ech",
 				  !!(rec->flags & RECORD_F_ECH)));
 	if (rec->flags & RECORD_F_HTTP) {
-		json_t *http = json_pack("{s:s*, s:s, s:s, s:i, s:i}", "hostname", host, "url",
-					 rec->http_target, "http_method", rec->http_method,
-					 "requests", (int)rec->http_requests, "responses",
-					 (int)rec->http_responses);
+		json_t *http = json_pack("{s:s*, s:s, s:s}", "hostname", host, "url",
+					 rec->http_target, "http_method", rec->http_method);
 
+		/* Where an inspector reads on after the head. */
+		if (rec->http_requests || rec->http_responses) {
+			json_object_set_new(http, "requests", json_integer(rec->http_requests));
+			json_object_set_new(http, "responses", json_integer(rec->http_responses));
+		}
 		if (rec->http_status)
 			json_object_set_new(http, "status", json_integer(rec->http_status));
 		if (rec->flags & RECORD_F_MALFORMED)

@@ -231,3 +231,10 @@ json_t *show_transition_json(const struct transition *t)
 				    json_integer((__s64)(t->time_ns - t->data_ns) / 1000));
 	return out;
 }
+
+void show_print(json_t *json)
+{
+	json_dumpf(json, stdout, JSON_INDENT(2) | SHOW_JSON);
+	putchar('\n');
+	json_decref(json);
+}

@@ -52,4 +52,7 @@ void show_tuple_json(json_t *to, uint64_t id, const struct flow_key *key);
 /* One transition, for the history of a flow. */
 json_t *show_transition_json(const struct transition *t);
 
+/* Writes indented JSON to stdout and drops it. */
+void show_print(json_t *json);
+
 #endif

@@ -197,7 +197,7 @@ struct flow {
 	__u64 id;
 	__u64 created_ns;  /* CLOCK_MONOTONIC, as all times here */
 	__u64 changed_ns;  /* last transition */
-	__u64 seen_ns;	   /* last packet, to a second */
+	__u64 seen_ns;	   /* last packet, to half a second */
 	__u64 data_ns;	   /* last packet with payload */
 	__u64 released_ns; /* last packet that left the hold queue */
 	__u32 tc_at[2];	   /* by end: when XDP last left a packet of it to TC, as left_at() says; 0: XDP has had them since */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Reasons: why a flow changed state, why a packet was treated as it was. One
- * list for maps, metrics, logs and the command line. Never renumber: append.
+ * list for maps, metrics, logs and the command line. Never renumber, nor use a number again.
  */
 #ifndef SEAM_REASON_H
 #define SEAM_REASON_H
@@ -16,8 +16,7 @@
 	X(FIRST_PAYLOAD, 5, "first_payload", "first payload, and a rule needs it")               \
 	X(SERVER_FIRST, 6, "server_first", "the server spoke first")                             \
 	X(HOLD_TIME, 7, "hold_time", "the hold would have outlasted the sender's probe time")    \
-	X(HOLD_BYTES, 8, "hold_bytes", "more payload than a hold may keep")                      \
-	X(NEED_MORE, 9, "need_more", "the verdict needs more bytes")                             \
+	X(HOLD_BYTES, 8, "hold_bytes", "dropped: more payload than may be queued of one flow")    \
 	X(LEGS_READY, 10, "legs_ready", "both legs stand")                                       \
 	X(LET_GO, 11, "let_go", "the inspectors let go")                                         \
 	X(UNTIL, 12, "until", "the rule's until was reached")                                    \
@@ -48,8 +47,6 @@
 	X(TCP_OPTION, 38, "tcp_option", "a TCP option that a leg cannot carry")                  \
 	X(SIMULTANEOUS, 39, "simultaneous_open", "both ends sent SYN")                           \
 	X(SYN_DATA, 40, "syn_data", "payload in the SYN")                                        \
-	X(BUSY, 41, "busy", "another transition is under way")                                   \
-	X(IN_FLIGHT, 42, "in_flight", "data was in flight at the boundary")                      \
 	X(URGENT, 45, "urgent", "urgent data that the other end has not acknowledged")            \
 	X(FAR, 46, "far", "the other end is so much farther than its leg that the round trip has to grow") \
 	X(WINDOW, 50, "window", "an end may still send more than the other has room for")         \
@@ -79,7 +76,6 @@
 	X(BLOCK_DROP, 78, "block_drop", "dropped by a rule")                                     \
 	X(BLOCK_RST, 79, "block_rst", "answered with RST by a rule")                             \
 	X(WINDOW_UPDATE, 80, "window_update", "window update made for an end")                   \
-	X(PROG_ERROR, 81, "error", "internal error of a BPF program")                           \
 	X(RST_DROPPED, 82, "rst_dropped", "RST of a blocked flow dropped")                       \
 	X(XDP, 83, "xdp", "forwarded by XDP")                                                    \
 	X(STRADDLE, 84, "straddle", "segment across a boundary, cut for the wire")       \

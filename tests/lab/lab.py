@@ -656,3 +656,8 @@ def start_seam(lab, conf_text=None, args=()):
 def seam_json(lab, *args):
 	"""Output of `seam ARGS -j` on the box, parsed: seam_json(lab, "flows")."""
 	return json.loads(lab.run("box", [seam_binary(), *args, "-j"]).stdout)
+
+
+def reasons(lab):
+	"""Seam's counters that are not 0, by reason."""
+	return {r["reason"]: r["count"] for r in seam_json(lab, "stats")["reasons"] if r["count"]}

@@ -14,7 +14,7 @@ import socket
 import struct
 import termios
 
-from lab import CLIENT4, CLIENT6, SERVER, LabError, seam_json, start_seam, wait_for
+from lab import CLIENT4, CLIENT6, SERVER, LabError, reasons, seam_json, start_seam, wait_for
 from sockets import inside
 
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -166,11 +166,6 @@ def flow(lab, pair):
 def state(lab, pair):
 	f = flow(lab, pair)
 	return f and f["flow"]["state"]
-
-
-def reasons(lab):
-	"""Seam's counters, by reason."""
-	return {r["reason"]: r["count"] for r in seam_json(lab, "stats")["reasons"]}
 
 
 def through_both(tap, lab, cases, policy=SPLIT_ALL):

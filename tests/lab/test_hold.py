@@ -3,7 +3,7 @@
 """What a hold does to packets, what ends it, and how a flow is blocked."""
 import pcap
 from hello import client_hello, http_head
-from lab import REGIMES, SERVER, Lab, Link, scenario, seam_json, start_seam, wait_for
+from lab import REGIMES, SERVER, Lab, Link, reasons, scenario, seam_json, start_seam, wait_for
 from scripted import Counter, run_clients
 from wires import tags_object
 
@@ -129,7 +129,7 @@ def needs_no_limit(tap, lab):
 	seen = server.seen(left["port"])
 	tap.ok(seen and seen["end"] == "ECONNRESET", "a RST of a client that nobody has decided on reaches the server", seen,
 		seam_json(lab, "flow", str(next(f for f in seam_json(lab, "flows") if f["src_port"] == left["port"])["flow_id"])),
-		seam_json(lab, "stats")["reasons"])
+		reasons(lab))
 	states = [f"--state={s}" for s in ("held", "splitting", "split", "merging")]
 	tap.equal(seam_json(lab, "flows", *states), [], "and no flow is left half done")
 	seam.stop()

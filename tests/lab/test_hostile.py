@@ -10,7 +10,7 @@ import json
 import socket
 import sys
 
-from lab import CLIENT4, HERE, SERVER, SERVER4, Lab, LabError, scenario, seam_json, start_seam, wait_for
+from lab import CLIENT4, HERE, SERVER, SERVER4, Lab, LabError, reasons, scenario, seam_json, start_seam, wait_for
 from servers import LoadServer, Nginx, finish_client, start_client
 
 POLICY = """
@@ -51,10 +51,6 @@ def peer(lab, case, *args, end="client", to=None):
 	mac = links(lab, ns)[iface]
 	own = NOBODY[end]
 	return lab.run(end, ["/usr/bin/python3", HERE / "hostile.py", case, mac, own[0], to[0], own[1], to[1], *args])
-
-
-def reasons(lab):
-	return {r["reason"]: r["count"] for r in seam_json(lab, "stats")["reasons"]}
 
 
 def flow_states(lab):

@@ -3,7 +3,7 @@
 """More flows to split than the daemon has descriptors for: the fail answer of each, and nothing stuck."""
 import sockets
 from daemon import Daemon
-from lab import SERVER, Lab, scenario, seam_json, start_seam, wait_for
+from lab import SERVER, Lab, reasons, scenario, seam_json, start_seam, wait_for
 
 POLICY = """
 client = "cli";
@@ -26,8 +26,7 @@ def states(lab, port):
 
 
 def short_of_memory(lab):
-	reasons = {r["reason"]: r["count"] for r in seam_json(lab, "stats")["reasons"]}
-	return reasons.get("no_memory", 0)
+	return reasons(lab).get("no_memory", 0)
 
 
 def pair(lab, listener, port, family=4):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from lab import SERVER4, Lab, scenario, seam_json, start_seam
+from lab import SERVER4, Lab, reasons, scenario, seam_json, start_seam
 from servers import Nginx
 
 POLICY = """
@@ -66,7 +66,7 @@ def main(tap):
 				hurried |= os.sched_getscheduler(seam.proc.pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
 			answers = proc.stdout.read().strip()
 		tap.equal(answers, str(COUNT), f"{COUNT} requests are answered")
-		count = {r["reason"]: r["count"] for r in seam_json(lab, "stats")["reasons"]}
+		count = reasons(lab)
 		tap.equal(count.get("legs_ready", 0), COUNT, "every flow was split for want of its host")
 		tap.diag(f"{count.get('no_memory', 0)} holds had no timer")
 		behind = seam_json(lab, "status")["daemon"]["stats"]["hold_behind"]

@@ -10,7 +10,7 @@ import subprocess
 import threading
 
 from hello import client_hello, http_head
-from lab import CLIENT4, CLIENT6, NOTICED, REGIMES, SERVER, SERVER4, Lab, scenario, seam_binary, seam_json, start_seam, wait_for
+from lab import CLIENT4, CLIENT6, NOTICED, REGIMES, SERVER, SERVER4, Lab, reasons, scenario, seam_binary, seam_json, start_seam, wait_for
 from scripted import Counter, run_clients
 from servers import Nginx
 from test_policy_live import measured
@@ -55,7 +55,7 @@ def newest(lab, **what):
 
 
 def reason_count(lab, name):
-	return sum(r["count"] for r in seam_json(lab, "stats")["reasons"] if r["reason"] == name)
+	return reasons(lab).get(name, 0)
 
 
 def curl(lab, url, family=4, *args):

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import sockets
-from lab import Lab, scenario, seam_json, start_seam, wait_for
+from lab import Lab, reasons, scenario, seam_json, start_seam, wait_for
 
 POLICY = """
 client = "cli";
@@ -56,7 +56,7 @@ def main(tap):
 		pairs = [opened(lab, listener, i + 2) for i in range(FLOWS)]
 		tap.ok(all(sockets.exchange(*p) for p in pairs), f"{FLOWS} more, at once")
 		states = seam_json(lab, "status")["flows"]
-		tap.ok(states["split"] == FLOWS + 1, "all of them are split", states, seam_json(lab, "stats")["reasons"])
+		tap.ok(states["split"] == FLOWS + 1, "all of them are split", states, reasons(lab))
 		after = neighbours(lab, pid)
 		tap.equal(after, before, f"{len(after[0])} neighbours on the box and {len(after[1])} inside, as before")
 		# At a pace: the veths would drop what 6,000 ends say at once.

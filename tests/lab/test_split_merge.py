@@ -3,7 +3,7 @@
 """Real HTTP and TLS through the box: passed, inspected and merged, blocked, as the policy says."""
 
 import pcap
-from lab import CLIENT4, CLIENT6, NOTICED, NOTICED_AT_LEGS, REGIMES, SERVER, SERVER4, Lab, scenario, seam_json, start_seam
+from lab import CLIENT4, CLIENT6, NOTICED, NOTICED_AT_LEGS, REGIMES, SERVER, SERVER4, Lab, reasons, scenario, start_seam
 from promises import Watch
 from servers import SIZES, Greeter, Nginx
 
@@ -67,12 +67,11 @@ def web_of(tap, lab):
 		tap.zero(counters, UNNOTICED[end], f"{lab.regime}: {end}: noticed nothing")
 	seen = {a["addr"] for a in web.accesses()}
 	tap.equal(seen, {CLIENT4, CLIENT6}, f"{lab.regime}: the server saw the client's addresses")
-	stats = seam_json(lab, "stats")
-	count = {r["reason"]: r["count"] for r in stats["reasons"]}
+	count = reasons(lab)
 	# Each size over both families: http with the host, https with the SNI.
 	tap.ok(count.get("legs_ready", 0) >= 4 * len(web.sha256), f"{lab.regime}: the inspected connections were split",
-		stats["reasons"])
-	tap.ok(count.get("quiet", 0) + count.get("crossed", 0) > 0, f"{lab.regime}: and the ones that came to rest were merged", stats["reasons"])
+		count)
+	tap.ok(count.get("quiet", 0) + count.get("crossed", 0) > 0, f"{lab.regime}: and the ones that came to rest were merged", count)
 
 
 @scenario

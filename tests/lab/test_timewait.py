@@ -10,7 +10,7 @@ import socket
 import time
 
 import sockets
-from lab import NOTICED, SERVER, Lab, LabError, scenario, seam_json, start_seam, wait_for
+from lab import NOTICED, SERVER, Lab, LabError, reasons, scenario, start_seam, wait_for
 
 POLICY = """
 client = "cli";
@@ -61,7 +61,7 @@ def short(lab, listener, family, host):
 
 
 def count(lab, reason):
-	return {r["reason"]: r["count"] for r in seam_json(lab, "stats")["reasons"]}.get(reason, 0)
+	return reasons(lab).get(reason, 0)
 
 
 def rounds(tap, lab, listener, what, hosts, n=ROUNDS):
@@ -90,7 +90,7 @@ def main(tap):
 				seam = start_seam(lab, POLICY)
 				rounds(tap, lab, listener, f"{kind}, {turn} run", kinds)
 				tap.ok(count(lab, "quiet") + count(lab, "crossed") >= ROUNDS and count(lab, "legs_ready") >= 4 * ROUNDS,
-					"many were split, many merged", seam_json(lab, "stats")["reasons"])
+					"many were split, many merged", reasons(lab))
 				tap.ok(count(lab, "reused") > 0, "tuples were taken again while the old flow was known")
 				tap.equal(seam.stop(), 0, "Seam ends")
 				rounds(tap, lab, listener, f"{kind}, after the {turn} run", kinds[:1])

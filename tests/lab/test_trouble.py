@@ -73,6 +73,9 @@ def options(tap):
 		version = seam(lab, "-V")
 		tap.ok(version.returncode == 0 and version.stdout == seam(lab, "--version").stdout and version.stdout.startswith("seam "),
 			"-V is the version", version.stdout)
+		for port in ("--client", "--server"):
+			wrong = seam(lab, "run", "-c", "/dev/null", port, "cli")
+			tap.ok(wrong.returncode == 2 and "not both" in wrong.stderr, f"a policy and {port}: refused, not ignored", wrong)
 		for verb in ("status", "split", "monitor", "run"):
 			wrong = seam(lab, verb, "--nonsense")
 			tap.ok(wrong.returncode == 2 and wrong.stderr.startswith(f"seam {verb}: "), f"{verb}: an option that there is not",

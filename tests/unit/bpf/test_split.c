@@ -38,15 +38,15 @@ static void birth(void)
 	ctl_is("no split to take back", CTL_UNSPLIT, SEAM_R_LEG_FAILED, 0, -EINVAL, "state=held");
 	ctl_is("no split to merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINVAL, "state=held");
 	flow_set("+no_split");
-	ctl_is("may not be split", CTL_SPLIT, SEAM_R_NEED_MORE, 0, -EINVAL, "state=held");
+	ctl_is("may not be split", CTL_SPLIT, SEAM_R_UNDECIDED, 0, -EINVAL, "state=held");
 	flow_set("-no_split +release");
-	ctl_is("being released", CTL_SPLIT, SEAM_R_NEED_MORE, 0, -EBUSY, "state=held");
+	ctl_is("being released", CTL_SPLIT, SEAM_R_UNDECIDED, 0, -EBUSY, "state=held");
 	flow_set("-release");
-	ctl_is("split", CTL_SPLIT, SEAM_R_NEED_MORE, 0, 0,
-	       "state=splitting reason=need_more c.told_nxt=1 c.told_ack=1 c.told_edge=65161 c.told_tsval=900 "
+	ctl_is("split", CTL_SPLIT, SEAM_R_UNDECIDED, 0, 0,
+	       "state=splitting reason=undecided c.told_nxt=1 c.told_ack=1 c.told_edge=65161 c.told_tsval=900 "
 	       "s.told_nxt=1 s.told_ack=1 s.told_edge=64257 s.told_tsval=101 c.nxt=1 c.bound=1 s.bound=1 "
 	       "c.leg_ack=1 s.leg_ack=1 +bypass -legs");
-	ctl_is("again", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting reason=need_more");
+	ctl_is("again", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0, "state=splitting reason=undecided");
 	ctl_is("pass: too late", CTL_PASS, SEAM_R_RULE, 0, -EBUSY, "state=splitting");
 	ctl_is("merge: too early", CTL_MERGE, SEAM_R_LET_GO, 0, -EBUSY, "state=splitting");
 	STEPS({ "a leg may not speak yet", LEG_OUT, CLEG(.seq = 1, .ack = 301), DROP, .counts = "leg_stray" },
