@@ -260,7 +260,8 @@ json_t *client_ask(int fd, json_t *request)
 		return NULL;
 	len = strlen(line);
 	line[len++] = '\n'; /* in the place of its NUL */
-	if (send(fd, line, len, MSG_NOSIGNAL) == (ssize_t)len)
+	/* Who is not wanted is told so unasked. */
+	if (send(fd, line, len, MSG_NOSIGNAL) == (ssize_t)len || errno == EPIPE)
 		answer = read_line(fd, &len);
 	if (answer) {
 		reply = json_loadb(answer, len, JSON_DISABLE_EOF_CHECK, NULL);
@@ -296,6 +297,7 @@ json_t *client_status(const char *instance)
 	if (json_is_true(json_object_get(status, "ok")))
 		return status;
 	if (status) {
+		fprintf(stderr, "seam: the daemon answers: %s\n", client_text(status, "error"));
 		json_decref(status);
 		errno = EPROTO;
 	}

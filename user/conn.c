@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include <bpf/bpf.h>
 
@@ -9,6 +10,32 @@
 #include "leg.h"
 #include "log.h"
 #include "record.h"
+
+/* Of the hash: a number that is added, and one for each word of a key. */
+#define KEY_WORDS (sizeof(struct flow_key) / 4)
+static uint64_t seed[1 + KEY_WORDS];
+
+int conn_seed(void)
+{
+	return getrandom(seed, sizeof(seed), 0) == sizeof(seed) ? 0 : -errno;
+}
+
+/*
+ * Multilinear hashing, which is strongly universal: whatever two keys are, without the seed
+ * they collide as two random numbers would (Lemire and Kaser 2014, "Strongly universal string
+ * hashing is fast", theorem 3.1, the upper half of the sum).
+ */
+uint32_t conn_hash(const void *key)
+{
+	uint32_t words[KEY_WORDS];
+	uint64_t sum = seed[0];
+	size_t i;
+
+	memcpy(words, key, sizeof(words));
+	for (i = 0; i < KEY_WORDS; i++)
+		sum += seed[1 + i] * words[i];
+	return sum >> 32;
+}
 
 struct conn *conn_find(struct daemon *d, const struct flow_key *key)
 {
@@ -73,20 +100,36 @@ static void close_inspectors(struct conn *c)
 	c->memory = 0;
 }
 
+/* Of one that is reset the deadline is how long the other end may take for the rest: that stays. */
+static void set_deadline(struct conn *c, uint64_t ns)
+{
+	if (c->phase != CONN_ABORTING)
+		c->deadline_ns = ns;
+}
+
 void conn_let_go(struct conn *c)
 {
 	c->let_go = true;
-	c->deadline_ns = 0;
+	set_deadline(c, 0);
 	c->leg[SEAM_CLIENT].edit.hold = c->leg[SEAM_SERVER].edit.hold = UINT64_MAX;
 	close_inspectors(c);
 }
 
-bool conn_let_go_due(struct conn *c)
+/* False while an edit is half made: it is let go later. */
+static bool let_go_due(struct conn *c)
 {
 	c->due = true;
 	if (!c->midst)
 		conn_let_go(c);
 	return c->let_go;
+}
+
+void conn_end_due(struct daemon *d, struct conn *c, __u8 reason)
+{
+	if (!let_go_due(c))
+		return;
+	split_try_merge(d, c, reason);
+	relay_run(d, c);
 }
 
 /* What was seen of a flow outlives its conn, for `seam flow`. */
@@ -180,7 +223,7 @@ int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rul
 	c->rule = rule;
 	head_free(c);
 	c->let_go = rule->action != RULE_INSPECT || later_arms(d, c, spoken);
-	c->deadline_ns = 0;
+	set_deadline(c, 0);
 	return c->let_go ? 0 : conn_inspect(c);
 }
 
@@ -192,7 +235,7 @@ int conn_inspect(struct conn *c)
 
 	c->let_go = c->due = false;
 	if (rule->until.time_ns)
-		c->deadline_ns = kern_now() + rule->until.time_ns;
+		set_deadline(c, kern_now() + rule->until.time_ns);
 	for (i = 0; rule->inspectors[i]; i++) {
 		n = rule->inspectors[i]->size(&rule->setup);
 		c->inspect[i] = calloc(1, n ? n : 1);
@@ -356,9 +399,8 @@ static void conn_deadline(struct daemon *d, struct conn *c)
 		conn_reset(d, c);
 	} else if (!c->rule) {
 		conn_give_up(d, c);
-	} else if (!c->let_go && conn_let_go_due(c)) {
-		split_try_merge(d, c, SEAM_R_UNTIL);
-		relay_run(d, c); /* what was held: no event is to come for it */
+	} else if (!c->let_go) {
+		conn_end_due(d, c, SEAM_R_UNTIL);
 	}
 }
 

@@ -117,7 +117,7 @@ static void client_flush(struct daemon *d, struct monitor *m)
 		m->out_len -= done;
 	}
 	/* What it asks meanwhile stays in the socket. */
-	wanted = (m->reload ? 0 : EPOLLIN) | (m->out_len ? EPOLLOUT : 0);
+	wanted = (m->reload ? 0 : EPOLLIN) | (m->out_len || m->lost ? EPOLLOUT : 0);
 	if (wanted != m->wanted) {
 		watch_again(d->epoll, &m->watch, wanted);
 		m->wanted = wanted;
@@ -561,6 +561,8 @@ static void client_ready(struct daemon *d, struct watch *w, uint32_t events)
 
 static void listener_ready(struct daemon *d, struct watch *w, uint32_t events)
 {
+	static const char busy[] = "{\"ok\":false,\"error\":\"too many are connected to the control socket, "
+				   "monitors perhaps\"}\n";
 	struct monitor *m;
 	int fd, n;
 
@@ -571,6 +573,7 @@ static void listener_ready(struct daemon *d, struct watch *w, uint32_t events)
 			n++;
 		m = n < CLIENTS_MAX ? calloc(1, sizeof(*m)) : NULL;
 		if (!m) {
+			send(fd, busy, sizeof(busy) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 			close(fd);
 			continue;
 		}
@@ -656,13 +659,6 @@ static json_t *event_json(struct daemon *d, const struct seam_event *ev)
 	return out;
 }
 
-/* Queues an event for one monitor, or counts it as lost: the count goes where the gap is. */
-static void monitor_send(struct daemon *d, struct monitor *m, const char *line, size_t len)
-{
-	if (m->lost || client_queue(m, line, len, EVENTS_MAX))
-		m->lost++;
-	client_flush(d, m);
-}
 
 void control_event(struct daemon *d, const struct seam_event *ev)
 {
@@ -675,6 +671,10 @@ void control_event(struct daemon *d, const struct seam_event *ev)
 	for (m = d->monitors; m; m = m->next) {
 		if (!m->monitors || m->finished)
 			continue;
+		if (m->lost) { /* until it has read what there was: the count goes where the gap is */
+			m->lost++;
+			continue;
+		}
 		if (!line) {
 			json = event_json(d, ev);
 			line = json ? json_dumps(json, JSON_COMPACT | SHOW_JSON) : NULL;
@@ -682,7 +682,9 @@ void control_event(struct daemon *d, const struct seam_event *ev)
 			if (!line)
 				return;
 		}
-		monitor_send(d, m, line, strlen(line));
+		if (client_queue(m, line, strlen(line), EVENTS_MAX))
+			m->lost++;
+		client_flush(d, m);
 	}
 	free(line);
 }

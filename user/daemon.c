@@ -166,9 +166,7 @@ static void stop(struct daemon *d)
 		} else if (c->phase == CONN_SPLIT) {
 			if (!c->rule)
 				conn_decided(d, c, &c->policy->default_rule);
-			if (conn_let_go_due(c))
-				split_try_merge(d, c, SEAM_R_SHUTDOWN);
-			relay_run(d, c);
+			conn_end_due(d, c, SEAM_R_SHUTDOWN);
 		}
 	}
 }
@@ -286,7 +284,6 @@ static int start(struct daemon *d)
 	c->mode = d->policy->mode;
 	c->netns = net_cookie();
 	links_clean(d);
-	c->draining = 0;
 	c->verbose = 0;
 	c->heartbeat_ns = 0;
 	c->patience_ms = PATIENCE_MS;
@@ -453,6 +450,12 @@ static void finish(struct daemon *d)
 	d->kern.control->tap_ifindex = 0;
 	d->kern.control->veth_ifindex = 0;
 	net_link_delete(d->veth_ifindex, "seam");
+	if (d->failed) {
+		log_info("left in place as by a daemon that was killed: new flows get the fail answers of their "
+			 "rules until `seam run` takes over, or `seam detach -i %s` removes it",
+			 d->started->instance);
+		return;
+	}
 	if (d->started->mode == MODE_WIRE) {
 		log_info("the wires are left in place, and every frame crosses them; `seam detach -i %s` "
 			 "cuts them, `seam run` takes them over", d->started->instance);
@@ -519,6 +522,11 @@ static int prepare(struct daemon *d)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+	err = conn_seed();
+	if (err) {
+		log_err("asking for random numbers: %s", strerror(-err));
+		return err;
+	}
 	err = d->buf && d->epoll >= 0 ? workers_open(d, d->policy->workers) : -ENOMEM;
 	if (err) {
 		log_err("preparing %u workers: %s", d->policy->workers, strerror(-err));
@@ -548,9 +556,6 @@ static int bring_up(struct daemon *d)
 	err = attach_all(d);
 	if (err)
 		return err;
-	log_info("ready: %zu client and %zu server interfaces, %zu rules, instance %s",
-		 d->policy->client.n, d->policy->server.n, d->policy->n_rules,
-		 d->started->instance);
 	/* The legs are made where the thread is. */
 	if (setns(d->inner_ns, CLONE_NEWNET)) {
 		err = -errno;
@@ -558,9 +563,16 @@ static int bring_up(struct daemon *d)
 		return err;
 	}
 	err = workers_start(d);
-	if (err)
+	if (err) {
 		log_err("starting %u workers: %s", d->n_workers, strerror(-err));
-	return err;
+		return err;
+	}
+	/* Not before: an instance that was stopped stays so where this fails. */
+	d->kern.control->draining = 0;
+	log_info("ready: %zu client and %zu server interfaces, %zu rules, instance %s",
+		 d->policy->client.n, d->policy->server.n, d->policy->n_rules,
+		 d->started->instance);
+	return 0;
 }
 
 /* With nothing left half made: as before, if another daemon's state was there. */

@@ -16,6 +16,7 @@
 #include <bpf/libbpf.h>
 /* Without memory conn_new() fails, and not the daemon. */
 #define HASH_NONFATAL_OOM 1
+#define HASH_FUNCTION(key, len, out) ((out) = conn_hash(key))
 #include <uthash.h>
 
 #include "editor.h"
@@ -29,6 +30,14 @@
 
 /* The longest hold, whatever the round trip. */
 #define HOLD_MAX_US 50000
+
+/*
+ * Of a struct flow_key, for the table of conns. Who opens connections picks the keys, and
+ * must not be able to have them collide: see conn_seed().
+ */
+uint32_t conn_hash(const void *key);
+/* Makes the hash another one than any other daemon's, once, before there is a conn. Negative errno. */
+int conn_seed(void);
 
 struct daemon;
 
@@ -154,6 +163,7 @@ struct daemon {
 	struct primer primer;
 	struct watch hold, events, signals, timer, pacer, look, listener, links_watch;
 	struct mnl_socket *links; /* where the kernel reports links, NULL: not asked */
+	bool links_torn;	/* and has to be asked again */
 	uint64_t attach_ns; /* when to look for what takes the place of ports that are gone; 0: when a link is reported */
 	struct mnl_socket *neighbours; /* to tell the kernel of those in use, NULL: there is no XDP */
 	uint64_t neighbours_ns;	/* next time that it is told */
@@ -237,8 +247,11 @@ int conn_decided(struct daemon *d, struct conn *c, const struct policy_rule *rul
 int conn_inspect(struct conn *c);
 /* Nobody inspects it any more: it may be merged. */
 void conn_let_go(struct conn *c);
-/* The same, but an edit that is half made is finished first: false if it is let go later. */
-bool conn_let_go_due(struct conn *c);
+/*
+ * The same with what follows, for `reason`: the merge, and that what was held back goes on,
+ * for no event is to come for it. But an edit that is half made is finished first.
+ */
+void conn_end_due(struct daemon *d, struct conn *c, __u8 reason);
 /* Blocks the flow as `rule` says; frees the conn. */
 void conn_block(struct daemon *d, struct conn *c, const struct policy_rule *rule, __u8 reason);
 /* Ends a flow that an end has reset: a RST to the other one. Frees the conn. */
@@ -286,8 +299,6 @@ void hold_drop(struct conn *c);
 void hold_pass(struct daemon *d, struct conn *c, __u8 reason);
 /* The same without legs, when the daemon ends: frees the conn. */
 void hold_let_out(struct daemon *d, struct conn *c, __u8 reason);
-/* Decides on a held flow if that is possible by now, and acts on it. */
-void hold_decide(struct daemon *d, struct conn *c);
 
 /* What is waited for on a leg: edge-triggered, so that nothing needs to be switched off. */
 #define LEG_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
@@ -348,8 +359,6 @@ void relay_ready(struct daemon *d, struct watch *w, uint32_t events);
 void relay_run(struct daemon *d, struct conn *c);
 /* As TCP_INFO has it. */
 int relay_tcp_state(const struct conn_leg *leg);
-/* Bytes written to a leg that its end has not acknowledged. */
-int relay_unacked(const struct conn_leg *leg);
 
 /* relay_kernel.c: the same without the daemon, where nobody reads them */
 enum relay_kernel {

@@ -115,7 +115,8 @@ static void split_first(struct daemon *d, struct conn *c)
 		hold_pass(d, c, SEAM_R_DECIDE);
 }
 
-void hold_decide(struct daemon *d, struct conn *c)
+/* Decides on a held flow if that is possible by now, and acts on it. */
+static void decide(struct daemon *d, struct conn *c)
 {
 	const struct policy_rule *rule = head_decide(c);
 	struct flow f;
@@ -228,7 +229,7 @@ static void one_frame(struct daemon *d, size_t len)
 		return;
 	}
 	note_frame(c, &f, end);
-	hold_decide(d, c);
+	decide(d, c);
 }
 
 /*

@@ -131,6 +131,7 @@ static void ask_all(struct daemon *d)
 	const struct ifinfomsg any = {};
 	int err = send_request(d, RTM_GETLINK, NLM_F_DUMP, &any);
 
+	d->links_torn = false;
 	if (err)
 		log_warn("asking for the links of the ports: %s", strerror(-err));
 }
@@ -150,7 +151,10 @@ static void links_ready(struct daemon *d, struct watch *w, uint32_t events)
 		} else if (n <= 0) {
 			break;
 		} else if (mnl_cb_run(buf, n, 0, 0, on_link, d) < 0) {
-			log_warn("links of the ports: %s", strerror(errno));
+			/* Something changed while they were told, and part of it is missing; or they still are. */
+			d->links_torn = errno == EINTR || errno == EBUSY;
+			if (!d->links_torn)
+				log_warn("links of the ports: %s", strerror(errno));
 		}
 	}
 	if (ports_attach(d, kern_now()))
@@ -176,10 +180,15 @@ int mirror_open(struct daemon *d)
 void mirror_tick(struct daemon *d, uint64_t now)
 {
 	struct kern_port *port;
+	bool again = d->links && d->links_torn;
 	int i;
 
+	if (again)
+		ask_all(d);
 	for (i = 0; d->links && i < d->kern.n_ports; i++) {
 		port = &d->kern.ports[i];
+		if (again && port->settle_ns)
+			port->settle_ns = now + SETTLE_NS;
 		if (port->settle_ns && now >= port->settle_ns) {
 			port->settle_ns = 0;
 			if (!port->link)

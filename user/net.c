@@ -157,7 +157,10 @@ out:
 	return err;
 }
 
-int net_dump(struct nlmsghdr *nlh, mnl_cb_t each, void *data)
+/* Dumps that may be torn by changes meanwhile, before it is no accident any more. */
+#define DUMP_TRIES 5
+
+static int dump_once(struct nlmsghdr *nlh, mnl_cb_t each, void *data)
 {
 	char buf[MNL_SOCKET_BUFFER_SIZE];
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
@@ -182,6 +185,18 @@ fail:
 	err = -errno;
 out:
 	mnl_socket_close(nl);
+	return err;
+}
+
+int net_dump(struct nlmsghdr *nlh, mnl_cb_t each, void *data)
+{
+	int i, err;
+
+	for (i = 0; i < DUMP_TRIES; i++) {
+		err = dump_once(nlh, each, data);
+		if (err != -EINTR)
+			break;
+	}
 	return err;
 }
 

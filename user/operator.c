@@ -91,10 +91,7 @@ int operator_merge(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 	if (!c->rule)
 		conn_decided(d, c, &c->policy->default_rule);
 	c->kept = false;
-	if (conn_let_go_due(c)) {
-		split_try_merge(d, c, SEAM_R_OPERATOR);
-		relay_run(d, c); /* what was held: no event is to come for it */
-	}
+	conn_end_due(d, c, SEAM_R_OPERATOR);
 	return 0;
 }
 

@@ -33,7 +33,8 @@ enum step {
 	STEP_GONE,	/* the conn was freed, or somebody else went on with it */
 };
 
-int relay_unacked(const struct conn_leg *leg)
+/* Bytes written to a leg that its end has not acknowledged. */
+static int unacked(const struct conn_leg *leg)
 {
 	int n = 0;
 
@@ -119,7 +120,7 @@ static enum step aborting(struct daemon *d, struct conn *c)
 	for (end = 0; end < 2; end++) {
 		other = &c->leg[!end];
 		if (c->leg[end].dead && !other->dead)
-			left += (c->rule ? queued(&c->leg[end], 1) : 0) + relay_unacked(other) +
+			left += (c->rule ? queued(&c->leg[end], 1) : 0) + unacked(other) +
 				c->leg[end].arriving;
 	}
 	if (left)

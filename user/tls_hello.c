@@ -6,7 +6,6 @@
 #include "inspect_text.h"
 
 #define RECORD_HANDSHAKE 22
-#define RECORD_HEADER 5
 #define RECORD_MAX 16384
 #define CLIENT_HELLO 1
 #define NAME_HOST 0

@@ -8,11 +8,22 @@ import signal
 import socket
 import time
 
-from lab import SERVER, Lab, LabError, Link, scenario, seam_json, wait_for
+from lab import SERVER, Lab, LabError, Link, scenario, seam_json, start_seam, wait_for
 from peers import (FAMILY, Pair, abort, data, error_of, hearing, listen, open_socket, read_all, reasons,
 	send_until_blocked, state, through_both, wait_acked)
 
 HEAD, BODY = data(3000, 1), data(300_000, 2)
+GROWS = """
+client = "cli";
+server = "srv";
+rules = ( {
+	name = "grows";
+	action = "inspect";
+	inspectors = ["replace"];
+	replace = ( { find = "a"; with = "a%s"; } );
+	until = { bytes = 5050; };
+} );
+""" % ("-" * 50)
 
 
 def half_close(p):
@@ -193,6 +204,19 @@ def nobody_authorised(tap, lab):
 	tap.equal(reasons(lab).get("leg_died"), 2, "leg_died: once for each of the two flows")
 
 
+def let_go_after_reset(tap):
+	"""That inspection is over does not put off for ever that an end hears of the other one's reset."""
+	with Lab() as lab:
+		start_seam(lab, GROWS)
+		with Pair(lab, server_options=((socket.SOL_SOCKET, socket.SO_RCVBUF, 8192),)) as p:
+			p.client.sendall(b"a" * 5000)
+			wait_acked(p.client)
+			tap.equal(state(lab, p), "split", "an edit has made more of it than the server, which does not read, has room for")
+			abort(p.client)
+			p.server.sendall(b"b" * 100)
+			tap.equal(error_of(p.server, timeout=6), "ECONNRESET", "the client resets, the inspector is done: the server hears of it")
+
+
 def nothing_left(tap, lab):
 	pid = seam_json(lab, "status")["daemon"]["pid"]
 	argv = ["nsenter", "-t", str(pid), "-n", "ss", "-tnH"]
@@ -219,3 +243,4 @@ def main(tap):
 		nobody_authorised(tap, lab)
 		nothing_left(tap, lab)
 		tap.equal(seam.stop(), 0, "seam ends")
+	let_go_after_reset(tap)

@@ -1,16 +1,19 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """What goes wrong around a daemon: each of these ended it, stopped it, or went by without a word."""
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
 
+from byhand import SOCKET
 from daemon import Daemon
 from lab import CLIENT4, SERVER4, Lab, scenario, seam_binary, seam_json, start_seam, tool, wait_for
-from peers import SPLIT_ALL, Pair, reasons, state
+from peers import SPLIT_ALL, Pair, hearing, read_all, reasons, state
 from wires import tags_object
 
 PINS = Path("/sys/fs/bpf/seam/default")
@@ -43,6 +46,48 @@ def flood(tap):
 		tap.ok(counted["block_drop"] > sent // 2 and not counted.get("event_lost") and not counted.get("daemon_gone"),
 			"no event is lost to it that the daemon needs", counted)
 		lab.stop(monitor)
+		daemon.stop()
+
+
+def monitor_behind(tap):
+	"""One that does not read for a while loses events, is told how many, and gets those that come after."""
+	with Lab() as lab:
+		daemon = start_seam(lab, SPLIT_ALL.replace("rules = (", NO_PORT))
+		mac = json.loads(lab.run("box", ["ip", "-j", "link", "show", "dev", "cli"]).stdout)[0]["address"]
+		with socket.socket(socket.AF_UNIX) as s:
+			s.connect(SOCKET)
+			s.sendall(b'{"cmd":"monitor"}\n')
+			wait_for(lambda: seam_json(lab, "status")["daemon"]["monitors"], "the monitor to be there")
+			flood = lab.popen("client", [tool("synflood"), "eth0", mac, CLIENT4, SERVER4, 9, 4], stdout=subprocess.DEVNULL)
+			time.sleep(2)
+			# It reads while there are more: what makes room for the next event is that event.
+			heard = hearing(s, timeout=4)
+			flood.wait()
+			lab.stop(flood, 0)
+			time.sleep(1)
+			with Pair(lab) as p:
+				p.prime()
+			events = [json.loads(line) for line in heard.result()[0].splitlines()]
+		lost = [i for i, e in enumerate(events) if e.get("event_type") == "lost"]
+		tap.ok(lost and all(events[i]["lost"] for i in lost), "a monitor that did not read is told how many events it lost",
+			[events[i] for i in lost])
+		after = [e for e in events[lost[-1]:] if e.get("src_port") == p.port] if lost else []
+		tap.ok("split" in {e["flow"]["state"] for e in after}, "and hears of a connection after that", len(events), after)
+		daemon.stop()
+
+
+def crowded(tap):
+	"""Monitors until there is no room for another client: it is told so, and the daemon can be stopped."""
+	with Lab() as lab:
+		daemon = start_seam(lab, SPLIT_ALL)
+		with contextlib.ExitStack() as stack:
+			for _ in range(64):
+				s = stack.enter_context(socket.socket(socket.AF_UNIX))
+				s.connect(SOCKET)
+			done = seam(lab, "status")
+			tap.ok("too many" in done.stderr, "status: says why it is not answered", done)
+			done = seam(lab, "detach")
+			tap.ok(not done.returncode and not PINS.exists(), "detach: stops it all the same", done)
 		daemon.stop()
 
 
@@ -99,11 +144,16 @@ def device_deleted(tap):
 	"""A device of its own is deleted: it does not spin, nor let all pass as if it inspected."""
 	for key, name in (("hold_device", "hold device"), ("veth", "veth pair")):
 		with Lab() as lab:
-			daemon = start_seam(lab, SPLIT_ALL)
+			daemon = start_seam(lab, SPLIT_ALL + 'fail = "block";')
 			lab.run("box", ["ip", "link", "delete", seam_json(lab, "status")["daemon"][key]["name"]])
 			wait_for(lambda: daemon.proc.poll() is not None, "it to end")
 			tap.equal(daemon.stop(), 1, f"its {name} is deleted: it ends")
-			tap.ok(name in daemon.log and not PINS.exists(), "says why, and leaves nothing", daemon.log)
+			tap.ok(name in daemon.log and PINS.exists(), "says why, and leaves things as one that was killed does", daemon.log)
+			with Pair(lab) as p:
+				p.client.sendall(b"first")
+				tap.equal(read_all(p.server, timeout=5), (b"", "ECONNRESET"), "a rule that fails closed does so")
+			tap.equal(start_seam(lab, SPLIT_ALL).stop(), 0, "another one takes over")
+			tap.ok(not PINS.exists(), "and leaves nothing")
 
 
 def killed_at_start(tap):
@@ -200,5 +250,5 @@ def not_split(tap):
 
 @scenario
 def main(tap):
-	for trouble in (options, filter_of_another, device_deleted, flood, late, killed_at_start, foreign, outputs, unread, not_split):
+	for trouble in (options, filter_of_another, device_deleted, flood, monitor_behind, crowded, late, killed_at_start, foreign, outputs, unread, not_split):
 		trouble(tap)

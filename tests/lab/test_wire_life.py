@@ -216,9 +216,27 @@ def asymmetric(tap):
 			tap.equal((told["state"], told["why_not_split"]), ("closing", "asymmetric"), f"IPv{family}: passed, as it is asymmetric")
 
 
+def fails_to_start(tap):
+	"""What was stopped stays so if the next daemon finds something in the way: nothing is held, or blocked."""
+	with WireLab() as lab:
+		policy = POLICY + ALL + 'fail = "block"; untracked = "block";'
+		start_seam(lab, policy).stop()
+		tap.ok(talks(lab, 7001), "stopped: a new connection passes")
+		why = refused(lab, policy, ["ip", "link", "set", "srv", "mtu", "1400"])
+		tap.ok("a wire wants the same at both" in why, "started with something in the way: it ends", why)
+		lab.run("box", ["ip", "link", "set", "srv", "mtu", "1500"])
+		tap.ok(talks(lab, 7002), "and a new connection passes as before")
+		tap.equal(seam_json(lab, "flows"), [], "and is not tracked, for nobody would sweep it")
+		seam = start_seam(lab, policy)
+		tap.ok(talks(lab, 7003), "started again: inspected")
+		tap.equal(len(seam_json(lab, "flows")), 1, "and tracked")
+		tap.equal(seam.stop(), 0, "it ends")
+
+
 @scenario
 def main(tap):
 	in_the_way(tap)
+	fails_to_start(tap)
 	xdp_sees_no_tags(tap)
 	survives(tap, ())
 	survives(tap, TAGGED)
