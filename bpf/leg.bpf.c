@@ -170,6 +170,12 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		goto out;
 	}
 	tell(f, to, from, p, false, &o->told);
+	/*
+	 * What goes straight may be ahead of what the leg has sent, and who has it discards an
+	 * ack with the number before, all of it (RFC 9293 3.10.7.4). But a probe shall be answered.
+	 */
+	if (bare && merge_begun(f) && !seq_before(p->seq, to->leg_nxt))
+		o->told.seq = to->told_nxt;
 	if (announces || early) {
 		/* Its end asks nothing, and need not answer. */
 		o->told.seq = to->told_nxt;

@@ -310,6 +310,14 @@ static __always_inline void note_keepalive(struct flow *f, struct flow_end *me,
 	ev->end = end;
 }
 
+/* A SYN with the addresses and ports of a flow that is over: what its TIME_WAIT answers is for who sent it. */
+static __always_inline void note_asked(struct flow *f, __u32 end)
+{
+	bpf_spin_lock(&f->lock);
+	f->end[end & 1].flags |= END_F_ASKED;
+	bpf_spin_unlock(&f->lock);
+}
+
 /* A RST that ends the connection may be told to its receiver by its leg. Lock held. */
 static __always_inline bool note_rst(const struct flow *f, struct flow_end *me,
 				     struct flow_end *peer, const struct pkt *p, struct verdict *v)

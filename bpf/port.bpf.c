@@ -252,6 +252,8 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	if (synack || (p->flags & (TCP_SYN | TCP_RST)) == TCP_SYN) {
 		if (!f || !leg_answers(f) || end != (synack ? SEAM_SERVER : SEAM_CLIENT)) {
 			if (!synack) {
+				if (f)
+					note_asked(f, end);
 				act = handle_syn(ctx, p, likely, ifindex, now);
 				return act == ACT_RST ? rst_back(ctx, p, ifindex) : act;
 			}

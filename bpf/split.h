@@ -22,7 +22,8 @@ static __always_inline __u32 ack_for(const struct flow *f, const struct flow_end
 {
 	__u32 ack = s->leg_ack;
 
-	if (paced(s) && seq_after(ack, s->pace))
+	/* The leg sends no bare ack of its own accord any more once it has sent the FIN of `r`. */
+	if (paced(s) && !(r->flags & END_F_FIN) && seq_after(ack, s->pace))
 		ack = s->pace;
 	if (f->state == FLOW_SPLITTING)
 		ack = crossed(s, r) ? seq_max(s->bound, s->leg_ack) : seq_back(s, r->ack);

@@ -102,15 +102,15 @@ static __always_inline int to_next_hop(void *data, void *data_end, const struct 
 
 /*
  * Readies a packet for its next hop. Returns what bpf_fib_lookup() does, or -1
- * to drop; the packet is changed only on FIB_SUCCESS and FIB_NO_NEIGH (no MAC
- * addresses then).
+ * to drop; the packet is changed only on FIB_SUCCESS and, unless its neighbour has to be
+ * `known`, FIB_NO_NEIGH (no MAC addresses then).
  */
 static __noinline long route(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex,
-				  struct bpf_fib_lookup *fib)
+				  struct bpf_fib_lookup *fib, bool known)
 {
 	long rc = next_hop(ctx, p, ifindex, fib);
 
-	if (rc != FIB_SUCCESS && rc != FIB_NO_NEIGH)
+	if (rc != FIB_SUCCESS && (known || rc != FIB_NO_NEIGH))
 		return rc;
 	if (to_next_hop((void *)(long)ctx->data, (void *)(long)ctx->data_end, p, fib,
 			rc == FIB_SUCCESS))
@@ -210,10 +210,11 @@ static __noinline int to_router(struct __sk_buff *ctx, const struct pkt *p, __u3
 		count(SEAM_R_TTL);
 		return otherwise;
 	}
-	rc = route(ctx, p, ifindex, &fib);
-	if (rc == FIB_SUCCESS)
+	rc = route(ctx, p, ifindex, &fib, false);
+	if (rc == FIB_SUCCESS && source != FROM_LEG)
 		return bpf_redirect(fib.ifindex, 0);
-	if (rc == FIB_NO_NEIGH) {
+	/* A leg may be the only one that sends there: so that the kernel asks whether the neighbour still is. */
+	if (rc == FIB_SUCCESS || rc == FIB_NO_NEIGH) {
 		next_neigh(&nh, &fib);
 		return bpf_redirect_neigh(fib.ifindex, &nh, sizeof(nh), 0);
 	}
@@ -250,7 +251,7 @@ static __noinline bool wire_clone(struct __sk_buff *ctx, struct pkt *p, __u32 if
 			copy_out_of(ctx, out);
 		return out;
 	}
-	if (p->ttl <= 1 || route(ctx, p, ifindex, &fib) != FIB_SUCCESS)
+	if (p->ttl <= 1 || route(ctx, p, ifindex, &fib, true) != FIB_SUCCESS)
 		return false;
 	p->ttl--;
 	bpf_clone_redirect(ctx, fib.ifindex, 0);

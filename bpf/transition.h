@@ -248,6 +248,10 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 	s->leg_nxt = s->told_nxt;
 	c->leg_edge = c->told_edge;
 	s->leg_edge = s->told_edge;
+	/* These legs know of no probe yet, and owe no echo of what went by without them. */
+	c->keepalive_s = s->keepalive_s = 0;
+	c->flags &= ~(END_F_CE | END_F_CWR);
+	s->flags &= ~(END_F_CE | END_F_CWR);
 	f->flags |= FLOW_F_BYPASS;
 	f->flags &= ~(FLOW_F_LEGS | FLOW_F_SOCKMAP | FLOW_F_WANT_UP | FLOW_F_WANT_DOWN);
 	move(f, FLOW_SPLITTING, reason, now, ev);

@@ -281,8 +281,8 @@ static json_t *explain_heads(const struct header_edits *e, const char *which, bo
 			printf("edits: %s without %s\n", which, e->remove[i]);
 	}
 	for (size_t i = 0; e && i < e->n_add; i++) {
-		json_array_append_new(with, json_pack("{s:s, s:s}", "name", e->add[i].name, "value",
-						      e->add[i].value));
+		json_array_append_new(with, json_pack("{s:s, s:o}", "name", e->add[i].name, "value",
+						      show_text(e->add[i].value)));
 		if (!json)
 			printf("edits: %s with %s: %s\n", which, e->add[i].name, e->add[i].value);
 	}
@@ -409,9 +409,9 @@ static void print_json_errors(const char *file, char *messages)
 
 	while ((line = strsep(&messages, "\n"))) {
 		if (*line)
-			json_array_append_new(list, json_string(line));
+			json_array_append_new(list, show_text(line));
 	}
-	show_print(json_pack("{s:s, s:b, s:o}", "file", file, "ok", 0, "errors", list));
+	show_print(json_pack("{s:o, s:b, s:o}", "file", show_text(file), "ok", 0, "errors", list));
 }
 
 static int check(const char *file, const struct scenario *sc, bool json)
@@ -449,7 +449,7 @@ static int check(const char *file, const struct scenario *sc, bool json)
 	if (sc)
 		explained = explain(p, &sc->facts, json);
 	if (json)
-		show_print(json_pack("{s:s, s:b, s:s, s:i, s:i, s:o*}", "file", p->path, "ok", 1, "mode",
+		show_print(json_pack("{s:o, s:b, s:s, s:i, s:i, s:o*}", "file", show_text(p->path), "ok", 1, "mode",
 				       policy_mode_name(p->mode), "rules",
 				       (int)p->n_rules, "kernel_lines", n, "explain", explained));
 	else

@@ -89,8 +89,10 @@ static int follow(FILE *f, bool json, unsigned long long max)
 		ev = json && !first ? NULL : json_loadb(line, n, 0, NULL);
 		if (first) {
 			if (!json_is_true(json_object_get(ev, "ok"))) {
+				fprintf(stderr, "seam monitor: the daemon answers: %s\n", client_text(ev, "error"));
 				json_decref(ev);
-				break;
+				free(line);
+				return EXIT_FAILED;
 			}
 			first = false;
 			setsockopt(fileno(f), SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
@@ -113,7 +115,7 @@ static int follow(FILE *f, bool json, unsigned long long max)
 	fprintf(stderr, "seam monitor: the daemon %s\n",
 		!first ? "has ended" :
 		silent ? "does not answer" :
-			 "does not take monitors (too many, or another version)");
+			 "does not take monitors (another version?)");
 	return EXIT_FAILED;
 }
 
@@ -135,7 +137,8 @@ static int monitor(const char *instance, bool json, unsigned long long max)
 		return EXIT_FAILED;
 	}
 	f = fdopen(fd, "r");
-	if (!f || send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0) {
+	/* Who is not wanted is told so unasked. */
+	if (!f || (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)) {
 		fprintf(stderr, "seam monitor: %s\n", strerror(errno));
 		if (f)
 			fclose(f);

@@ -265,6 +265,8 @@ static int status_of(const char *instance, bool json)
 		print_daemon(status);
 	else if (starting)
 		puts("daemon: starting");
+	else if (err == EPROTO)
+		puts("daemon: running, but it does not tell more");
 	else if (err != ENOENT && err != ECONNREFUSED)
 		printf("daemon: %s, but its control socket does not answer: %s\n",
 		       fresh ? "running" : "stopped or hanging", strerror(err));

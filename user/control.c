@@ -175,18 +175,13 @@ static json_t *failure(const char *fmt, ...) __attribute__((format(printf, 1, 2)
 static json_t *failure(const char *fmt, ...)
 {
 	char text[1200];
-	json_t *valid;
 	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	/* It may quote what was sent, which need not be UTF-8, or cut a character in two. */
-	valid = json_string(text);
-	for (char *c = text; !valid && *c; c++)
-		*c = *c & 0x80 ? '?' : *c;
-	json_decref(valid);
-	return json_pack("{s:b, s:s}", "ok", 0, "error", text);
+	return json_pack("{s:b, s:o}", "ok", 0, "error", show_text(text));
 }
 
 /* A path need not be UTF-8, and what is not is no JSON. */
@@ -561,9 +556,8 @@ static void client_ready(struct daemon *d, struct watch *w, uint32_t events)
 
 static void listener_ready(struct daemon *d, struct watch *w, uint32_t events)
 {
-	static const char busy[] = "{\"ok\":false,\"error\":\"too many are connected to the control socket, "
-				   "monitors perhaps\"}\n";
 	struct monitor *m;
+	char busy[160];
 	int fd, n;
 
 	(void)events;
@@ -573,7 +567,10 @@ static void listener_ready(struct daemon *d, struct watch *w, uint32_t events)
 			n++;
 		m = n < CLIENTS_MAX ? calloc(1, sizeof(*m)) : NULL;
 		if (!m) {
-			send(fd, busy, sizeof(busy) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+			n = snprintf(busy, sizeof(busy), "{\"ok\":false,\"error\":\"too many are connected to "
+				     "the control socket, monitors perhaps\",\"grace\":%llu}\n",
+				     (unsigned long long)(d->policy->grace_ns / 1000000000) + 1);
+			send(fd, busy, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 			close(fd);
 			continue;
 		}
@@ -658,7 +655,6 @@ static json_t *event_json(struct daemon *d, const struct seam_event *ev)
 	add_record(d, c, ev, out);
 	return out;
 }
-
 
 void control_event(struct daemon *d, const struct seam_event *ev)
 {

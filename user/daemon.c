@@ -108,6 +108,17 @@ static void drop_lock(struct daemon *d)
 	close(d->lock);
 }
 
+/* Whether numbers of rules mean the same in both. */
+static bool same_rules(const struct policy *a, const struct policy *b)
+{
+	size_t i;
+
+	for (i = 0; i < a->n_rules && i < b->n_rules; i++)
+		if (strcmp(a->rules[i].name, b->rules[i].name))
+			return false;
+	return a->n_rules == b->n_rules;
+}
+
 int daemon_policy(struct daemon *d, struct policy *p)
 {
 	static struct seam_rule lines[SEAM_RULES_MAX];
@@ -121,6 +132,9 @@ int daemon_policy(struct daemon *d, struct policy *p)
 		return n_names;
 	err = kern_policy(&d->kern, lines, n, names, n_names, d->generation + 1);
 	if (!err) {
+		/* What was counted for a rule is not shown for another; of a run before only the numbers are known. */
+		if (p == d->policy || !same_rules(d->policy, p))
+			kern_counters_clear(d->kern.maps.rule_hits, SEAM_POLICY_RULES_MAX + 1);
 		d->generation++;
 		d->kern.control->fail_block = policy_fails_closed(p);
 		d->kern.control->block_untracked = p->block_untracked;
@@ -421,27 +435,34 @@ static void loop(struct daemon *d)
 /* Ends what cannot be merged, and takes away what nobody needs any more. */
 static void finish(struct daemon *d)
 {
+	bool stateful, failed = d->failed && !d->stopping;
 	struct sweep_census census;
 	struct conn *c, *next;
 	unsigned int lost = 0;
-	bool stateful;
 
 	HASH_ITER(hh, d->conns, c, next) {
+		/* The kernel side gives it its rule's fail answer, as it does where a daemon was killed. */
+		if (c->phase == CONN_HELD && failed) {
+			conn_free(d, c);
+			continue;
+		}
 		if (c->phase == CONN_HELD) {
 			hold_let_out(d, c, SEAM_R_SHUTDOWN);
 			continue;
 		}
 		lost++;
-		log_warn("flow %llu: not merged within the grace time; it is reset", (unsigned long long)c->id);
+		if (!failed)
+			log_warn("flow %llu: not merged within the grace time; it is reset", (unsigned long long)c->id);
 		conn_ctl(d, c, CTL_RECOVER, SEAM_R_SHUTDOWN, 0, NULL);
 		split_reset(c);
 		conn_free(d, c);
 	}
 	if (lost)
-		log_warn("split flows that were reset: %u; a longer `grace` in the policy waits longer for an end "
-			 "that does not read", lost);
+		log_warn("split flows that were reset: %u%s", lost,
+			 failed ? "" : "; a longer `grace` in the policy waits longer for an end that does not read");
 	/* What was released a moment ago may still be on its way through the device. */
-	hold_ready(d, &d->hold, EPOLLIN);
+	if (!failed)
+		hold_ready(d, &d->hold, EPOLLIN);
 	setns(d->host_ns, CLONE_NEWNET);
 	mirror_close(d);
 	stateful = net_host_is_stateful();
@@ -450,7 +471,7 @@ static void finish(struct daemon *d)
 	d->kern.control->tap_ifindex = 0;
 	d->kern.control->veth_ifindex = 0;
 	net_link_delete(d->veth_ifindex, "seam");
-	if (d->failed) {
+	if (failed) {
 		log_info("left in place as by a daemon that was killed: new flows get the fail answers of their "
 			 "rules until `seam run` takes over, or `seam detach -i %s` removes it",
 			 d->started->instance);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "address.h"
 #include "inspect_text.h"
@@ -35,6 +34,13 @@ static const struct {
 	{ "server_port", VAR_SERVER_PORT, 5 },
 };
 
+bool header_same_name(const char *a, const char *b, size_t n)
+{
+	while (n && text_lower(*a == '_' ? '-' : *a) == text_lower(*b == '_' ? '-' : *b))
+		a++, b++, n--;
+	return !n;
+}
+
 const char *header_name_check(const char *name)
 {
 	size_t n = strlen(name);
@@ -47,7 +53,7 @@ const char *header_name_check(const char *name)
 			       "!#$%&'*+-.^_`|~ only";
 	}
 	for (const char *const *f = framing; *f; f++) {
-		if (!strcasecmp(*f, name))
+		if (strlen(*f) == n && header_same_name(*f, name, n))
 			return "says where messages end; expected a field that does not";
 	}
 	return NULL;

@@ -6,6 +6,7 @@
 #ifndef SEAM_HEADER_EDITS_H
 #define SEAM_HEADER_EDITS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "seam/flow.h"
@@ -25,6 +26,12 @@ struct header_edits {
 	struct header_field *add;
 	size_t n_add;
 };
+
+/*
+ * Whether the first `n` characters are those of the same field name, as CGI and its likes
+ * have it, for whom X_Client is X-Client (RFC 3875 4.1.18).
+ */
+bool header_same_name(const char *a, const char *b, size_t n);
 
 /* NULL, or the rest of a message that begins with the value: what is wrong, what was expected. */
 const char *header_name_check(const char *name);

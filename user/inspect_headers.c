@@ -118,21 +118,13 @@ static int headers_open(void *state, struct flow_record *rec, const struct inspe
 
 /* ---- lines of a head ---- */
 
-/* As CGI and its likes have them, for whom X_Client is X-Client (RFC 3875 4.1.18). */
-static bool same_name(const char *a, const char *b, size_t n)
-{
-	while (n && text_lower(*a == '_' ? '-' : *a) == text_lower(*b == '_' ? '-' : *b))
-		a++, b++, n--;
-	return !n;
-}
-
 /* The field to remove whose name is this, or begins with it. */
 static const char *to_remove(const struct side *side, bool whole)
 {
 	const struct header_edits *e = side->edits;
 
 	for (size_t i = 0; e && i < e->n_remove; i++) {
-		if (same_name(e->remove[i], side->name, side->name_len) &&
+		if (header_same_name(e->remove[i], side->name, side->name_len) &&
 		    (!whole || !e->remove[i][side->name_len]))
 			return e->remove[i];
 	}
@@ -146,7 +138,7 @@ static bool is_hops(const struct side *side, bool whole)
 
 	return side->add_len && side->head.parser.type == HTTP_REQUEST &&
 	       (whole ? side->name_len == sizeof(name) - 1 : side->name_len < sizeof(name)) &&
-	       same_name(name, side->name, side->name_len);
+	       header_same_name(name, side->name, side->name_len);
 }
 
 static uint8_t name_next(struct side *side, uint8_t c)
@@ -170,7 +162,7 @@ static bool names_added(const struct side *side)
 	const struct header_edits *e = side->edits;
 
 	for (size_t i = 0; i < e->n_add; i++)
-		if (strlen(e->add[i].name) == side->name_len && same_name(e->add[i].name, side->name, side->name_len))
+		if (strlen(e->add[i].name) == side->name_len && header_same_name(e->add[i].name, side->name, side->name_len))
 			return true;
 	return false;
 }

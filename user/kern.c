@@ -406,6 +406,12 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 			err == -EINVAL ? "not an Ethernet interface, and Seam needs one" : strerror(-err));
 		return err;
 	}
+	/* Its packets are chains of segments, each with headers of its own, of which a program sees the first. */
+	if (net_feature(ifname, "rx-gro-list")) {
+		log_err("%s: rx-gro-list is on, and what would be changed is the first of several packets only: "
+			"ethtool -K %s rx-gro-list off", ifname, ifname);
+		return -EINVAL;
+	}
 	key = port->ifindex;
 	err = partner ? wire_join(port, partner) : 0;
 	if (err)
@@ -715,6 +721,17 @@ int kern_ctl(struct kern *k, struct seam_ctl *c)
 int kern_flow(const struct kern *k, const struct flow_key *key, struct flow *f)
 {
 	return bpf_map_lookup_elem_flags(k->maps.flows, key, f, BPF_F_LOCK);
+}
+
+void kern_counters_clear(int map, uint32_t n)
+{
+	int cpus = libbpf_num_possible_cpus();
+	int64_t values[cpus > 0 ? cpus : 1];
+	uint32_t key;
+
+	memset(values, 0, sizeof(values));
+	for (key = 0; cpus > 0 && key < n; key++)
+		bpf_map_update_elem(map, &key, values, BPF_ANY);
 }
 
 int64_t kern_counter(int map, uint32_t key)

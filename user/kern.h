@@ -137,5 +137,7 @@ int kern_read(int map, const void *key, void *value, size_t size);
 
 /* Sum over CPUs of entry `key` of a per-CPU counter map. */
 int64_t kern_counter(int map, uint32_t key);
+/* Sets the first `n` of them to 0. */
+void kern_counters_clear(int map, uint32_t n);
 
 #endif

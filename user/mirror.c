@@ -131,7 +131,7 @@ static void ask_all(struct daemon *d)
 	const struct ifinfomsg any = {};
 	int err = send_request(d, RTM_GETLINK, NLM_F_DUMP, &any);
 
-	d->links_torn = false;
+	d->links_torn = err;
 	if (err)
 		log_warn("asking for the links of the ports: %s", strerror(-err));
 }
@@ -152,8 +152,9 @@ static void links_ready(struct daemon *d, struct watch *w, uint32_t events)
 			break;
 		} else if (mnl_cb_run(buf, n, 0, 0, on_link, d) < 0) {
 			/* Something changed while they were told, and part of it is missing; or they still are. */
-			d->links_torn = errno == EINTR || errno == EBUSY;
-			if (!d->links_torn)
+			if (errno == EINTR || errno == EBUSY)
+				d->links_torn = true;
+			else
 				log_warn("links of the ports: %s", strerror(errno));
 		}
 	}

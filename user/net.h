@@ -67,6 +67,11 @@ int net_dump(struct nlmsghdr *nlh, mnl_cb_t each, void *data);
 /* Whether an interface's clsact qdisc has any filter, or that cannot be told. */
 bool net_has_filters(int ifindex);
 
+/* Whether a feature of an interface, named as by ethtool -k, is known to be on. */
+bool net_feature(const char *ifname, const char *feature);
+/* Turns one on, if the interface has it. */
+void net_feature_on(const char *ifname, const char *feature);
+
 /* What offloads are on, as ETH_FLAG_*. Negative errno. */
 int net_offloads(const char *ifname);
 

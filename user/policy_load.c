@@ -5,9 +5,11 @@
  */
 #include "policy_read.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <syslog.h>
 
 #define FILE_MAX (1U << 20)
@@ -179,14 +181,26 @@ static void finish(struct load *l, const config_setting_t *root)
 	}
 }
 
-/*
- * libconfig takes the end of the file as the end of a comment or string, and
- * with it loses every setting in there without a word.
- */
-static void check_closed(struct load *l, const char *text)
+/* What libconfig makes of an escape that is not what was written. `c` is behind the backslash. */
+static void check_escape(struct load *l, unsigned int line, const char *c)
 {
-	unsigned int line = 1, opened = 0;
+	if (!strncasecmp(c, "x00", 3))
+		report(l, line, "a string cannot have the byte \\x00; in a regular expression write \\\\x00");
+	else if (*c && strchr("abv", *c)) /* since libconfig 1.8; before, it stands for itself */
+		report(l, line, "\\%c is not the same in every version of libconfig; expected \\\\%c in a "
+		       "regular expression, else \\x07, \\x08 or \\x0b", *c, *c);
+}
+
+/*
+ * What libconfig takes without a word for something else than was meant: the end of the
+ * file for the end of a comment or string; two strings, where a comma was forgotten, for
+ * one; escapes. Lists nested deeper than any policy has them are not looked into.
+ */
+static void check_text(struct load *l, const char *text)
+{
+	unsigned int line = 1, opened = 0, depth = 0;
 	enum { CODE, LINE_COMMENT, COMMENT, STRING } in = CODE;
+	char within[16] = "", last = 0;
 
 	for (const char *c = text; *c; c++) {
 		line += *c == '\n';
@@ -198,7 +212,17 @@ static void check_closed(struct load *l, const char *text)
 				opened = line;
 			} else if (*c == '#' || !strncmp(c, "//", 2)) {
 				in = LINE_COMMENT;
+			} else if (strchr("[({", *c)) {
+				if (++depth < sizeof(within))
+					within[depth] = *c;
+			} else if (strchr("])}", *c) && depth) {
+				depth--;
 			}
+			if (in == STRING && last == '"' && depth < sizeof(within) &&
+			    (within[depth] == '[' || within[depth] == '('))
+				report(l, line, "two strings in a list; expected a comma between them");
+			if (in == STRING || (in == CODE && !isspace((unsigned char)*c)))
+				last = *c;
 			break;
 		case LINE_COMMENT:
 			if (*c == '\n')
@@ -211,10 +235,12 @@ static void check_closed(struct load *l, const char *text)
 			}
 			break;
 		case STRING:
-			if (*c == '"')
+			if (*c == '"') {
 				in = CODE;
-			else if (*c == '\\' && (c[1] == '"' || c[1] == '\\'))
-				c++;
+			} else if (*c == '\\') {
+				check_escape(l, line, c + 1);
+				c += c[1] == '"' || c[1] == '\\';
+			}
 			break;
 		}
 	}
@@ -284,7 +310,7 @@ int policy_load_text(const char *name, const char *text, size_t len, struct poli
 	if (strlen(copy) < len)
 		report(&l, 0, "has a NUL byte; expected text");
 	else
-		check_closed(&l, copy);
+		check_text(&l, copy);
 	if (!l.errors)
 		read_config(&l, copy);
 	ret = l.no_memory ? -ENOMEM : l.errors ? -EINVAL : 0;

@@ -71,7 +71,7 @@ static const char *type_name(const config_setting_t *s)
 	switch (config_setting_type(s)) {
 	case CONFIG_TYPE_INT:
 	case CONFIG_TYPE_INT64:
-		return "a number";
+		return config_setting_get_format(s) == CONFIG_FORMAT_HEX ? "hexadecimal" : "a number";
 	case CONFIG_TYPE_FLOAT:
 		return "a fraction";
 	case CONFIG_TYPE_STRING:
@@ -103,11 +103,13 @@ const char *get_string(struct load *l, const config_setting_t *s, const struct k
 	return v;
 }
 
+/* In decimal: of a hexadecimal one libconfig may keep 32 bits. */
 static bool is_integer(const config_setting_t *s)
 {
 	int type = config_setting_type(s);
 
-	return type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64;
+	return (type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64) &&
+	       config_setting_get_format(s) != CONFIG_FORMAT_HEX;
 }
 
 /* libconfig has no unsigned type: negative numbers become too large to be valid. */

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -229,6 +230,21 @@ json_t *show_transition_json(const struct transition *t)
 	if (out && t->data_ns)
 		json_object_set_new(out, "payload_age_us",
 				    json_integer((__s64)(t->time_ns - t->data_ns) / 1000));
+	return out;
+}
+
+json_t *show_text(const char *text)
+{
+	json_t *out = json_string(text);
+	char *copy, *c;
+
+	if (out)
+		return out;
+	copy = strdup(text);
+	for (c = copy; c && *c; c++)
+		*c = *c & 0x80 ? '?' : *c;
+	out = copy ? json_string(copy) : NULL;
+	free(copy);
 	return out;
 }
 

@@ -52,6 +52,8 @@ void show_tuple_json(json_t *to, uint64_t id, const struct flow_key *key);
 /* One transition, for the history of a flow. */
 json_t *show_transition_json(const struct transition *t);
 
+/* A string for JSON, which is UTF-8: if it is not, with '?' for what is not ASCII. */
+json_t *show_text(const char *text);
 /* Writes indented JSON to stdout and drops it. */
 void show_print(json_t *json);
 

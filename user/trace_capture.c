@@ -224,7 +224,9 @@ static int read_packet(struct capture *c, const struct tpacket3_hdr *h)
 	const struct sockaddr_ll *sll = (const void *)((const uint8_t *)h + TPACKET_ALIGN(sizeof(*h)));
 	struct trace_packet p;
 
-	if (h->tp_status & TP_STATUS_VLAN_VALID || sll->sll_pkttype == PACKET_LOOPBACK)
+	/* On a router that is of another interface; on a wire a flow has its tag throughout. */
+	if ((h->tp_status & TP_STATUS_VLAN_VALID && c->k->control->mode != MODE_WIRE) ||
+	    sll->sll_pkttype == PACKET_LOOPBACK)
 		return 0;
 	if (!trace_read(c->t, (const uint8_t *)h + h->tp_net, h->tp_snaplen, h->tp_len,
 			sll->sll_protocol, sll->sll_pkttype == PACKET_OUTGOING, &p))

@@ -108,7 +108,7 @@ enum flow_state {
 #define END_F_URG	 (1U << 8)  /* has sent urgent data */
 #define END_F_CLAMPED	 (1U << 9)  /* split: the window told to this end is the other's, not the leg's */
 #define END_F_RST_SENT	 (1U << 10) /* a RST was sent to this end */
-#define END_F_ASKED	 (1U << 11) /* closed: it sent something again, and waits for an ack */
+#define END_F_ASKED	 (1U << 11) /* closed: it sent something again, or a SYN, and waits for an ack */
 #define END_F_ANNOUNCE	 (1U << 12) /* its leg is asked for its window, and will say it by a probe */
 #define END_F_URG_OUT	 (1U << 13) /* the other end itself has not acknowledged its urgent data, up to `urg` */
 #define END_F_PACED	 (1U << 14) /* merging: acknowledged to it no further than `pace`, but by the other end itself */

@@ -53,6 +53,11 @@ def main(tap):
 		pair = sockets.connect(lab, SERVER[4], 7000), sockets.accept(listener)
 		tap.ok(sockets.exchange(*pair, b"seam" * 1000), "a connection works")
 		flow, = seam_json(lab, "flows", "--state=split")
+		counted = lambda: {r.get("name"): r["flows"] for r in seam_json(lab, "stats")["rules"]}
+		tap.equal(counted(), {"default": 0, "old": 1}, "and is counted for its rule")
+		same = ask("reload")
+		answers(same, 1)
+		tap.equal(counted(), {"default": 0, "old": 1}, "also after the same policy was read again")
 
 		# Opening the other end of a pipe tells that the reading has begun; closing it ends it.
 		conf.unlink()
@@ -76,6 +81,7 @@ def main(tap):
 		tap.ok(reloaded["ok"] and reloaded["generation"] == before["generation"] + 1, "it is reloaded", reloaded)
 		tap.equal((status["generation"], status["rules"][0]["name"]), (reloaded["generation"], "new"),
 			"what was asked behind it is answered behind it")
+		tap.equal(counted(), {"default": 0, "new": 0}, "and what was counted for the old rule is not told of the new one")
 
 		with conf.open("w") as policy:
 			policy.write(POLICY.replace('"old"', '"newest"'))

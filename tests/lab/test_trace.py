@@ -11,6 +11,7 @@ from duplex import Pair, put
 from lab import SERVER, Lab, Link, scenario, seam_binary, seam_json, start_seam, wait_for
 from servers import LoadServer, finish_client, start_client
 from tracing import SVG, Trace, split_and_merge, started
+from wires import TAGGED, WireLab
 
 MOVES = [("merged", "splitting"), ("splitting", "split"), ("split", "merging"), ("merging", "merged")]
 DIRECTION = {"up": "to_server", "down": "to_client"}
@@ -207,8 +208,20 @@ def through_xdp(tap):
 		tap.ok(trace.flow["xdp"] and "has XDP" in trace.said and "has XDP" in text, "XDP: it says that not all is recorded", trace.said)
 
 
+def tagged(tap):
+	"""A wire on a trunk: the kernel takes the tag off before it shows the packet."""
+	with WireLab(tags=TAGGED) as lab:
+		start_seam(lab, POLICY + 'mode = "wire";')
+		trace, _ = split_and_merge(lab, "up down", 20_000_000, 0.1, 0.1, 0.1)
+		for side in SIDES:
+			for way in DIRECTION.values():
+				tap.ok(trace.segments(side, way), f"tagged: {side}'s side, {way}: recorded", len(trace.packets))
+		tap.ok(set(MOVES) <= {(m["from"], m["to"]) for m in trace.moves}, "tagged: with its transitions", trace.moves)
+
+
 @scenario
 def main(tap):
+	tagged(tap)
 	with Lab(client_link=Link(delay=5), server_link=Link(delay=5)) as lab:
 		started(lab)
 		trace = by_hand(tap, "both ways", lab, "up down", 40_000_000, (0.05, 0.1, 0.05), 7000)

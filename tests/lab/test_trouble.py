@@ -20,6 +20,14 @@ PINS = Path("/sys/fs/bpf/seam/default")
 NO_PORT = 'rules = ( { name = "no"; server_port = 9; action = "block"; with = "drop"; },'
 
 
+WAITS = """
+client = "cli";
+server = "srv";
+fail = "block";
+rules = ( { name = "names"; sni = "*.example"; action = "inspect"; inspectors = ["tls"]; } );
+"""
+
+
 def seam(lab, *args, **more):
 	return lab.run("box", [seam_binary(), *args], check=False, **more)
 
@@ -121,6 +129,10 @@ def options(tap):
 		for port in ("--client", "--server"):
 			wrong = seam(lab, "run", "-c", "/dev/null", port, "cli")
 			tap.ok(wrong.returncode == 2 and "not both" in wrong.stderr, f"a policy and {port}: refused, not ignored", wrong)
+		lab.run("box", ["ethtool", "-K", "srv", "rx-gro-list", "on"])
+		wrong = seam(lab, "run", "--client", "cli", "--server", "srv")
+		tap.ok(wrong.returncode == 1 and "ethtool -K srv rx-gro-list off" in wrong.stderr and not PINS.exists(),
+			"an interface whose packets cannot be changed: refused", wrong)
 		for verb in ("status", "split", "monitor", "run"):
 			wrong = seam(lab, verb, "--nonsense")
 			tap.ok(wrong.returncode == 2 and wrong.stderr.startswith(f"seam {verb}: "), f"{verb}: an option that there is not",
@@ -144,9 +156,16 @@ def device_deleted(tap):
 	"""A device of its own is deleted: it does not spin, nor let all pass as if it inspected."""
 	for key, name in (("hold_device", "hold device"), ("veth", "veth pair")):
 		with Lab() as lab:
-			daemon = start_seam(lab, SPLIT_ALL + 'fail = "block";')
-			lab.run("box", ["ip", "link", "delete", seam_json(lab, "status")["daemon"][key]["name"]])
+			daemon = start_seam(lab, WAITS)
+			waiting, device = Pair(lab), seam_json(lab, "status")["daemon"][key]["name"]
+			# So that it learns of both at once, and the flow is still held.
+			daemon.proc.send_signal(signal.SIGSTOP)
+			waiting.client.sendall(b"\x16\x03\x01\x02\x00\x01")
+			lab.run("box", ["ip", "link", "delete", device])
+			daemon.proc.send_signal(signal.SIGCONT)
 			wait_for(lambda: daemon.proc.poll() is not None, "it to end")
+			with waiting:
+				tap.equal(read_all(waiting.server, timeout=5), (b"", "ECONNRESET"), "what waits is not let by")
 			tap.equal(daemon.stop(), 1, f"its {name} is deleted: it ends")
 			tap.ok(name in daemon.log and PINS.exists(), "says why, and leaves things as one that was killed does", daemon.log)
 			with Pair(lab) as p:

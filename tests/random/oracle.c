@@ -250,8 +250,8 @@ const char *oracle_got(struct end *e, const struct frame *f)
 		wrong = check_time(e, f, late);
 	if (o->n_told == TOLD_MAX)
 		settle(o, f->stamp);
-	/* All of whose bytes came before is answered, and not looked at any further (RFC 9293 3.10.7.4). */
-	tells = acks && (!f->len || pos + (int64_t)f->len >= e->rcv_nxt);
+	/* One that ends before what was acknowledged is not looked at any further (RFC 9293 3.10.7.4; tcp_sequence()). */
+	tells = acks && (!f->len || pos + (int64_t)f->len >= e->last_ack);
 	o->told[o->n_told].stamp = f->stamp;
 	o->told[o->n_told].ack = tells ? ack : 0;
 	o->told[o->n_told].edge = tells ? ack + ((int64_t)f->wnd << (f->flags & SYN ? 0 : peer->my_wscale)) : 0;

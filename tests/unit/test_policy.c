@@ -862,6 +862,17 @@ static void test_check(const char *fixtures, const char *example)
 	   "--explain tells: at once");
 	ok(RUN("-j", "-e", "port=80", bad) == 0 && strstr(out, "\"time\": 2.0") && strstr(out, "\"request\": 3"),
 	   "and so does --json");
+	{
+		char odd[] = "/tmp/seam-caf\xe9-XXXXXX";
+		int fd = mkstemp(odd);
+		static const char text[] = PORTS_LINE "rules = ( { name = \"a\"; action = \"block\"; sni = \"b\xfc" "cher.example\"; } );\n";
+
+		ok(fd >= 0 && write(fd, text, sizeof(text) - 1) > 0 && RUN("-j", odd) == 1 &&
+			   strstr(out, "seam-caf?-") && strstr(out, "b?cher.example"),
+		   "errors and a path that are not UTF-8, as JSON");
+		close(fd);
+		unlink(odd);
+	}
 	ok(RUN("/nonexistent") == 1, "exit code 1 for no file");
 	ok(RUN("--nonsense", example) == 2 && RUN("-j") == 2 && RUN(example, example) == 2,
 	   "exit code 2 for usage");

@@ -309,6 +309,10 @@ static void paced(bool v6)
 	flow_set("state=merging +waits c+paced c+learns c-fin c.nxt=1401 c.pace=1401");
 	ctl_is("patience is over: it begins", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 0) | CTL_PACE_END, 0,
 	       "state=merging reason=let_go -waits c-paced c-learns c.bound=1401 c+announce");
+	flow_set("state=merging +waits c+paced s+fin c.pace=1101 c.told_ack=1101 c.leg_ack=1101");
+	STEPS({ "behind the FIN of the far end no leg speaks unasked: with it goes all", LEG_OUT, CLEG(.seq = 201, .ack = 1401), REDIRECT,
+		.counts = "let_go", .out = WIRE_DOWN(.seq = 211, .ack = 1401, .wnd = 501, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1401" });
+	flow_set("state=merging -waits c-paced s-fin c.pace=1401");
 	ctl_is("no more steps", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 100), -EINVAL, "state=merging");
 
 	flow_set(SPLIT " c-announce");
@@ -341,6 +345,22 @@ static void paced_across(bool v6)
 		.out = WIRE_DOWN(.seq = 201, .ack = 1201, .wnd = 502, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1201 c-announce" },
 	      { "the server's own is not held back", SERVER, DOWN(.seq = 601, .ack = 1501), REDIRECT,
 		.out = WIRE_DOWN(.seq = 601, .ack = 701), .flow = "s.ack=1501 c.told_ack=1501" });
+}
+
+/* While new data goes straight a leg acknowledges what is before the boundary: by a number that who has the new data takes. */
+static void acked_behind(bool v6)
+{
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
+	STEPS({ "data", CLIENT, UP(.seq = 1001, .ack = 201, .len = 400), REDIRECT, .counts = "" });
+	flow_set("state=merging c.bound=1401 s.bound=601 c.told_nxt=601 c.leg_nxt=601 c.ack=601");
+	STEPS({ "data straight to the client", SERVER, DOWN(.seq = 601, .ack = 701, .len = 100), REDIRECT,
+		.out = WIRE_DOWN(.seq = 601, .ack = 701), .flow = "c.told_nxt=701" },
+	      { "its leg acknowledges", LEG_OUT, CLEG(.seq = 601, .ack = 1401), REDIRECT,
+		.out = WIRE_DOWN(.seq = 701, .ack = 1401, .wnd = 503, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1401" },
+	      { "a probe of its own stays one", LEG_OUT, CLEG(.seq = 600, .ack = 1401), REDIRECT,
+		.out = WIRE_DOWN(.seq = 600, .ack = 1401, .wnd = 503, .opts = "nop nop ts=920:110") });
 }
 
 /*
@@ -622,6 +642,8 @@ int main(void)
 	window_past_lost_data(true);
 	waits(false);
 	waits(true);
+	acked_behind(false);
+	acked_behind(true);
 	paced(false);
 	paced(true);
 	paced_across(false);

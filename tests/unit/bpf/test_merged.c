@@ -109,7 +109,11 @@ static void closed(bool v6)
 	      { "a RST is not an ack", SERVER, DOWN(.seq = 52, .ack = 102, .flags = "RA"), REDIRECT, .wire = true,
 		.flow = "state=closing c-asked" },
 	      { "data of the client", CLIENT, UP(.seq = 101, .ack = 52, .len = 1), REDIRECT, .wire = true, .flow = "c+asked" },
-	      { "are answered", SERVER, DOWN(.seq = 52, .ack = 102), REDIRECT, .wire = true });
+	      { "are answered", SERVER, DOWN(.seq = 52, .ack = 102), REDIRECT, .wire = true },
+	      { "a SYN that the server's TIME_WAIT does not take for a new one", CLIENT, UP(.seq = 70, .flags = "S", .opts = "mss=1460"), PASS,
+		.set = "c-asked", .flow = "c+asked" },
+	      { "its answer gets to the client", SERVER, DOWN(.seq = 52, .ack = 102), REDIRECT, .wire = true },
+	      { "whose RST ends that", CLIENT, UP(.seq = 102, .flags = "R", .opts = ""), REDIRECT, .wire = true });
 }
 
 /* The packet as it leaves the box: link addresses, and TTL or hop limit. */

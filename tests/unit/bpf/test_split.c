@@ -278,6 +278,9 @@ static void keepalive(bool v6)
 	flow_set("state=merged s.keepalive_s=0");
 	STEPS({ "of a merged flow: the other end answers itself", SERVER, DOWN(.seq = 50, .ack = 101), REDIRECT, .wire = true,
 		.flow = "s.keepalive_s=0" });
+	flow_set("state=merged c.keepalive_s=5 s.keepalive_s=7 c+ce s+cwr");
+	ctl_is("of other legs, and congestion that they had to echo: nothing is left to the next ones", CTL_SPLIT, SEAM_R_OPERATOR, 0, 0,
+	       "state=splitting c.keepalive_s=0 s.keepalive_s=0 c-ce s-cwr");
 }
 
 /* What a leg sends looks like what its end sent last. */
