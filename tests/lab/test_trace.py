@@ -212,7 +212,7 @@ def tagged(tap):
 	"""A wire on a trunk: the kernel takes the tag off before it shows the packet."""
 	with WireLab(tags=TAGGED) as lab:
 		start_seam(lab, POLICY + 'mode = "wire";')
-		trace, _ = split_and_merge(lab, "up down", 20_000_000, 0.1, 0.1, 0.1)
+		trace, _ = split_and_merge(lab, "up down", 20_000_000, 0.1, 0.1, 0.1, rate=20_000_000)
 		for side in SIDES:
 			for way in DIRECTION.values():
 				tap.ok(trace.segments(side, way), f"tagged: {side}'s side, {way}: recorded", len(trace.packets))
