@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """6,000 split flows between as many addresses leave the neighbour tables alone, and nothing behind."""
+import json
 import os
 import resource
 import time
 from pathlib import Path
 
 import sockets
-from lab import Lab, reasons, scenario, seam_json, start_seam, wait_for
+from lab import SERVER, Lab, reasons, scenario, seam_json, start_seam, wait_for
+from peers import Pair
 
 POLICY = """
 client = "cli";
@@ -39,8 +41,25 @@ def opened(lab, listener, i):
 	return a, sockets.accept(listener)
 
 
+def asked_after(tap, lab, family):
+	"""A split flow is the only one that sends to a neighbour: the kernel asks whether it is still there."""
+	hop = SERVER[family]
+	where = lambda: json.loads(lab.run("box", ["ip", "-j", "neigh", "show", hop, "dev", "srv"]).stdout)[0]
+	with Pair(lab, family) as p:
+		p.prime()
+		lab.run("box", ["ip", "neigh", "replace", hop, "lladdr", where()["lladdr"], "dev", "srv", "nud", "stale"])
+		was = where()["state"]
+		p.client.sendall(b"?")
+		p.server.recv(1)
+		tap.ok(was == ["STALE"] != where()["state"], f"IPv{family}: what a leg sends has its neighbour asked after", was, where())
+
+
 @scenario
 def main(tap):
+	with Lab() as lab:
+		start_seam(lab, POLICY)
+		for family in SERVER:
+			asked_after(tap, lab, family)
 	hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 	resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 	with Lab() as lab:
