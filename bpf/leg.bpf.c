@@ -172,10 +172,11 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 	tell(f, to, from, p, false, &o->told);
 	/*
 	 * What goes straight may be ahead of what the leg has sent, and who has it discards an
-	 * ack with the number before, all of it (RFC 9293 3.10.7.4). But a probe shall be answered.
+	 * ack with the number before, all of it (RFC 9293 3.10.7.4); or, behind a probe with a byte,
+	 * with one beyond its window. But a probe of the leg's shall be answered.
 	 */
 	if (bare && merge_begun(f) && !seq_before(p->seq, to->leg_nxt))
-		o->told.seq = to->told_nxt;
+		o->told.seq = seq_max(p->seq, seq_min(to->told_nxt, to->edge));
 	if (announces || early) {
 		/* Its end asks nothing, and need not answer. */
 		o->told.seq = to->told_nxt;

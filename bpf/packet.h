@@ -314,7 +314,8 @@ static __always_inline void note_keepalive(struct flow *f, struct flow_end *me,
 static __always_inline void note_asked(struct flow *f, __u32 end)
 {
 	bpf_spin_lock(&f->lock);
-	f->end[end & 1].flags |= END_F_ASKED;
+	if (f->flags & FLOW_F_CLOSED)
+		f->end[end & 1].flags |= END_F_ASKED;
 	bpf_spin_unlock(&f->lock);
 }
 

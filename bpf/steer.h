@@ -211,9 +211,12 @@ static __noinline int to_router(struct __sk_buff *ctx, const struct pkt *p, __u3
 		return otherwise;
 	}
 	rc = route(ctx, p, ifindex, &fib, false);
-	if (rc == FIB_SUCCESS && source != FROM_LEG)
+	/*
+	 * A leg may be the only one that sends there: so that the kernel asks whether the neighbour
+	 * still is. But that way takes no multicast address, which clusters have.
+	 */
+	if (rc == FIB_SUCCESS && (source != FROM_LEG || fib.dmac[0] & 1))
 		return bpf_redirect(fib.ifindex, 0);
-	/* A leg may be the only one that sends there: so that the kernel asks whether the neighbour still is. */
 	if (rc == FIB_SUCCESS || rc == FIB_NO_NEIGH) {
 		next_neigh(&nh, &fib);
 		return bpf_redirect_neigh(fib.ifindex, &nh, sizeof(nh), 0);

@@ -195,7 +195,7 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 		.arg = arg,
 		.rule = c->rule ? c->rule->number : CTL_KEEP_RULE,
 		.policy = c->generation,
-		.count = c->rule && !c->counted,
+		.count = c->rule && !c->counted && c->generation == d->generation,
 	};
 	int err;
 

@@ -191,10 +191,23 @@ static void check_escape(struct load *l, unsigned int line, const char *c)
 		       "regular expression, else \\x07, \\x08 or \\x0b", *c, *c);
 }
 
+/* Of a number that begins at `c`, which libconfig cuts to 32 bits without an L, or takes for octal. */
+static void check_number(struct load *l, unsigned int line, const char *c)
+{
+	size_t n = strspn(c, "0123456789");
+
+	if (*c == '0' && n > 1)
+		report(l, line, "a number that begins with 0 is not the same in every version of libconfig; "
+		       "expected it without");
+	else if (n > 9 && c[n] != 'L')
+		report(l, line, "a number of more than 9 digits would be cut; expected %.*sL, or a size as "
+		       "in \"5G\"", (int)n, c);
+}
+
 /*
  * What libconfig takes without a word for something else than was meant: the end of the
  * file for the end of a comment or string; two strings, where a comma was forgotten, for
- * one; escapes. Lists nested deeper than any policy has them are not looked into.
+ * one; escapes; numbers. Lists nested deeper than any policy has them are not looked into.
  */
 static void check_text(struct load *l, const char *text)
 {
@@ -212,6 +225,8 @@ static void check_text(struct load *l, const char *text)
 				opened = line;
 			} else if (*c == '#' || !strncmp(c, "//", 2)) {
 				in = LINE_COMMENT;
+			} else if (isdigit((unsigned char)*c) && last && strchr("=:,[(+-", last)) {
+				check_number(l, line, c);
 			} else if (strchr("[({", *c)) {
 				if (++depth < sizeof(within))
 					within[depth] = *c;

@@ -71,7 +71,7 @@ static const char *type_name(const config_setting_t *s)
 	switch (config_setting_type(s)) {
 	case CONFIG_TYPE_INT:
 	case CONFIG_TYPE_INT64:
-		return config_setting_get_format(s) == CONFIG_FORMAT_HEX ? "hexadecimal" : "a number";
+		return config_setting_get_format(s) == CONFIG_FORMAT_DEFAULT ? "a number" : "hexadecimal, or the like";
 	case CONFIG_TYPE_FLOAT:
 		return "a fraction";
 	case CONFIG_TYPE_STRING:
@@ -109,7 +109,7 @@ static bool is_integer(const config_setting_t *s)
 	int type = config_setting_type(s);
 
 	return (type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64) &&
-	       config_setting_get_format(s) != CONFIG_FORMAT_HEX;
+	       config_setting_get_format(s) == CONFIG_FORMAT_DEFAULT;
 }
 
 /* libconfig has no unsigned type: negative numbers become too large to be valid. */

@@ -158,7 +158,7 @@ def device_deleted(tap):
 		with Lab() as lab:
 			daemon = start_seam(lab, WAITS)
 			waiting, device = Pair(lab), seam_json(lab, "status")["daemon"][key]["name"]
-			# So that it learns of both at once, and the flow is still held.
+			# So that it learns of both at once.
 			daemon.proc.send_signal(signal.SIGSTOP)
 			waiting.client.sendall(b"\x16\x03\x01\x02\x00\x01")
 			lab.run("box", ["ip", "link", "delete", device])
