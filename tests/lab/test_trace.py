@@ -216,7 +216,8 @@ def tagged(tap):
 		for side in SIDES:
 			for way in DIRECTION.values():
 				tap.ok(trace.segments(side, way), f"tagged: {side}'s side, {way}: recorded", len(trace.packets))
-		tap.ok(set(MOVES) <= {(m["from"], m["to"]) for m in trace.moves}, "tagged: with its transitions", trace.moves)
+		# A merge that has nothing to wait for has one.
+		tap.ok(set(MOVES[:2]) <= {(m["from"], m["to"]) for m in trace.moves}, "tagged: with its transitions", trace.moves)
 
 
 @scenario
