@@ -43,16 +43,23 @@ static int feature_number(const char *ifname, unsigned int n, const char *featur
 	return found;
 }
 
+/* The number of a feature, and how many words of 32 there are; negative: there is none of that name. */
+static int feature_find(const char *ifname, const char *feature, unsigned int *words)
+{
+	unsigned int n = features(ifname);
+
+	*words = (n + 31) / 32;
+	return n ? feature_number(ifname, n, feature) : -ENOENT;
+}
+
 bool net_feature(const char *ifname, const char *feature)
 {
-	unsigned int n = features(ifname), words = (n + 31) / 32;
-	int at = n ? feature_number(ifname, n, feature) : -ENOENT;
 	struct ethtool_gfeatures *get;
+	unsigned int words;
+	int at = feature_find(ifname, feature, &words);
 	bool on;
 
-	if (at < 0)
-		return false;
-	get = calloc(1, sizeof(*get) + words * sizeof(get->features[0]));
+	get = at < 0 ? NULL : calloc(1, sizeof(*get) + words * sizeof(get->features[0]));
 	if (!get)
 		return false;
 	get->cmd = ETHTOOL_GFEATURES;
@@ -64,13 +71,11 @@ bool net_feature(const char *ifname, const char *feature)
 
 void net_feature_on(const char *ifname, const char *feature)
 {
-	unsigned int n = features(ifname), words = (n + 31) / 32;
-	int at = n ? feature_number(ifname, n, feature) : -ENOENT;
 	struct ethtool_sfeatures *set;
+	unsigned int words;
+	int at = feature_find(ifname, feature, &words);
 
-	if (at < 0)
-		return;
-	set = calloc(1, sizeof(*set) + words * sizeof(set->features[0]));
+	set = at < 0 ? NULL : calloc(1, sizeof(*set) + words * sizeof(set->features[0]));
 	if (!set)
 		return;
 	set->cmd = ETHTOOL_SFEATURES;
