@@ -57,15 +57,15 @@ static __always_inline __u32 seq_min(__u32 a, __u32 b)
 }
 
 /*
- * Reads `len` bytes of a packet, at most `max`. 0 is an error, too: before 6.8
- * the verifier does not learn from a comparison with 0 that there is a byte.
+ * Reads `len` bytes of a packet, at most `max`. A `len` of 0 is an error, too: before 6.8 the
+ * verifier does not conclude from a comparison with 0 that there is a byte.
  */
 static __always_inline long load_bytes(struct __sk_buff *ctx, __u32 off, void *to, __u32 len,
 				       __u32 max)
 {
 	__u32 last = len - 1;
 
-	asm volatile("" : "+r"(last)); /* keep the check on what the call gets */
+	asm volatile("" : "+r"(last)); /* keep the check on the value that the call gets */
 	return last < max ? bpf_skb_load_bytes(ctx, off, to, last + 1) : -1;
 }
 

@@ -13,7 +13,7 @@
 #define EINVAL 22
 #define EINPROGRESS 115
 
-/* Fills in where the flow stands; everything but the lock. Lock held. */
+/* Copies the flow into the answer, except for its lock. Lock held. */
 static __always_inline void snapshot(struct seam_ctl *c, const struct flow *f)
 {
 	__builtin_memcpy((void *)&c->flow + sizeof(struct bpf_spin_lock),
@@ -21,7 +21,7 @@ static __always_inline void snapshot(struct seam_ctl *c, const struct flow *f)
 			 sizeof(*f) - sizeof(struct bpf_spin_lock));
 }
 
-/* The leg that faces `s` is asked for a packet, if it is `owed` one. */
+/* Asks the leg that faces `s` for a packet, if `s` is `owed` one. */
 static __always_inline void announce(struct flow_end *s, bool owed)
 {
 	if (owed)
@@ -29,8 +29,8 @@ static __always_inline void announce(struct flow_end *s, bool owed)
 }
 
 /*
- * Whether, since a merge began, nothing of `s` has gone straight, nor may what its leg
- * has no room for: it has been told no more of a window than the leg's own.
+ * Whether nothing of `s` has gone straight since a merge began, and nothing may that its leg has
+ * no room for: `s` has been told no more window than the leg's own.
  */
 static __always_inline bool untouched(const struct flow_end *s)
 {
@@ -44,7 +44,7 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 
 	if (f->flags & FLOW_F_NO_SPLIT)
 		return -EINVAL;
-	if (f->state == FLOW_SPLITTING) /* the timer was faster; or it is another's */
+	if (f->state == FLOW_SPLITTING) /* the timer was faster; or the split is another's */
 		return f->reason == SEAM_R_AFTER ? -EBUSY : 0;
 	if (f->state == FLOW_MERGING) {
 		if (c->arg != CTL_SPLIT_SAME ||
@@ -52,7 +52,7 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 			return -EBUSY;
 		/* No byte has gone straight: the merge is given up. */
 		move(f, FLOW_SPLIT, c->reason, now, ev);
-		/* What an end was not told its leg has said, and says no more. */
+		/* What an end was not told, its leg has said already and will not say again. */
 		announce(client, news(f, client, server));
 		announce(server, news(f, server, client));
 		return 0;
@@ -63,8 +63,8 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 				    f->state != FLOW_MONITORED && f->state != FLOW_MERGED && f->state != FLOW_PASSED)
 		return -EBUSY;
 	/*
-	 * What is left in the hold queue by the transition before has not been looked
-	 * at yet: with it would pass what its acknowledgement says to the other end.
+	 * What the previous transition left in the hold queue has not been looked at yet. It would
+	 * go to the legs, and so would what its acknowledgement says to the other end.
 	 */
 	if (f->state != FLOW_HELD && f->held_in != f->held_out)
 		return -EBUSY;
@@ -78,8 +78,8 @@ static __always_inline int ctl_split(struct flow *f, struct seam_ctl *c, __u64 n
 }
 
 /*
- * The legs are asked for a packet, where only the other end's would otherwise tell
- * what is left to tell, and it may have nothing to say. Lock held.
+ * Asks a leg for a packet where otherwise only a packet of the other end would tell what is left
+ * to tell, and that end may have nothing to say. Lock held.
  */
 static __always_inline int merge_goes_on(struct flow *f)
 {
@@ -94,7 +94,7 @@ static __always_inline int merge_goes_on(struct flow *f)
 	return -EINPROGRESS;
 }
 
-/* From now on `s` is told of what its leg has in steps, and the merge waits. Lock held. */
+/* From now on `s` is told in steps of what its leg has, and the merge waits. Lock held. */
 static __always_inline void pace(struct flow_end *s, bool on)
 {
 	if (!on)
@@ -141,7 +141,10 @@ static __always_inline int ctl_merge(struct flow *f, struct seam_ctl *c, __u64 n
 	return merge_goes_on(f);
 }
 
-/* The first payload has decided, for a later split. Or the time for it has come while the flow is split still. */
+/*
+ * The first payload has decided for a later split, or the time for one has come while the flow is
+ * still split.
+ */
 static __always_inline int ctl_arm(struct flow *f, const struct seam_ctl *c)
 {
 	bool client = f->end[SEAM_CLIENT].flags & END_F_DATA;
@@ -152,7 +155,7 @@ static __always_inline int ctl_arm(struct flow *f, const struct seam_ctl *c)
 		f->flags &= ~FLOW_F_ARMED;
 		return 0;
 	}
-	/* What is held is a turn already, if it is the client's. */
+	/* Held payload is a turn already, if it is the client's. */
 	if (!client || (f->end[SEAM_SERVER].flags & END_F_DATA))
 		f->flags |= FLOW_F_ANSWERED;
 	f->flags &= ~FLOW_F_FAIL_BLOCK;
@@ -184,9 +187,9 @@ static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 no
 }
 
 /*
- * Bytes were changed, or are about to be: the legs' streams differ by so much in
- * length from now on. Not while a boundary is still being crossed: which numbers
- * are on which side of it would be in doubt.
+ * Bytes were changed, or are about to be: from now on the legs' streams differ in length by this
+ * much. Not while a boundary is being crossed: it would be unclear which numbers are on which side
+ * of it.
  */
 static __always_inline int ctl_edit(struct flow *f, const struct seam_ctl *c)
 {
@@ -199,15 +202,15 @@ static __always_inline int ctl_edit(struct flow *f, const struct seam_ctl *c)
 	client->seq_delta = c->arg;
 	server->seq_delta = c->arg >> 32;
 	f->flags |= FLOW_F_EDITED;
-	/* What was removed takes no room: its sender may be waiting for that. */
+	/* Removed bytes take no room, and their sender may be waiting for that. */
 	announce(client, untold(f, client, server));
 	announce(server, untold(f, server, client));
 	return 0;
 }
 
 /*
- * Urgent data needs the userspace relay, which passes its mark on. Until this is
- * taken back a packet with some waits in the hold queue.
+ * Urgent data needs the userspace relay, which passes its mark on. Until the relay is taken back,
+ * a packet with urgent data waits in the hold queue.
  */
 static __always_inline int ctl_relay(struct flow *f, struct seam_ctl *c, __u64 now,
 				     struct seam_event *ev)
@@ -236,7 +239,7 @@ static __always_inline int ctl_unrelay(struct flow *f, struct seam_ctl *c, __u64
 	return 0;
 }
 
-/* A new daemon finds what a dead one left, or one that ends leaves it. */
+/* What a dead daemon left to a new one, or one that ends leaves. */
 static __always_inline int ctl_recover(struct flow *f, __u8 reason, __u64 now,
 				       struct seam_event *ev)
 {
@@ -350,7 +353,7 @@ int seam_ctl(struct __sk_buff *ctx)
 			return 0;
 		}
 		report(&room->event, &key, flags);
-		/* A packet may have put the next connection of these addresses there. */
+		/* A packet may have put the next connection with these addresses there. */
 		f = bpf_map_lookup_elem(&flows, &key);
 		if (f && f->id == id)
 			bpf_map_delete_elem(&flows, &key);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The fast path of flows that were let go, the same for TC and XDP: a segment that cannot
- * change the flow's state is tracked, renumbered where edits or a leg's clock have left a
- * delta, and sent to its next hop, with no more work than that. Everything else is for
- * packet.h, which can do all that is done here, and more.
+ * The fast path of flows that were let go, the same for TC and XDP. A segment that cannot change
+ * the flow's state is tracked, renumbered where edits or a leg's clock have left a delta, and sent
+ * to its next hop, with no more work than that. Everything else is left to packet.h, which can
+ * also do all that is done here.
  */
 #ifndef SEAM_BPF_FAST_H
 #define SEAM_BPF_FAST_H
@@ -13,22 +13,22 @@
 
 #include "seam/hop.h"
 
-/* What the fast path says of a packet that is not for it: nothing was done. */
+/* Returned for a packet that is not for the fast path: nothing was done. */
 #define NOT_FAST (-4)
 
 /*
- * After the hold queue has run empty, packets of an end that had some in it go through it
- * for this long still: one that another CPU is just bringing must not overtake the last.
+ * For this long after the hold queue has run empty, packets of an end that had some in it still go
+ * through it: one that another CPU is just bringing must not overtake the last.
  */
 #define HOLD_SETTLE (50 * NSEC_PER_USEC)
 
-/* Most SACK blocks of a segment, if there are no timestamps with them. */
+/* Most SACK blocks of a segment without timestamps. */
 #define SACK_BLOCKS 4
 
 /*
- * Once in so long a packet goes by way of the neighbour's entry: if it is stale the kernel
- * asks whether the neighbour is still there, which it does not for those that it does not
- * see. For XDP the daemon does that: neigh.c.
+ * Once per HOP_USED a packet is sent through the kernel's neighbour entry instead of with cached
+ * MAC addresses, so that the kernel re-validates a stale one; it does not see our other packets.
+ * For XDP the daemon does this (neigh.c).
  */
 #define HOP_USED NSEC_PER_SEC
 
@@ -47,8 +47,8 @@ static __always_inline bool was_queued(const struct flow *f, __u32 end)
 }
 
 /*
- * Whether the hold queue is empty, and has been for a while if it had packets of this end.
- * Signed: another CPU may have stamped the flow after the time was read here.
+ * Whether the hold queue is empty, and has been for a while if it had packets of this end. Signed:
+ * another CPU may have stamped the flow after this one read the time.
  */
 static __always_inline bool settled(const struct flow *f, __u32 end)
 {
@@ -58,8 +58,8 @@ static __always_inline bool settled(const struct flow *f, __u32 end)
 }
 
 /*
- * Whether packets of the flow's end on this side need no more than the fast path does.
- * `wire`: they cross a wire, where there is no host's stack to have seen them.
+ * Whether the fast path is enough for packets of the flow's end on this side. `wire`: they cross a
+ * wire, where there is no host's stack to have seen them.
  */
 static __always_inline bool fast_flow(const struct flow *f, enum seam_end side, bool wire)
 {
@@ -70,21 +70,21 @@ static __always_inline bool fast_flow(const struct flow *f, enum seam_end side, 
 	       (wire || (f->flags & FLOW_F_BYPASS));
 }
 
-/* Whether it is a packet that cannot change the flow's state, nor is the host's to answer. */
+/* Whether the packet cannot change the flow's state and is not for the host to answer. */
 static __always_inline bool fast_packet(const struct flow *f, const struct flow_end *me,
 					const struct pkt *p, bool wire)
 {
 	if ((p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_URG | TCP_ACK)) != TCP_ACK ||
 	    (!wire && p->ttl <= 1) || p->ip_opts)
 		return false;
-	/* Timestamps where parse() does not look are found by others. */
+	/* packet.h finds timestamps where parse() does not look. */
 	if (!p->ts && (f->flags & FLOW_F_TSTAMP) && p->payload - p->l4 != sizeof(struct tcphdr))
 		return false;
 	/* Bytes that were replaced do not go on. */
 	return !(f->flags & FLOW_F_EDITED) || !p->len || !seq_before(p->seq, me->seq_pos);
 }
 
-/* Asks for the next hop of what an end sends. NULL: there is none that is to be had so simply. */
+/* Looks up the next hop of what an end sends. NULL: there is none that the fast path can use. */
 static __noinline struct hop *hop_ask(void *ctx, const struct pkt *p, __u32 ifindex, __u64 whose)
 {
 	__u32 slot = whose & (HOPS - 1);
@@ -101,7 +101,7 @@ static __noinline struct hop *hop_ask(void *ctx, const struct pkt *p, __u32 ifin
 	h->tick = tick();
 	h->from = ifindex;
 	h->flow_label = p->flow_label;
-	h->tos = p->tos & ~3; /* ECN does not choose the way */
+	h->tos = p->tos & ~3; /* ECN does not affect the route */
 	next_neigh(&h->nh, &h->fib);
 	__builtin_memcpy(h->mac, h->fib.dmac, 6);
 	__builtin_memcpy((__u8 *)h->mac + 6, h->fib.smac, 6);
@@ -120,13 +120,13 @@ static __always_inline struct hop *hop_find(void *ctx, const struct flow *f, enu
 	if (h->whose != whose || h->tick != tick() || h->from != ifindex ||
 	    h->tos != (p->tos & ~3) || h->flow_label != p->flow_label)
 		return hop_ask(ctx, p, ifindex, whose);
-	/* As hop_ask() would answer. */
+	/* The MTU check that hop_ask() would make. */
 	return p->payload - ETH_HLEN + (p->gso ?: p->len) <= h->fib.mtu_result ? h : NULL;
 }
 
 /*
- * Tracks the packet, and says how the other end is to be told of it. False if the flow is
- * no longer what it was when `changed` was read. Lock not held.
+ * Tracks the packet and fills in `t`, what the other end is told. False if the flow has changed
+ * since `changed` was read. Lock not held.
  */
 static __always_inline bool fast_track(struct flow *f, enum seam_end side, const struct pkt *p,
 				       __u32 ifindex, bool wire, bool tc, __u64 now, __u64 changed,
@@ -142,8 +142,9 @@ static __always_inline bool fast_track(struct flow *f, enum seam_end side, const
 	if (same) {
 		belief = believe_ack(false, me, peer, p);
 		/*
-		 * Or clang keeps what it is made of as well: 6.1 has no stack for that. XDP has, but its
-		 * verifier would walk what follows once more for each value.
+		 * Else clang also keeps what `belief` is computed from, for which 6.1 has no
+		 * stack. XDP has the stack, but its verifier would walk what follows once more for
+		 * each value.
 		 */
 		if (tc)
 			asm volatile("" : "+r"(belief));
@@ -159,7 +160,7 @@ static __always_inline bool fast_track(struct flow *f, enum seam_end side, const
 	return same;
 }
 
-/* Writes 32 bits in host order at `to`, and adds what that changes to a sum of 16 bit words. */
+/* Writes 32 bits in host order at `to`, and adds the difference to a sum of 16-bit words. */
 static __always_inline void put_word(__u8 *to, __u32 from, __u32 value, bool odd, __u64 *sum)
 {
 	__u32 old = bpf_htonl(from), new = bpf_htonl(value);
@@ -173,7 +174,9 @@ static __always_inline void put_word(__u8 *to, __u32 from, __u32 value, bool odd
 static __always_inline void put_ts(__u8 *to, void *data_end, const struct pkt *p, const struct told *t,
 				   bool odd, __u64 *sum)
 {
-	/* As fast_forward() knows; the verifier of 6.1 has forgotten by now what its `ts` told. */
+	/*
+	 * fast_forward() has checked this, but the verifier of 6.1 has forgotten its `ts` by now.
+	 */
 	asm volatile("" : "+r"(data_end));
 	if ((void *)(to + 8) > data_end)
 		return;
@@ -182,9 +185,9 @@ static __always_inline void put_ts(__u8 *to, void *data_end, const struct pkt *p
 }
 
 /*
- * What was added up by put_word(), as bpf_csum_diff() would say it; 0 if the checksum is to
- * stay. Words written as they were add up to the other zero, ~0, which would make 0 of the
- * checksum 0xffff (RFC 1624 3).
+ * Converts the sum of put_word() into what bpf_csum_diff() would return; 0 if the checksum is to
+ * stay. Unchanged words add up to the other zero, ~0, which would turn the checksum 0xffff into 0
+ * (RFC 1624 3).
  */
 static __always_inline __u32 sum_fold(__u64 sum)
 {
@@ -194,10 +197,9 @@ static __always_inline __u32 sum_fold(__u64 sum)
 }
 
 /*
- * Adds `delta` to the SACK blocks of a segment that has nothing besides but timestamps
- * in front of them, as nearly every stack lays it out. `at` is where they begin. -1: it is
- * not such a segment, or a block is about what the other end has not sent; then nothing
- * was changed, if `write` is false.
+ * Adds `delta` to the SACK blocks of a segment whose only other option is timestamps before them,
+ * as nearly every stack lays it out; without `write`, only checks them. `at` is where they begin.
+ * -1: it is not such a segment, or a block is about what the other end has not sent.
  */
 static __always_inline int fast_sack(__u8 *at, __u32 len, void *data_end, __u32 delta, __u32 min,
 				     bool write, __u64 *sum)
@@ -222,7 +224,7 @@ static __always_inline int fast_sack(__u8 *at, __u32 len, void *data_end, __u32 
 	return 4 + SACK_BLOCKS * 8 == len ? 0 : -1;
 }
 
-/* When a clock of timestamps has moved on matters to the microsecond, what is seen later does not. */
+/* The time at which a new TSval is first seen matters to the microsecond, later times do not. */
 static __always_inline __u64 fast_now(const struct flow_end *me, const struct pkt *p, const struct hop *h)
 {
 	if (p->ts && seq_after(p->tsval, me->tsval))
@@ -231,10 +233,10 @@ static __always_inline __u64 fast_now(const struct flow_end *me, const struct pk
 }
 
 /*
- * Readies the packet for its next hop, or with none for the other end of a wire, if it is
- * for the fast path. `l4` is where its TCP header begins: a constant, as there is little
- * that a verifier knows of `p`. Returns 0, with what is to be added to the TCP checksum in
- * `sum`, or NOT_FAST.
+ * Prepares the packet for its next hop `h`, or if that is NULL for the other end of a wire, if the
+ * packet is for the fast path. `l4` is where its TCP header begins: a constant, because the
+ * verifier knows little of `p`. Returns 0, with what must be added to the TCP checksum in `sum`,
+ * or NOT_FAST.
  */
 static __always_inline int fast_forward(void *data, void *data_end, struct flow *f, enum seam_end side,
 					const struct pkt *p, const struct hop *h, __u32 ifindex,
@@ -248,10 +250,10 @@ static __always_inline int fast_forward(void *data, void *data_end, struct flow 
 	__u32 *mac = data;
 	struct told t = {};
 
-	asm volatile("" : "+r"(ts)); /* or it is read once more, and the verifier does not know it again */
+	asm volatile("" : "+r"(ts)); /* else it is re-read, and the verifier does not know it */
 	if ((void *)opt > data_end || (ts && (void *)(opt + 12) > data_end))
 		return NOT_FAST;
-	/* Blocks that an edit has moved, where nearly every stack has them; others are not moved here. */
+	/* Translates SACK blocks that an edit moved only where nearly every stack has them. */
 	sack = f->flags & FLOW_F_EDITED ? p->payload - p->l4 - sizeof(struct tcphdr) - (ts ? 12 : 0) : 0;
 	asm volatile("" : "+r"(sack));
 	if (sack && (ts == 4 ? fast_sack(opt + 12, sack, data_end, delta, min, false, sum) :

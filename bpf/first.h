@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A client's first payload, and what of it the kernel understands. What is read here
- * is a part of what user/tls_hello.c and user/http_head.c read, and means the same
- * there; whatever is not plainly in that part is for them.
+ * A client's first payload, and how much of it the kernel understands: a part of what
+ * user/tls_hello.c and user/http_head.c read, with the same meaning. Whatever is not plainly in
+ * that part is left to them.
  */
 #ifndef SEAM_BPF_FIRST_H
 #define SEAM_BPF_FIRST_H
 
 #include "maps.h"
 
-/* So much of it is looked at. A power of two. */
+/* How much of it is looked at. A power of two. */
 #define FIRST_MAX 4096
 
 /* A ClientHello's extensions, and the protocols of its ALPN. */
 struct hello_walk {
 	__u32 at, end;
-	__u32 seen;	  /* extensions that may come once */
+	__u32 seen;	  /* extensions seen that may come only once */
 	__u32 name_at, name_len;
 	__u32 alpn_at, alpn_end;
 	bool odd;
@@ -32,10 +32,10 @@ struct request_walk {
 	bool has_length;
 };
 
-/* A name, from its end. */
+/* A name, read from its end. */
 struct name_walk {
-	__u32 at, left;	  /* what has not been read of it */
-	__u32 n;	  /* of the key: what has been written */
+	__u32 at, left;	  /* what has not been read yet */
+	__u32 n;	  /* bytes of the key written */
 	__u32 label;	  /* bytes of the current label */
 	__u32 labels;
 	__u32 slot;	  /* of `names` */
@@ -48,8 +48,8 @@ struct first_step {
 };
 
 /*
- * Where it is read; one packet at a time per CPU. The walks are in here, too: of what is
- * on the stack the verifier would follow every value through each of their steps.
+ * The buffer it is read into, for one packet at a time per CPU. The walks are in here, too: on the
+ * stack, the verifier would follow every value through each of their steps.
  */
 struct first_room {
 	__u8 bytes[FIRST_MAX + 8];
@@ -70,7 +70,7 @@ struct {
 	__type(value, struct first_room);
 } first_rooms SEC(".maps");
 
-/* What it says. Positions are in first_room.bytes. */
+/* What was read. Positions are in first_room.bytes. */
 struct first {
 	struct first_room *room;
 	__u32 len;
@@ -79,7 +79,7 @@ struct first {
 	__u8 proto;	  /* enum rule_proto */
 };
 
-/* The caller compares `at` with what there is; the mask is for the verifier. */
+/* The caller compares `at` with the length; the mask is for the verifier. */
 static __always_inline __u32 first8(const struct first_room *room, __u32 at)
 {
 	at &= FIRST_MAX - 1;

@@ -43,7 +43,7 @@ static __always_inline void note_end(struct embryo_end *e, const struct pkt *p,
 		e->link = room->link;
 }
 
-/* The time of a SYN that is sent again; unless it is a copy that comes late. */
+/* Notes the time of a SYN that is sent again, unless it is a late copy. */
 static __always_inline void note_time(struct embryo_end *e, const struct options *o, __u64 now)
 {
 	if (!seq_after(o->tsval, e->tsval))
@@ -53,8 +53,8 @@ static __always_inline void note_time(struct embryo_end *e, const struct options
 }
 
 /*
- * Whether what is not tracked is dropped; with `doubt`, also if all that speaks for it is
- * that some rule fails closed. Not while the daemon is stopping, or has stopped.
+ * Whether what is not tracked is dropped; with `doubt`, even if the only reason is that some rule
+ * fails closed. Not while the daemon is stopping, or has stopped.
  */
 static __always_inline bool blocks_untracked(bool doubt)
 {
@@ -64,8 +64,8 @@ static __always_inline bool blocks_untracked(bool doubt)
 }
 
 /*
- * So long after it was last sent nobody waits for the answer to a SYN: Linux sends it
- * again after at most 64 s, and its SYN cookies hold for 120.
+ * This long after a SYN was last sent nobody waits for the answer: Linux sends it again after at
+ * most 64 s, and its SYN cookies hold for 120.
  */
 #define EMBRYO_LIFE (130 * NSEC_PER_SEC)
 
@@ -75,9 +75,8 @@ static __always_inline bool embryo_lives(const struct embryo *e, __u64 now)
 }
 
 /*
- * What handle_syn() returns for a SYN to be answered with a RST: its caller does
- * that, for want of stack (before Linux 6.4 each frame counts 32 bytes and more,
- * and 512 is all).
+ * Returned by handle_syn() for a SYN to be answered with a RST. Its caller does that, for want of
+ * stack (before Linux 6.4 each frame counts 32 bytes and more, and 512 is all).
  */
 #define ACT_RST (-2)
 
@@ -97,8 +96,8 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 
 	old = bpf_map_lookup_elem(&embryos, &p->key);
 	/*
-	 * With payload it is looked at like a new one: it may have it only now. So is one that
-	 * another policy decided, which may have let by what never got to the server.
+	 * A SYN sent again is treated as new if it has payload, which it may have only now. So is
+	 * one that another policy decided, which may have let by what never got to the server.
 	 */
 	if (old && old->end[SEAM_CLIENT].isn == p->seq && !p->len && embryo_lives(old, now) &&
 	    old->policy == policy_in_force()) {
@@ -109,13 +108,15 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 		count(SEAM_R_SYN_RETRANS);
 		return TC_ACT_UNSPEC;
 	}
-	/* One that is the other way round. Its key is that of the walk first: the stack is nearly used up here. */
+	/*
+	 * One the other way round. walk.key holds its key first: the stack is nearly used up here.
+	 */
 	__builtin_memcpy(walk.key.client, p->key.server, 16);
 	__builtin_memcpy(walk.key.server, p->key.client, 16);
 	walk.key.client_port = p->key.server_port;
 	walk.key.server_port = p->key.client_port;
 	old = bpf_map_lookup_elem(&embryos, &walk.key);
-	/* Not on the word of its own client's side, where it may yet be completed. */
+	/* Not if this SYN is from its own client's side, from where it may yet be completed. */
 	if (old && !embryo_lives(old, now) && (side == SEAM_CLIENT) == !!(old->flags & FLOW_F_CLIENT_FAR)) {
 		bpf_map_delete_elem(&embryos, &walk.key);
 		old = NULL;
@@ -146,14 +147,16 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 		return TC_ACT_SHOT;
 	}
 
-	/* The packets of this one would be taken for that one's, which may be a forged one. */
+	/* Its packets would be taken for those of the other connection, which may be forged. */
 	if (crossing) {
 		count(SEAM_R_SIMULTANEOUS);
 		return walk.action != RULE_PASS && blocks_untracked(walk.flags & RULE_F_FAIL_BLOCK) ?
 			       TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 
-	/* Its receiver may act on it at once (RFC 7413). Without an answer the client sends a plain one. */
+	/*
+	 * The receiver may act on it at once (RFC 7413). Unanswered, the client sends a plain SYN.
+	 */
 	if (p->len && walk.action != RULE_PASS && (walk.flags & RULE_F_FAIL_BLOCK)) {
 		count(SEAM_R_SYN_DATA);
 		return TC_ACT_SHOT;
@@ -191,7 +194,7 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 	return TC_ACT_UNSPEC;
 }
 
-/* Why what the handshake agreed on keeps the flow from being split, or NONE. */
+/* Why what the handshake agreed on prevents a split of the flow, or NONE. */
 static __always_inline __u8 cannot_split(const struct embryo *e)
 {
 	const struct embryo_end *c = &e->end[SEAM_CLIENT], *s = &e->end[SEAM_SERVER];
@@ -207,7 +210,7 @@ static __always_inline __u8 cannot_split(const struct embryo *e)
 		return SEAM_R_MPTCP;
 	if (s->opts & (EMBRYO_O_OTHER | EMBRYO_O_BAD))
 		return SEAM_R_TCP_OPTION;
-	/* Any answer to an AccECN SYN but "no ECN" and "RFC 3168" accepts it. */
+	/* Any answer to an AccECN SYN other than "no ECN" and "RFC 3168" accepts it. */
 	if (c->ae && (c->tcp_flags & ecn) == ecn &&
 	    (s->ae || (s->tcp_flags & TCP_CWR)))
 		return SEAM_R_ACCECN;
@@ -236,9 +239,9 @@ static __always_inline void flow_end_init(struct flow_end *e, const struct embry
 }
 
 /*
- * Of a server whose answer was not noted, the client's first ack tells where it began: as
- * of TCP Fast Open, whose SYN-ACK acknowledges more than the SYN. How it scales its window
- * is not known. Such a flow is not split: it is enough to see it end.
+ * If the server's answer was not noted, the client's first ack tells where the server's sequence
+ * began. An example is TCP Fast Open, whose SYN-ACK acknowledges more than the SYN. How the server
+ * scales its window is not known. Such a flow is not split: it is enough to see it end.
  */
 static __always_inline void unanswered(struct flow *f, const struct embryo_end *c, const struct pkt *p)
 {
@@ -284,7 +287,7 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	flow_end_init(&f->end[SEAM_CLIENT], c, s);
 	flow_end_init(&f->end[SEAM_SERVER], s, c);
 	if (s->tcp_flags & TCP_SYN) {
-		/* A SYN sent again after its answer was here says nothing: the first one does. */
+		/* A SYN sent again after its answer tells nothing: the first one does. */
 		f->end[SEAM_SERVER].rtt_us =
 			(s->seen_ns - (s->seen_ns > c->seen_ns ? c->seen_ns : e->created_ns)) / NSEC_PER_USEC;
 		f->end[SEAM_CLIENT].rtt_us = (now - s->seen_ns) / NSEC_PER_USEC;
@@ -330,7 +333,7 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 		return -1;
 	}
 	if (bpf_map_update_elem(&flows, &p->key, f, BPF_NOEXIST)) {
-		/* By another CPU, perhaps, of the packet before: then it is there. */
+		/* Perhaps another CPU made it, of the packet before: then it is there. */
 		old = bpf_map_lookup_elem(&flows, &p->key);
 		if (old && old->id == f->id)
 			return 0;
@@ -344,8 +347,8 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 }
 
 /*
- * A client's packet that does not complete the handshake: what it carries the server will
- * not take either, if all is right, and a rule that waits has not seen it.
+ * A client's packet that does not complete the handshake. If all is right, the server will not
+ * accept its payload either, and a rule that waits has not seen it.
  */
 static __always_inline int not_let_by(const struct embryo *e, const struct pkt *p)
 {
@@ -356,9 +359,8 @@ static __always_inline int not_let_by(const struct embryo *e, const struct pkt *
 }
 
 /*
- * Whether an answer from this side takes the place of the one that is known, as that of
- * another server does that the SYN came to when it was sent again. On the client's own
- * side it may be the client that has written a server's address.
+ * Whether an answer from this side replaces the known one, as when a SYN that was sent again came
+ * to another server. On the client's own side, the client may have written a server's address.
  */
 static __always_inline bool may_answer(__u32 flags, enum seam_end side)
 {
@@ -368,7 +370,7 @@ static __always_inline bool may_answer(__u32 flags, enum seam_end side)
 	return side == server || server == client;
 }
 
-/* The server has taken up a SYN: what was there before is over. */
+/* The server has accepted a SYN: what was there before is over. */
 static __always_inline void replaced(const struct flow *f, const struct flow_key *key)
 {
 	count_state(f->state, -1);
@@ -378,8 +380,8 @@ static __always_inline void replaced(const struct flow *f, const struct flow_key
 }
 
 /*
- * A packet that belongs to no flow, and is no SYN: the rest of a handshake, or
- * a connection that began before Seam. Returns 1 if there is a flow now, -1 to drop it.
+ * A packet that belongs to no flow and is no SYN: the rest of a handshake, or a connection that
+ * began before Seam. Returns 1 if there is a flow now, -1 to drop the packet.
  */
 static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 					  enum seam_end likely, __u32 ifindex, __u64 now)
@@ -395,7 +397,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 	key = p->key;
 	e = bpf_map_lookup_elem(&embryos, &key);
 	if (!e) {
-		/* One key for both ways: the stack is nearly used up here. */
+		/* One key for both directions: the stack is nearly used up here. */
 		from_client = false;
 		key_of(&key, p, SEAM_SERVER);
 		e = bpf_map_lookup_elem(&embryos, &key);
@@ -405,12 +407,15 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		return blocks_untracked(false) ? -1 : 0;
 	}
 	if (wire_mode && from_client && !same_vlan(&room->link, &e->end[SEAM_CLIENT].link)) {
-		/* Of another connection with the same addresses, or the same on another way. */
+		/* Of another connection with the same addresses, or of the same on another way. */
 		count(SEAM_R_VLAN);
 		return not_let_by(e, p);
 	}
 	if (p->flags & TCP_RST) {
-		/* Refused, perhaps; but a wrong ACK is answered so, too, and a right one still is one. */
+		/*
+		 * Perhaps refused. But a RST also answers a wrong ACK, and a right one still
+		 * completes the handshake.
+		 */
 		count(SEAM_R_RST);
 		return 0;
 	}
@@ -418,19 +423,19 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		if ((p->flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK))
 			return 0;
 		old = bpf_map_lookup_elem(&flows, &key);
-		/* Anybody can write an address: not from the other side than the server's, if it is known. */
+		/* Anybody can write an address: only the server's side counts, if it is known. */
 		if (old && !may_answer(old->flags, likely)) {
 			count(SEAM_R_WRONG_SIDE);
 			return 0;
 		}
 		if (p->ack != e->end[SEAM_CLIENT].isn + 1) {
-			/* A SYN before this one was taken up: what this embryo becomes has no answer. */
+			/* An earlier SYN was accepted: a flow of this embryo has no answer. */
 			if (old && old->end[SEAM_SERVER].isn != p->seq)
 				replaced(old, &key);
 			return 0;
 		}
 		if (e->end[SEAM_SERVER].tcp_flags & TCP_SYN) {
-			/* No round trip begins with it, but the client may have got its time alone. */
+			/* It begins no round trip, but the client may have got only its time. */
 			if (e->end[SEAM_SERVER].isn == p->seq) {
 				walk_options(ctx, p, &room->options);
 				note_time(&e->end[SEAM_SERVER], &room->options, now);
@@ -444,7 +449,7 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		}
 		if (old && old->end[SEAM_SERVER].isn == p->seq &&
 		    old->end[SEAM_CLIENT].isn == e->end[SEAM_CLIENT].isn) {
-			/* Late copies of the SYN and its answer, of a flow that is there. */
+			/* Late copies of the SYN and its answer, of a flow that exists. */
 			count(SEAM_R_SYN_RETRANS);
 			bpf_map_delete_elem(&embryos, &key);
 			return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A TLS ClientHello (RFC 8446 4.1.2) that is whole, in one record: its server name.
+ * Reads the server name of a TLS ClientHello (RFC 8446 4.1.2) that is whole, in one record.
  * Refuses all that user/tls_hello.c refuses, and more.
  */
 #ifndef SEAM_BPF_HELLO_H
@@ -98,7 +98,7 @@ static long hello_protocol(__u32 i, struct first_step *s)
 	return 0;
 }
 
-/* False: not settled; it may be one all the same. */
+/* False: not settled; it may still be a ClientHello. */
 static __noinline bool hello_read(struct first *f)
 {
 	struct first_step step = { f->room };
@@ -113,7 +113,7 @@ static __noinline bool hello_read(struct first *f)
 	record = first16(room, 3);
 	if (first8(room, 0) != 22 || first8(room, 1) != 3 || record > f->len - 5)
 		return false;
-	/* client_hello, and nothing else in the record; up to the session's ID its length is fixed. */
+	/* client_hello and nothing else in the record; its length is fixed up to the session ID. */
 	if (record < 4 + 35 || first16(room, 5) != 0x0100 || first16(room, 7) != record - 4 ||
 	    first8(room, 9) != 3)
 		return false;

@@ -22,7 +22,7 @@ int seam_hold(struct __sk_buff *ctx)
 		count(SEAM_R_HOLD_LOST);
 		return TC_ACT_SHOT;
 	}
-	/* One of two tags it comes back without. */
+	/* A frame with two tags comes back without the outer one. */
 	if (wire_mode && link_as(room, f, end))
 		return TC_ACT_SHOT;
 	return handle_packet(ctx, f, &key, end, p, FROM_HOLD, now);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * How long a hold may last. Nobody acknowledges held payload, and its sender
- * probes after two round trips; before that, the timer makes a split of the
- * hold, or follows the rule's fail answer if the daemon is gone.
+ * How long a hold may last. Nobody acknowledges held payload, and its sender probes after two
+ * round trips. Before that, the timer turns the hold into a split, or follows the rule's fail
+ * answer if the daemon is gone.
  */
 #ifndef SEAM_BPF_HOLD_H
 #define SEAM_BPF_HOLD_H
@@ -11,8 +11,8 @@
 
 #define HOLD_MIN_US 1000
 /*
- * With one segment in flight a sender's probe allows for a delayed ack as well,
- * 200 ms (RFC 8985 7.2): a busy daemon may have this long for most verdicts.
+ * With one segment in flight a sender's probe also allows for a delayed ack, 200 ms
+ * (RFC 8985 7.2): a busy daemon may have this long for most verdicts.
  */
 #define HOLD_ONE_US 5000
 
@@ -47,7 +47,7 @@ done:
 		bpf_map_delete_elem(&holds, key);
 		return 0;
 	}
-	/* Again when patience ends, unless the heart beats till then. */
+	/* Again when patience ends, unless the heart beats until then. */
 	patience = ctl->patience_ms * NSEC_PER_MSEC;
 	left = ctl->heartbeat_ns + patience - now;
 	bpf_timer_start(&h->timer, left < patience ? left : patience, 0);
@@ -64,7 +64,7 @@ static __always_inline __u64 hold_time(const struct flow *f, const struct contro
 	return (us < ctl->hold_max_us ? us : ctl->hold_max_us) * NSEC_PER_USEC;
 }
 
-/* A second packet joins the first, and the time for both is short. */
+/* A second packet has joined the first, and the time for both is short. */
 static __noinline void hold_shorten(const struct flow *f, const struct flow_key *key,
 				    const struct control *ctl)
 {
@@ -75,10 +75,9 @@ static __noinline void hold_shorten(const struct flow *f, const struct flow_key 
 }
 
 /*
- * Starts the timer of a flow about to be held, for `one` segment or more. False if
- * there is no memory for a timer, of which some kernels have little (6.18: for a few
- * hundred at a time): then the daemon looks after the hold, and if it is gone, the
- * flow's next packet.
+ * Starts the timer of a flow about to be held, for `one` segment or more. False if there is no
+ * memory for a timer, of which some kernels have little (6.18: for a few hundred at a time). Then
+ * the daemon looks after the hold or, if it is gone, the flow's next packet does.
  */
 static __noinline bool hold_start(const struct flow *f, const struct flow_key *key,
 				       const struct control *ctl, bool one)

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Splits at a later moment than the first payload: a flow that is armed goes by,
- * watched, until as much, as long or as many requests as its rule says, and then
- * it is split by the very packet that shows it.
+ * Splits later than at the first payload. An armed flow goes by, watched, until it has reached the
+ * bytes, time or requests that its rule says; the very packet that shows it splits the flow.
  */
 #ifndef SEAM_BPF_LATER_H
 #define SEAM_BPF_LATER_H
 
 #include "split.h"
 
-/* The rule says when; what it counts from is now. Lock held, or the flow is new. */
+/* The rule says when, counted from now. Lock held, or the flow is new. */
 static __always_inline void arm(struct flow *f, const struct seam_after *after, bool at_once,
 				bool again)
 {
@@ -20,13 +19,13 @@ static __always_inline void arm(struct flow *f, const struct seam_after *after, 
 		f->flags |= FLOW_F_AGAIN;
 }
 
-/* Payload that its sender has not sent before, of a packet whose payload is believed. */
+/* Whether a packet whose payload is believed has payload that its sender has not sent before. */
 static __always_inline bool fresh(const struct flow_end *me, const struct pkt *p)
 {
 	return p->len && seq_after(p->end, me->nxt);
 }
 
-/* The client begins to speak after the server has. Whether this is the turn waited for. */
+/* The client begins to send after the server has: a turn. Whether this is the one waited for. */
 static __always_inline bool turn(struct flow *f, __u32 end)
 {
 	if (end == SEAM_SERVER) {
@@ -52,7 +51,7 @@ static __always_inline bool long_enough(const struct flow *f, __u64 now)
 	return f->after.ms && (__s64)(now - since) >= (__s64)(f->after.ms * NSEC_PER_MSEC);
 }
 
-/* Splits an armed flow; if nobody is there to do it, its rule's fail answer. Lock held. */
+/* Splits an armed flow; if no daemon is there to do it, gives its rule's fail answer. Lock held. */
 static __always_inline void fall_due(struct flow *f, bool alive, __u64 now, struct seam_event *ev)
 {
 	if (!alive) {
@@ -65,14 +64,14 @@ static __always_inline void fall_due(struct flow *f, bool alive, __u64 now, stru
 }
 
 /*
- * A packet of an armed flow, its bytes counted already: if it is time, splits the flow,
- * so that this packet is the first that is the legs'. True: it is, but the flow is
- * still merging, and can be split once it is merged. Lock held.
+ * A packet of an armed flow, its bytes already counted. If it is time, splits the flow, so that
+ * this packet is the legs' first. True: it is time, but the flow is still merging, and can be
+ * split only once it is merged. Lock held.
  */
 static __always_inline bool later(struct flow *f, __u32 end, const struct flow_end *me,
 				  const struct pkt *p, bool alive, __u64 now, struct seam_event *ev)
 {
-	/* What is in the hold queue has not been looked at: it would pass the legs by. */
+	/* Packets in the hold queue have not been looked at: they would bypass the legs. */
 	bool busy = f->held_in != f->held_out, due;
 
 	if (!fresh(me, p) || (busy && end == SEAM_CLIENT))
@@ -87,10 +86,9 @@ static __always_inline bool later(struct flow *f, __u32 end, const struct flow_e
 }
 
 /*
- * The client's turn has come while the flow is merging, as it does when its payload
- * brings the acknowledgement that the merge has waited for: the ack goes on by itself
- * and ends the merge, and the payload is the first of the next split. False if it does
- * not. Lock held.
+ * The client's turn comes while the flow is merging, as when its payload brings the ack that the
+ * merge has waited for. That ack goes on by itself and ends the merge, and the payload is the
+ * first of the next split. False if the ack does not end the merge. Lock held.
  */
 static __always_inline bool turn_ends_merge(struct flow *f, struct flow_end *me,
 					    struct flow_end *peer, const struct pkt *p, __u64 now,
@@ -101,15 +99,15 @@ static __always_inline bool turn_ends_merge(struct flow *f, struct flow_end *me,
 	if (f->state != FLOW_MERGED)
 		return false;
 	fall_due(f, true, now, ev);
-	v->strip = true; /* it was not judged what its SACK blocks are about */
+	v->strip = true; /* what its SACK blocks are about was not judged */
 	v->part = true;
 	return true;
 }
 
 /*
- * If it does not, and what is not inspected must not pass: the ack goes on alone. Its
- * sender will send the payload again, and then the merge is over. A client could
- * otherwise have all its requests let by, acknowledging late. Lock held.
+ * If the ack does not end the merge, and what is not inspected must not pass, the ack goes on
+ * alone. Its sender will send the payload again, and then the merge is over. Otherwise a client
+ * could have all its requests let by, acknowledging late. Lock held.
  */
 static __always_inline bool turn_must_wait(struct flow *f, const struct flow_end *me,
 					   struct flow_end *peer, const struct pkt *p,
@@ -125,7 +123,7 @@ static __always_inline bool turn_must_wait(struct flow *f, const struct flow_end
 	return true;
 }
 
-/* The ack that completes the handshake, of a flow that is split before any payload. */
+/* Whether this ack completes the handshake of a flow that is split before any payload. */
 static __always_inline bool at_once(const struct flow *f, const struct pkt *p)
 {
 	return (f->flags & FLOW_F_ARMED) && !f->due_bytes && !p->len &&

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The veth pair between the host and the inner namespace. Inner end: packets
- * find their leg. Host end: what a leg sends is made to be what the end it speaks
- * for would have sent, and nothing leaves that the flow does not authorise.
+ * The veth pair between the host and the inner namespace. Inner end: packets find their leg. Host
+ * end: a leg's packets are made what the end it speaks for would have sent, and nothing leaves
+ * that the flow does not authorise.
  */
 #include "packet.h"
 
@@ -18,7 +18,7 @@ int seam_leg_in(struct __sk_buff *ctx)
 	if (!room)
 		return TC_ACT_SHOT;
 	p = &room->pkt;
-	/* Before 6.15 bpf_redirect_peer() leaves the type as the port set it. */
+	/* Before 6.15 bpf_redirect_peer() leaves the packet type as the port set it. */
 	bpf_skb_change_type(ctx, 0 /* PACKET_HOST */);
 	what = parse_skb(ctx, p);
 	if (what == PARSE_ICMP)
@@ -40,10 +40,10 @@ int seam_leg_in(struct __sk_buff *ctx)
 }
 
 /*
- * Whether a leg's packet is nothing to its end: the bare ack of a leg whose turn
- * to acknowledge has not come, or is over; data of a leg whose end has it all, and
- * has said so past the leg. What was in it is remembered. But the leg may be asking
- * for a window (RFC 9293 3.8.6.1), which nobody else will.
+ * Whether a leg's packet must not get to its end: a bare ack while it is not yet, or no longer,
+ * the leg's turn to acknowledge, or data that the end has in full, and has said so past the leg.
+ * What was in it is remembered. But the leg may be asking for a window (RFC 9293 3.8.6.1), which
+ * nobody else will.
  */
 static __always_inline bool silent(const struct flow *f, const struct flow_end *to,
 				   const struct flow_end *from, const struct pkt *p, bool bare)
@@ -55,24 +55,24 @@ static __always_inline bool silent(const struct flow *f, const struct flow_end *
 	if (merge_begun(f) && crossed(to, from))
 		return !news(f, to, from) && !untold(f, to, from) &&
 		       (crossed(from, to) || !seq_before(p->seq, to->leg_nxt));
-	/* One that holds nothing back answers something: what was told may be lost. */
+	/* If nothing is held back, the ack answers something: what was told may be lost. */
 	return paced(to) && bare && seq_after(p->ack, to->told_ack) && !news(f, to, from) &&
 	       !untold(f, to, from);
 }
 
-/* No retransmission timeout is shorter, in milliseconds (TCP_RTO_MIN of Linux). */
+/* The shortest retransmission timeout, in milliseconds (TCP_RTO_MIN of Linux). */
 #define LEG_RTO_MIN 200
 
 /*
- * Whether a packet of a leg is a probe for the loss of its last segment whose payload its
- * end should not see. It is sent after two round trips (RFC 8985 7.2), but a receiver that
- * does not read acknowledges later, and a leg that is much nearer to its end than the
- * other is there too soon where the other end, whose round trip is the whole way, would
- * have waited. A retransmission of the last segment behind others that are not
- * acknowledged, and before any other retransmission, is nothing else: repairs begin with
- * the first. Without it a segment that was lost is sent again after a timeout, which is
- * no later than twice the time after which the other end would have probed: of nearer
- * ones a leg may probe as it likes. Lock held.
+ * Whether a packet of a leg is a probe for the loss of its last segment whose payload its end
+ * should not see. The probe is sent after two round trips (RFC 8985 7.2), but a receiver that does
+ * not read acknowledges later than that. If a leg is much nearer to its end than the other leg is
+ * to its own, it probes too soon, where the other end, whose round trip is the whole way, would
+ * have waited. If the last segment is sent again while others before it are not acknowledged, and
+ * before any other retransmission, it can only be a probe: repairs begin with the first. Without
+ * the probe a lost segment is sent again after a timeout, no later than twice the time after which
+ * the other end would have probed. If the other end is nearer than that, a leg may probe as it
+ * likes. Lock held.
  */
 static __always_inline bool early_probe(const struct flow *f, const struct flow_end *to,
 					const struct flow_end *from, const struct pkt *p,
@@ -117,13 +117,13 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 		o->rst = true;
 		goto out;
 	}
-	/* Of an end that has reset its leg is gone, and what still comes for that is answered so. */
+	/* The leg of an end that has reset is gone; RSTs answer what still comes for it. */
 	if (rst && (to->flags & END_F_RST)) {
 		o->drop = true;
 		o->why = SEAM_R_LEG_SILENCED;
 		goto out;
 	}
-	/* One that is allowed may get here only after the flow has been closed. */
+	/* An allowed RST may not get here until the flow has been closed. */
 	if (rst && !(p->flags & TCP_SYN) && (to->flags & END_F_RST_OK) &&
 	    (has_legs(f) || !(to->flags & END_F_RST_SENT))) {
 		to->flags |= END_F_RST_SENT;
@@ -150,7 +150,7 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 
 	early = !bare && early_probe(f, to, from, p, sent, now);
 	if (early) {
-		/* It may bring an acknowledgement that has waited for company: that goes. */
+		/* It may carry an acknowledgement that waited for data to go with: that goes. */
 		o->why = SEAM_R_EARLY_PROBE;
 		o->flags &= ~(TCP_FIN | TCP_PSH | TCP_URG);
 		o->cut = bare = true;
@@ -171,14 +171,15 @@ static __always_inline void leg_out(struct flow *f, struct flow_end *to, struct 
 	}
 	tell(f, to, from, p, false, &o->told);
 	/*
-	 * What goes straight may be ahead of what the leg has sent, and who has it discards an
-	 * ack with the number before, all of it (RFC 9293 3.10.7.4); or, behind a probe with a byte,
-	 * with one beyond its window. But a probe of the leg's shall be answered.
+	 * What goes straight may be ahead of what the leg has sent. An end that has it discards an
+	 * ack with the number before, all of it (RFC 9293 3.10.7.4). Behind a probe with a byte,
+	 * it also discards one with a number beyond its window. But a probe of the leg's must be
+	 * answered.
 	 */
 	if (bare && merge_begun(f) && !seq_before(p->seq, to->leg_nxt))
 		o->told.seq = seq_max(p->seq, seq_min(to->told_nxt, to->edge));
 	if (announces || early) {
-		/* Its end asks nothing, and need not answer. */
+		/* The packet asks nothing of its end, which need not answer. */
 		o->told.seq = to->told_nxt;
 		o->drop = to->told_ack == ack && to->told_edge == edge;
 	}
@@ -237,14 +238,14 @@ int seam_leg_out(struct __sk_buff *ctx)
 		count(o->why);
 	if (o->drop)
 		return TC_ACT_SHOT;
-	/* The port of who it speaks for may be gone. */
+	/* The port of the end it speaks for may be gone. */
 	other = end == SEAM_CLIENT ? f->end[SEAM_SERVER].ifindex : f->end[SEAM_CLIENT].ifindex;
 	if (wire_mode)
 		room->partner = partner_of(o->ifindex) ?: other;
 	else if (!bpf_map_lookup_elem(&ports, &o->ifindex))
 		o->ifindex = other;
 	if (o->rst) {
-		/* A FIN or RST stands at the end of what the leg has sent. */
+		/* A FIN or RST is at the end of what the leg has sent. */
 		if (make_rst(ctx, p, p->seq + p->len, false))
 			return TC_ACT_SHOT;
 	} else {
@@ -252,7 +253,7 @@ int seam_leg_out(struct __sk_buff *ctx)
 			return TC_ACT_SHOT;
 		if (o->flags != p->flags && put_flags(ctx, p, o->flags))
 			return TC_ACT_SHOT;
-		/* Its SACK blocks belong to the acknowledgement it came with. */
+		/* SACK blocks belong to the acknowledgement they came with. */
 		if (o->other_ack && strip_sack(ctx, p, &room->options))
 			return TC_ACT_SHOT;
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Every map, in one place and in every object: the pinned ones are made by the
- * first object that is loaded and shared by the others. Sizes given here are
- * changed by the loader where they depend on the configuration.
+ * The maps that every object has; those of only some objects are declared in fast.h, first.h,
+ * names.h, port.bpf.c, xdp.bpf.c and relay.bpf.c. The first object loaded creates the pinned ones,
+ * and the others share them. The loader changes sizes given here where they depend on the
+ * configuration.
  */
 #ifndef SEAM_BPF_MAPS_H
 #define SEAM_BPF_MAPS_H
@@ -20,7 +21,7 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } flows SEC(".maps");
 
-/* Connections whose handshake is not complete: a flood pushes out only its like. */
+/* Connections whose handshake is not complete: a flood evicts only its like. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
@@ -38,7 +39,7 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } history SEC(".maps");
 
-/* On wires: how the frames of a flow's ends begin, by its id. As many as there may be flows. */
+/* On wires: the link headers of a flow's ends, by flow id. As many as there may be flows. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -48,7 +49,7 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } links SEC(".maps");
 
-/* What inspectors found out, by flow id; outlives the flow. For people only. */
+/* What inspectors found out, by flow id; outlives the flow. Read by people only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
@@ -66,7 +67,7 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } holds SEC(".maps");
 
-/* Legs, keyed as the packets that are for them. */
+/* Legs, keyed like the packets for them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
 	__uint(max_entries, 65536);
@@ -84,7 +85,7 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ports SEC(".maps");
 
-/* The kernel's lines of a policy; all zero lines match nothing. */
+/* The kernel's lines of a policy; lines of all zeros match nothing. */
 struct rules {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SEAM_RULES_MAX);
@@ -92,7 +93,7 @@ struct rules {
 	__type(value, struct seam_rule);
 } rules SEC(".maps");
 
-/* The policy in force: one slot, exchanged whole. */
+/* The policy in force: one slot, replaced as a whole. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 1);
@@ -137,7 +138,7 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } states SEC(".maps");
 
-/* Last flow id given out. One for all CPUs: ids are typed by people, and there is one for a SYN only. */
+/* Last flow id assigned. One counter for all CPUs: people type ids, and only a SYN takes one. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -163,9 +164,9 @@ struct {
 } history_new SEC(".maps");
 
 /*
- * Room for what does not fit on the stack; one program at a time per CPU. Not
- * pinned, so that each object has its own: no packet shares that of seam_ctl,
- * where softirqs may come between, for test runs left them on before Linux 6.11.
+ * Scratch space for what does not fit on the stack, used by one program at a time per CPU. Not
+ * pinned, so that each object has its own: packets must not share that of seam_ctl, which a
+ * softirq may interrupt, because test runs left softirqs on before Linux 6.11.
  */
 struct room {
 	struct pkt pkt, quoted;
@@ -177,10 +178,10 @@ struct room {
 	struct seam_event event;
 	struct embryo embryo;
 	struct seam_after after; /* of the rule that the SYN came to */
-	struct seam_link link;	 /* on a wire: of the packet in hand, or of the one it becomes */
-	__u32 partner;		 /* on a wire: the port it leaves by, unless it comes from the hold queue */
+	struct seam_link link;	 /* on a wire: of the packet in hand, or of what it becomes */
+	__u32 partner;		 /* on a wire: port it leaves by, if not from the hold queue */
 	struct seam_links links; /* on a wire: of a new flow */
-	__u64 flow[(sizeof(struct flow) + 7) / 8]; /* a lock may not be in here */
+	__u64 flow[(sizeof(struct flow) + 7) / 8]; /* no lock is allowed in here */
 };
 
 struct {
@@ -206,7 +207,7 @@ static __always_inline void count(enum seam_reason reason)
 		(*n)++;
 }
 
-/* A flow was decided by this rule. */
+/* Counts a flow decided by this rule. */
 static __always_inline void count_rule(__u16 rule)
 {
 	__u32 key = rule;
@@ -223,7 +224,10 @@ static __always_inline struct control *control_get(void)
 	return bpf_map_lookup_elem(&control, &zero);
 }
 
-/* Whether somebody monitors, and there is room that the daemon's own events do not need. */
+/*
+ * Whether somebody monitors, and the ring buffer has room that the daemon's own events do not
+ * need.
+ */
 static __always_inline bool monitored(const struct control *ctl)
 {
 	return ctl && ctl->verbose && bpf_ringbuf_query(&events, 0 /* BPF_RB_AVAIL_DATA */) < EVENTS_BYTES / 2;

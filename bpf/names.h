@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the first payload decides, where the kernel can tell: the same walk over the
- * policy's lines as at the SYN, with the name known. It ends where the daemon's would, or
- * the daemon is asked.
+ * What the first payload decides, where the kernel can tell: the same walk over the policy's lines
+ * as at the SYN, with the name known. It ends where the daemon's walk would, or the daemon is
+ * asked.
  */
 #ifndef SEAM_BPF_NAMES_H
 #define SEAM_BPF_NAMES_H
@@ -23,9 +23,9 @@ struct name_rules {
 } name_rules SEC(".maps");
 
 /*
- * By the last bit of the policy's generation, so that a packet which has met the policy
- * before still finds its names. No packet has by the time of the second exchange: each
- * waits for the programs that run.
+ * By the last bit of the policy's generation, so that a packet which began with the previous
+ * policy still finds its names. By the second exchange no such packet is left: each exchange waits
+ * for the programs that run.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
@@ -35,7 +35,7 @@ struct {
 	__array(values, struct name_rules);
 } names SEC(".maps");
 
-/* The programs that seam_names is called from, and goes back to. */
+/* The programs that seam_names is called from and returns to. */
 enum jump {
 	JUMP_CLIENT = SEAM_CLIENT,
 	JUMP_SERVER = SEAM_SERVER,
@@ -44,10 +44,10 @@ enum jump {
 };
 
 /*
- * Whether a packet is the client's first payload, of a flow that a name may settle. What
- * is not in its place, or says more than its bytes, is not; nor what may not get to the
- * server: with an option that is not agreed on, or fewer hops to go than its SYN had.
- * seam_names() looks again, under the flow's lock.
+ * Whether a packet is the client's first payload, of a flow that a name may settle. Not if it is
+ * out of place, or says more than its bytes. Not if it may not get to the server either: with an
+ * option that was not agreed on, or fewer hops to go than its SYN had. seam_names() checks again,
+ * under the flow's lock.
  */
 static __always_inline bool may_settle(const struct flow *f, __u32 end, const struct pkt *p)
 {
@@ -58,8 +58,8 @@ static __always_inline bool may_settle(const struct flow *f, __u32 end, const st
 }
 
 /*
- * Whether the packet's checksum is still to be filled in (CHECKSUM_PARTIAL). No helper says
- * so, but this one leaves such a checksum alone.
+ * Whether the packet's checksum is still to be filled in (CHECKSUM_PARTIAL). No helper says so,
+ * but bpf_l4_csum_replace() leaves such a checksum alone.
  */
 static __noinline bool csum_partial(struct __sk_buff *ctx, const struct pkt *p)
 {
@@ -76,7 +76,7 @@ static __noinline bool csum_partial(struct __sk_buff *ctx, const struct pkt *p)
 	return false;
 }
 
-/* Sums the `len` bytes of the payload, which are in the room. */
+/* Adds the `len` bytes of the payload, which are in the room, to `sum`. */
 static __always_inline __s64 csum_first(struct first_room *room, __u32 len, __s64 sum)
 {
 	__u32 at = len, i, n;
@@ -98,8 +98,8 @@ static __always_inline __s64 csum_first(struct first_room *room, __u32 len, __s6
 }
 
 /*
- * Whether the packet's receiver will find its checksums right: what it discards decides
- * nothing, for its sender may follow it up with something else. As frame_checksum_ok().
+ * Whether the receiver will find the packet's checksums right. What it discards must decide
+ * nothing, because the sender may follow it up with something else. Like frame_checksum_ok().
  */
 static __noinline bool intact(struct __sk_buff *ctx, const struct pkt *p, struct first_room *room)
 {
@@ -117,7 +117,7 @@ static __noinline bool intact(struct __sk_buff *ctx, const struct pkt *p, struct
 	if (p->gso || p->len > FIRST_MAX ||
 	    load_bytes(ctx, p->l4, room->tcp, head, sizeof(room->tcp)))
 		return false;
-	/* The ffff:: of a mapped IPv4 address adds nothing to a sum of one's complement. */
+	/* The ffff of a mapped IPv4 address adds nothing to a one's complement sum. */
 	sum = bpf_csum_diff(0, 0, (__be32 *)&p->key, 32, bpf_htonl(head + p->len + IPPROTO_TCP));
 	sum = bpf_csum_diff(0, 0, (__be32 *)room->tcp, sizeof(room->tcp), sum);
 	return !csum_fold(csum_first(room, p->len, sum));
@@ -137,7 +137,7 @@ static __noinline bool first_read(struct __sk_buff *ctx, const struct pkt *p, st
 
 #define NAME_LABELS_MAX 16
 
-/* Whether rules list what of the name has been read. */
+/* Looks up the rules that list what of the name has been read. */
 static __always_inline void name_find(struct first_room *room)
 {
 	struct seam_name_rules *rules;
@@ -149,7 +149,7 @@ static __always_inline void name_find(struct first_room *room)
 		room->rules = *rules;
 }
 
-/* Takes a name from its end; each ending that begins with a dot may be listed. */
+/* Reads a name from its end; each ending that begins with a dot may be listed. */
 static long name_step(__u32 i, struct first_step *s)
 {
 	struct name_walk *w = &s->room->walk;
@@ -179,7 +179,7 @@ odd:
 	return 1;
 }
 
-/* Finds the rules that list the name; false if it is none. */
+/* Finds the rules that list the name; false if it is not a name. */
 static __noinline bool name_rules_find(const struct first *f, __u32 generation)
 {
 	struct first_step step = { f->room };
@@ -194,7 +194,7 @@ static __noinline bool name_rules_find(const struct first *f, __u32 generation)
 	__builtin_memset(room->text, 0, sizeof(room->text));
 	if (!len)
 		return true;
-	/* The root's dot makes no other name of it. */
+	/* The root's dot does not change the name. */
 	if (first8(room, f->name_at + len - 1) == '.')
 		len--;
 	if (len > SEAM_NAME_MAX)
@@ -238,7 +238,7 @@ static long settle_step(__u32 i, struct settle_walk *w)
 	__u8 by;
 
 	r = table ? bpf_map_lookup_elem(table, &i) : NULL;
-	/* Exchanged meanwhile: its numbers are others. */
+	/* The policy was exchanged meanwhile: its rule numbers differ. */
 	if (!r || r->policy != w->generation)
 		return 1;
 	if (!rule_matches(r, &w->key))
@@ -277,7 +277,7 @@ static __noinline void settle_decide(struct __sk_buff *ctx, const struct pkt *p,
 		bpf_loop(SEAM_RULES_MAX, settle_step, w, 0);
 }
 
-/* What `seam flow` shows of it. */
+/* Stores what `seam flow` shows of it. */
 static __noinline void settle_record(struct __sk_buff *ctx, const struct pkt *p,
 				     const struct first *f, __u64 id)
 {
@@ -305,9 +305,8 @@ static __noinline void settle_record(struct __sk_buff *ctx, const struct pkt *p,
 }
 
 /*
- * Does what the policy says, as the daemon would by CTL_PASS or CTL_BLOCK. The flow gets
- * one try: with what is not settled it goes the daemon's way. False if nothing was done.
- * Lock held.
+ * Does what the policy says, as the daemon would by CTL_PASS or CTL_BLOCK. The flow gets one try:
+ * what is not settled goes to the daemon. False if nothing was done. Lock held.
  */
 static __always_inline bool settle(struct flow *f, const struct pkt *p, const struct settle_walk *w,
 				   __u64 now, struct seam_event *ev)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A packet of an established flow, from a port or back from the hold queue:
- * what it changes, and where it goes. All of it is decided under the flow's
- * lock, so that no packet is judged by one state and sent after the next.
+ * A packet of an established flow, from a port or back from the hold queue: what it changes, and
+ * where it goes. All of this is decided under the flow's lock, so that no packet is judged by one
+ * state and sent after the next.
  */
 #ifndef SEAM_BPF_PACKET_H
 #define SEAM_BPF_PACKET_H
@@ -14,19 +14,19 @@
 
 #define ENODEV 19
 
-/* A queue from which nothing has come for this long has lost what is missing. */
+/* If nothing has come out of the queue for this long, what is missing from it is lost. */
 #define HOLD_STUCK NSEC_PER_SEC
 
-/* A transition's age, shifted right by this, is no longer asked for as a gap: after 51 ms none is. */
+/* A transition's age, shifted right by this, is taken off the required gap: none after 51 ms. */
 #define HOLD_PATIENCE 10
 
-/* Whether flows that are passed leave the host's stack as well. Fixed when the programs are loaded. */
+/* Whether passed flows bypass the host's stack as well. Fixed when the programs are loaded. */
 const volatile bool bypass_passed = false;
 
 /* All that parse() looks at: Ethernet's header, IPv6's with its extensions, TCP's. */
 #define HEADERS_MAX (ETH_HLEN + 512 + 60)
 
-/* Parses, with what of the headers is not in the linear part pulled in. */
+/* Parses the packet; pulls in headers that are not in the linear part. */
 static __always_inline enum parse_result parse_skb(struct __sk_buff *ctx, struct pkt *p)
 {
 	enum parse_result what;
@@ -44,10 +44,10 @@ static __always_inline enum parse_result parse_skb(struct __sk_buff *ctx, struct
 }
 
 /*
- * Whether a packet has to queue behind others of the flow. The longer ago the transition
- * is, the shorter the gap that lets it go by: packets that follow each other closely would
- * else take that way as long as they do. (Legs may be slow to be built.) Signed: another
- * CPU may have stamped the flow after `now` was read here.
+ * Whether a packet must queue behind others of the flow. The longer ago the transition, the
+ * shorter the gap that lets the packet go by: otherwise packets in close succession would take the
+ * queue for as long as they keep coming. (Not while splitting: legs may be slow to build.) Signed:
+ * another CPU may have stamped the flow after `now` was read here.
  */
 static __always_inline bool hold_pending(struct flow *f, __u32 end, struct verdict *v, __u64 now)
 {
@@ -68,7 +68,7 @@ static __always_inline bool hold_pending(struct flow *f, __u32 end, struct verdi
 static __always_inline void into_hold(struct flow *f, __u32 end, const struct pkt *p,
 				      const struct control *ctl, struct verdict *v, __u64 now)
 {
-	/* A flow that is split under load needs room for what comes meanwhile. */
+	/* A flow that is split under load needs room for what arrives meanwhile. */
 	if (ctl && f->held_bytes > ctl->hold_bytes << (f->state == FLOW_HELD ? 0 : 4)) {
 		v->where = TO_DROP;
 		v->why = SEAM_R_HOLD_BYTES;
@@ -100,16 +100,15 @@ static __always_inline void ending(struct flow *f, struct flow_end *me, struct f
 }
 
 /*
- * Prepares a window update for `peer`, to whom less was told than its leg
- * offered because `me` had no more room, or the legs had not, and now has. It is a copy
- * of the packet, whose SACK blocks would mean nothing to the other end: of one that
- * may have any none is made. Lock held.
+ * Prepares a window update for `peer`, which was told less than its leg offered because `me`, or
+ * the legs, had no more room and now have. It is a copy of the packet, whose SACK blocks would
+ * mean nothing to the other end: none is made of a packet that may have any. Lock held.
  */
 static __always_inline void open_window(struct flow *f, const struct flow_end *me,
 					struct flow_end *peer, const struct pkt *p,
 					struct verdict *v)
 {
-	/* Once a merge has begun, what its leg offers is no limit any more. */
+	/* Once a merge has begun, its leg's offer is no longer a limit. */
 	if ((!(peer->flags & END_F_CLAMPED) && !merge_begun(f)) || !untold(f, peer, me))
 		return;
 	v->update = true;
@@ -117,9 +116,9 @@ static __always_inline void open_window(struct flow *f, const struct flow_end *m
 }
 
 /*
- * `me` probes a window that was shut because `peer` had no more room. The leg answers,
- * but only `peer` knows whether it has by now, should its word of it have been lost:
- * the probe goes on to it. With a byte in it, the leg would, and probe itself. Lock held.
+ * `me` probes a window that was shut because `peer` had no more room. The leg answers. But if
+ * peer's window update was lost, only `peer` knows whether it has room by now: the probe goes on
+ * to it. A probe with a byte in it is the leg's, which probes as well. Lock held.
  */
 static __always_inline void ask_window(struct flow *f, const struct flow_end *me,
 				       struct flow_end *peer, const struct pkt *p,
@@ -134,7 +133,7 @@ static __always_inline void ask_window(struct flow *f, const struct flow_end *me
 }
 
 /*
- * First payload of a flow whose policy asks for it. A FIN without any counts: had
+ * Whether this is the first payload, and the policy asks for it. A FIN without payload counts: had
  * it gone by, the legs of a later split would wait for it for ever. Lock held.
  */
 static __always_inline bool wants_hold(const struct flow *f, __u32 end, const struct pkt *p)
@@ -145,7 +144,7 @@ static __always_inline bool wants_hold(const struct flow *f, __u32 end, const st
 	       (p->len || (p->flags & TCP_FIN));
 }
 
-/* Payload that its receiver has acknowledged all of, as of a keepalive probe with a byte in it. */
+/* Payload that its receiver has acknowledged in full, such as the byte in a keepalive probe. */
 static __always_inline bool old_payload(const struct flow *f, const struct flow_end *me,
 					const struct flow_end *peer, const struct pkt *p)
 {
@@ -154,10 +153,10 @@ static __always_inline bool old_payload(const struct flow *f, const struct flow_
 }
 
 /*
- * Whether the receiver would take payload or FIN of this packet (RFC 9293
- * 3.10.7.4, RFC 5961 5.2, RFC 7323 5.3). A verdict on what it discards would not
- * be on what it gets in its place. In doubt it would not: a sender that follows
- * the standards sends it again, and then it is. Lock held.
+ * Whether the receiver would accept payload or FIN of this packet (RFC 9293 3.10.7.4,
+ * RFC 5961 5.2, RFC 7323 5.3). A verdict on what the receiver discards would not be on what it
+ * gets instead. In doubt, no: a sender that follows the standards sends the packet again, and then
+ * it is acceptable. Lock held.
  */
 static __always_inline bool acceptable(const struct flow *f, const struct flow_end *me,
 				       const struct flow_end *peer, const struct pkt *p,
@@ -167,7 +166,7 @@ static __always_inline bool acceptable(const struct flow *f, const struct flow_e
 
 	if (belief < OLD || seq_before(p->ack, 2 * me->ack - me->edge))
 		return false;
-	/* An urgent byte may be part of the stream for its receiver, or not: nobody can tell. */
+	/* Nobody can tell whether its receiver treats an urgent byte as part of the stream. */
 	if ((p->flags & TCP_URG) && (f->flags & FLOW_F_FAIL_BLOCK))
 		return false;
 	/* One byte beyond the edge is a probe of a window that is shut. */
@@ -177,14 +176,14 @@ static __always_inline bool acceptable(const struct flow *f, const struct flow_e
 	return !(f->flags & FLOW_F_TSTAMP) || (p->ts && !seq_before(p->tsval, me->tsval));
 }
 
-/* More payload of a flow that is armed still, and has not been closed by its ends. Lock held. */
+/* More payload of a flow that is still armed and not closed by its ends. Lock held. */
 static __always_inline bool goes_on(const struct flow *f, const struct flow_end *me,
 				    const struct flow_end *peer, const struct pkt *p)
 {
 	return (f->flags & FLOW_F_ARMED) && !(me->flags & peer->flags & END_F_FIN) && fresh(me, p);
 }
 
-/* Whether what this packet carries could become part of what a verdict is made of. Lock held. */
+/* Whether what this packet carries could become part of what a verdict is based on. Lock held. */
 static __always_inline bool awaits_verdict(const struct flow *f, __u32 end, const struct pkt *p)
 {
 	if (f->state == FLOW_HELD)
@@ -193,8 +192,8 @@ static __always_inline bool awaits_verdict(const struct flow *f, __u32 end, cons
 }
 
 /*
- * A packet of a blocked flow. The first one tells both ends; a flow whose legs
- * died stands, for each end, where its leg has stopped speaking. Lock held.
+ * A packet of a blocked flow. The first one tells both ends. In a flow whose legs died, a RST
+ * stands where its receiver's leg has stopped speaking. Lock held.
  */
 static __always_inline void refuse(struct flow *f, struct flow_end *me, struct flow_end *peer,
 				   const struct pkt *p, struct verdict *v)
@@ -205,7 +204,7 @@ static __always_inline void refuse(struct flow *f, struct flow_end *me, struct f
 		return;
 	}
 	v->where = TO_RST;
-	if (p->flags & TCP_RST) /* nothing answers that */
+	if (p->flags & TCP_RST) /* never answered */
 		return;
 	me->flags |= END_F_RST_SENT;
 	if (!(f->flags & FLOW_F_RST_BOTH))
@@ -219,9 +218,9 @@ static __always_inline void refuse(struct flow *f, struct flow_end *me, struct f
 }
 
 /*
- * Timestamps of a merged flow until both clocks have reached what was told: a
- * TSval never steps back, and a TSecr never claims what its receiver has not
- * sent (RFC 7323 5.3). Lock held; the flow's deltas are in `v` already.
+ * Timestamps of a merged flow until both clocks have reached what was told: a TSval never steps
+ * back, and a TSecr never claims what its receiver has not sent (RFC 7323 5.3). Lock held; the
+ * flow's deltas are already in `v`.
  */
 static __always_inline void catch_up(struct flow *f, const struct flow_end *me,
 				     const struct flow_end *peer, struct verdict *v)
@@ -234,16 +233,16 @@ static __always_inline void catch_up(struct flow *f, const struct flow_end *me,
 		f->flags &= ~FLOW_F_TSCATCHUP;
 }
 
-/* Whether legs have left something that its packets are to be fitted to from then on. */
+/* Whether the legs have left something that the flow's packets must be adapted to from then on. */
 static __always_inline bool stays_merged(const struct flow *f)
 {
 	return f->flags & (FLOW_F_EDITED | FLOW_F_TSDELTA | FLOW_F_TSCATCHUP);
 }
 
 /*
- * An edit has filled what its leg had promised to `peer`, who has sent its FIN and does not
- * need it any more; but a window is not taken back (RFC 9293 3.8.6). An old ack tells of
- * none, and is left as it is. Lock held.
+ * An edit has filled room that its leg had promised to `peer`. `peer` has sent its FIN and no
+ * longer needs the room, but a window is not taken back (RFC 9293 3.8.6). An old ack sets no
+ * window and is left as it is. Lock held.
  */
 static __always_inline void keep_window(const struct flow_end *me, const struct flow_end *peer,
 					struct told *t)
@@ -257,7 +256,7 @@ static __always_inline void keep_window(const struct flow_end *me, const struct 
 	t->wnd = field > 0xffff ? 0xffff : field;
 }
 
-/* A merged flow's packet, where the legs have told more time or other bytes. Lock held. */
+/* Adapts a merged flow's packet where the legs have told more time or other bytes. Lock held. */
 static __always_inline void merged(struct flow *f, const struct flow_end *me,
 				   const struct flow_end *peer, const struct pkt *p,
 				   struct verdict *v)
@@ -287,9 +286,9 @@ static __always_inline void merged(struct flow *f, const struct flow_end *me,
 }
 
 /*
- * A leg answers keepalive probes in place of the end that they ask after: that
- * end's leg shall probe as well. Linux sends the last byte's number and no byte,
- * RFC 9293 3.8.4 allows one; at a closed window it is a window probe. Lock held.
+ * A leg answers keepalive probes in place of the end that they ask after, so that end's leg must
+ * probe as well. Linux sends the last byte's number and no byte, RFC 9293 3.8.4 allows one; at a
+ * closed window it is a window probe. Lock held.
  */
 static __always_inline void note_keepalive(struct flow *f, struct flow_end *me,
 					   const struct flow_end *peer, __u32 end,
@@ -310,7 +309,7 @@ static __always_inline void note_keepalive(struct flow *f, struct flow_end *me,
 	ev->end = end;
 }
 
-/* A SYN with the addresses and ports of a flow that is over: what its TIME_WAIT answers is for who sent it. */
+/* A SYN with the addresses and ports of an ended flow: its sender gets what TIME_WAIT answers. */
 static __always_inline void note_asked(struct flow *f, __u32 end)
 {
 	bpf_spin_lock(&f->lock);
@@ -319,7 +318,7 @@ static __always_inline void note_asked(struct flow *f, __u32 end)
 	bpf_spin_unlock(&f->lock);
 }
 
-/* A RST that ends the connection may be told to its receiver by its leg. Lock held. */
+/* Whether this is a RST that ends the connection: then its leg may tell its receiver. Lock held. */
 static __always_inline bool note_rst(const struct flow *f, struct flow_end *me,
 				     struct flow_end *peer, const struct pkt *p, struct verdict *v)
 {
@@ -345,7 +344,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	enum belief belief = believe(f, me, peer, p);
 	__u32 tsval;
 
-	/* The end has got, and acknowledged, what the box has not seen: no leg could go on from there. */
+	/* The end has acknowledged what the box has not seen: no leg could go on from there. */
 	if (source == FROM_PORT && belief == AHEAD && (f->flags & FLOW_F_ARMED) &&
 	    (f->state == FLOW_MONITORED || f->state == FLOW_MERGED))
 		fail(f, SEAM_R_ASTRAY, now, ev);
@@ -359,7 +358,10 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			return;
 		}
 	}
-	/* A leg would get it with numbers that it takes; and the other end may take it, and a rule would have missed it. */
+	/*
+	 * A leg would get a forged packet with numbers that it accepts. Elsewhere the other end
+	 * may accept it, and a rule would have missed it.
+	 */
 	forged = belief == FORGED &&
 		 (state_frozen(f->state) ||
 		  (payload && (f->flags & (FLOW_F_ARMED | FLOW_F_FAIL_BLOCK)) == (FLOW_F_ARMED | FLOW_F_FAIL_BLOCK)));
@@ -390,7 +392,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	if (!alive && source == FROM_PORT && needs_daemon(f))
 		fail(f, SEAM_R_DAEMON_GONE, now, ev);
 
-	/* It seemed to be over, by a RST that its receiver never got. */
+	/* The flow seemed to be over, because of a RST that its receiver never got. */
 	if (f->state == FLOW_CLOSING &&
 	    belief >= AHEAD && (wants_hold(f, end, p) || goes_on(f, me, peer, p))) {
 		me->flags &= ~END_F_RST;
@@ -448,14 +450,14 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				ending(f, me, peer, p, v, now, ev);
 			}
 		} else if ((f->flags & FLOW_F_RELEASE) && !hold_pending(f, end, v, now)) {
-			/* The queue lost what it still owes. */
+			/* The queue has lost what is still missing. */
 			released(f, now, ev);
 			track_data(f, me, peer, p, belief);
 			v->where = TO_WIRE;
 			ending(f, me, peer, p, v, now, ev);
 		} else if (payload || ((p->flags & TCP_RST) && belief != FORGED) ||
 			   (f->flags & FLOW_F_RELEASE)) {
-			/* While it is released an ack, too: its sender's data may be in the queue. */
+			/* During the release an ack, too: its sender's data may be in the queue. */
 			into_hold(f, end, p, ctl, v, now);
 		} else {
 			if (p->ts && belief == GENUINE)
@@ -487,7 +489,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				open_window(f, me, peer, p, v);
 			if (v->where == TO_HOLD)
 				into_hold(f, end, p, ctl, v, now);
-			/* No room: but what its ack says is told, as it counts as told. */
+			/* No room; but what its ack says is told, because it counts as told. */
 			if (v->where == TO_DROP && v->part) {
 				v->where = TO_WIRE;
 				v->part = false;
@@ -500,7 +502,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	case FLOW_SPLIT:
 	case FLOW_RELAYED:
 	case FLOW_MERGING:
-		/* Urgent data waits until the kernel relay, which would lose the mark, is out of the way. */
+		/* Urgent data waits for the end of the kernel relay, which would lose the mark. */
 		if (source == FROM_PORT &&
 		    (hold_pending(f, end, v, now) ||
 		     ((f->flags & FLOW_F_SOCKMAP) && (p->flags & TCP_URG)))) {
@@ -517,7 +519,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			break;
 		track_data(f, me, peer, p, belief);
 		if (note_rst(f, me, peer, p, v) && merge_begun(f)) {
-			/* What it cuts off is not worth waiting for. */
+			/* What the RST cuts off is not worth waiting for. */
 			merge_clocks(f, now);
 			move(f, FLOW_CLOSING, SEAM_R_RST, now, ev);
 			v->where = TO_WIRE;
@@ -528,7 +530,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		if ((f->flags & FLOW_F_ECN) && belief >= AHEAD && p->len) {
 			if (p->flags & TCP_CWR)
 				me->flags &= ~END_F_CE;
-			if ((p->tos & 3) == 3) /* also of the segment with the CWR */
+			if ((p->tos & 3) == 3) /* also on the segment with the CWR */
 				me->flags |= END_F_CE;
 		}
 		if ((f->flags & FLOW_F_ECN) && belief == GENUINE && (p->flags & TCP_ECE))
@@ -537,11 +539,12 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			merging(f, me, peer, p, over, v);
 			if (v->where == TO_WIRE)
 				mind_edits(f, me, peer, p, v);
-			else if (belief == GENUINE && !payload && !more_options(p)) /* the leg's ack, but not its window */
+			else if (belief == GENUINE && !payload && !more_options(p))
+				/* The ack is the leg's to tell, but not the window. */
 				open_window(f, me, peer, p, v);
 			merge_if_done(f, SEAM_R_CROSSED, now, ev);
 			if (f->state != FLOW_MERGING && !payload)
-				v->leg_copy = false; /* it goes */
+				v->leg_copy = false; /* the leg goes */
 			break;
 		}
 		if (belief == GENUINE && !payload && !more_options(p)) {
@@ -563,7 +566,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			break;
 		}
 		if (f->flags & FLOW_F_CLOSED) {
-			/* An ack of what a leg sent twice is no business of the other end. */
+			/* An ack of what a leg sent twice does not concern the other end. */
 			if (payload) {
 				me->flags |= END_F_ASKED;
 			} else if (!(peer->flags & END_F_ASKED) && !(p->flags & TCP_RST)) {
@@ -573,7 +576,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		}
 		track_ack(me, p, belief, now);
 		track_data(f, me, peer, p, belief);
-		/* What could not be split, the host may have to touch: it may be translated there. */
+		/* Not one that could not be split: the host may have to translate it. */
 		if (bypass_passed && f->state == FLOW_PASSED && !f->why_not)
 			f->flags |= FLOW_F_BYPASS;
 		v->where = f->flags & FLOW_F_BYPASS ? TO_WIRE : TO_STACK;
@@ -590,7 +593,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	v->flags = f->flags;
 }
 
-/* Fits the SACK blocks of a packet to the end it goes to, and the ack that it is told. */
+/* Adapts a packet's SACK blocks to the end it goes to, and to the ack that end is told. */
 static __noinline int sack_across(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v)
 {
 	struct room *room = room_get();
@@ -605,8 +608,8 @@ static __noinline int sack_across(struct __sk_buff *ctx, struct pkt *p, const st
 }
 
 /*
- * Tells the other end something by a copy of this bare ack. The packet itself is
- * put right again, for the leg; but for SACK blocks, which will come again.
+ * Tells the other end something with a copy of this bare ack. The packet itself is restored for
+ * the leg, except for SACK blocks, which will come again.
  */
 static __noinline void tell_by_copy(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v)
 {
@@ -619,18 +622,18 @@ static __noinline void tell_by_copy(struct __sk_buff *ctx, struct pkt *p, const 
 	put_told(ctx, p, &was);
 }
 
-/* Leaves `keep` bytes of a packet's payload, and nothing that is said of what comes after. */
+/* Leaves `keep` bytes of a packet's payload, and clears the flags about what comes after. */
 static __always_inline int cut_to(struct __sk_buff *ctx, struct pkt *p, __u32 keep)
 {
 	return cut_payload(ctx, p, keep) ||
 	       put_flags(ctx, p, p->flags & ~(TCP_FIN | TCP_PSH | TCP_URG));
 }
 
-/* For the leg: SACK blocks that came with another ack are not about what it has sent. */
+/* For the leg: SACK blocks that came with another ack are not about what the leg has sent. */
 static __noinline int clamp_for_leg(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v)
 {
 	struct room *room = room_get();
-	/* What an edit has moved is not moved back. */
+	/* Blocks that an edit has moved are not moved back. */
 	bool other_ack = p->ack != v->leg_ack || v->edited;
 
 	if (!room || (v->cut && cut_to(ctx, p, v->keep)) ||
@@ -643,8 +646,8 @@ static __noinline int clamp_for_leg(struct __sk_buff *ctx, struct pkt *p, const 
 }
 
 /*
- * The packet is on its way to the legs by the hold queue; what stays of it, no
- * payload or that before the boundary, goes to the other end.
+ * The packet goes to the legs through the hold queue. What is left of it, with no payload or only
+ * that before the boundary, goes to the other end.
  */
 static __noinline int part_to_wire(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v,
 				   __u32 tap)
@@ -655,7 +658,7 @@ static __noinline int part_to_wire(struct __sk_buff *ctx, struct pkt *p, const s
 	return to_wire(ctx, p, v->ifindex, FROM_PORT);
 }
 
-/* The packet goes to the other end; the leg gets its acknowledgement, as it was. */
+/* The packet goes to the other end; the leg gets its acknowledgement as it was. */
 static __noinline int rest_to_leg(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v,
 				  const struct told *was, __u32 veth)
 {
@@ -684,8 +687,8 @@ static __noinline void find_tstamp(struct __sk_buff *ctx, struct pkt *p)
 }
 
 /*
- * Whether the daemon is there for a flow that has not been let go. One that was
- * killed took the hold device with it, which shows before its heart is missed.
+ * Whether the daemon is there for a flow that has not been let go. If killed, it took the hold
+ * device with it, which shows before the heartbeat is missed.
  */
 static __always_inline bool daemon_there(struct __sk_buff *ctx, const struct flow *f,
 					 const struct control *ctl, __u64 now)
@@ -718,7 +721,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 	ev->type = 0;
 	if (!p->ts && more_options(p) && (f->flags & FLOW_F_TSTAMP))
 		find_tstamp(ctx, p);
-	/* The timer wants map operations, which a lock forbids. */
+	/* The timer needs map operations, which a lock forbids. */
 	if (alive && wants_hold(f, end, p) && !hold_start(f, key, ctl, !p->gso))
 		count(SEAM_R_NO_MEMORY);
 
@@ -763,9 +766,9 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 }
 
 /*
- * Whether a packet that is not believed to be of the flow must not get to the other
- * end, which would take it for one all the same: where that is not shown yet what a
- * rule waits for, or was shown other bytes, or none.
+ * Whether a packet that is not believed to be of the flow must be kept from the other end, which
+ * would accept it all the same. It must where that end has not been shown yet what a rule waits
+ * for, or was shown other bytes, or none.
  */
 static __always_inline bool keep_out(const struct flow *f)
 {
@@ -774,10 +777,10 @@ static __always_inline bool keep_out(const struct flow *f)
 }
 
 /*
- * The first fragment of a flow's segment (the others carry no ports), if it is believed:
- * what it quotes of TCP's header for certain is the sequence number. While the
- * flow is not split it is let go, and is not split any more; afterwards it cannot get
- * to a leg whole, nor, once bytes were changed, be numbered as the other end does.
+ * The first fragment of a flow's segment (the others carry no ports). Whether it is believed
+ * depends on the sequence number, which is all of TCP's header that it has for certain. A flow
+ * that is not split is let go, and is not split any more. Of a split flow it cannot get to a leg
+ * whole, nor, once bytes were changed, be numbered as the other end does.
  */
 static __noinline int handle_fragment(struct __sk_buff *ctx, struct flow *f, struct flow_key *key,
 				      __u32 end)
@@ -799,14 +802,14 @@ static __noinline int handle_fragment(struct __sk_buff *ctx, struct flow *f, str
 	if (forged) {
 		drop = keep_out(f);
 	} else if (f->state == FLOW_MONITORED || f->state == FLOW_MERGED || f->state == FLOW_PASSED) {
-		/* What it carries is not tracked, and a split would not know of it. */
+		/* Its payload is not tracked, and a split would not know of it. */
 		f->why_not = SEAM_R_FRAGMENT;
 		f->flags |= FLOW_F_NO_SPLIT;
 		if (f->state == FLOW_MONITORED || (f->flags & FLOW_F_ARMED))
 			fail(f, SEAM_R_FRAGMENT, now, &room->event);
 		drop = f->state == FLOW_BLOCKED;
 	} else {
-		/* Or it may go on yet, past what looked like its end. */
+		/* A closing flow may yet go on, past what looked like its end. */
 		drop = f->state != FLOW_CLOSING || (waits(f) && (f->flags & FLOW_F_FAIL_BLOCK));
 	}
 	drop |= !!(f->flags & FLOW_F_EDITED);
@@ -817,7 +820,7 @@ static __noinline int handle_fragment(struct __sk_buff *ctx, struct flow *f, str
 	return drop ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
-/* The sequence number that an ICMP error quotes at `at`, as its sender wrote it. */
+/* Restores the sequence number that an ICMP error quotes at `at` to what its sender wrote. */
 static __always_inline int quote_back(struct __sk_buff *ctx, const struct pkt *p, __u32 at,
 				      const struct flow_end *from)
 {
@@ -831,8 +834,8 @@ static __always_inline int quote_back(struct __sk_buff *ctx, const struct pkt *p
 }
 
 /*
- * Whether an ICMP error that quotes `seq` of `from`, as it is behind the box, is about
- * what it has sent past the legs.
+ * Whether an ICMP error is about what `from` has sent past the legs; it quotes `seq` of `from`, as
+ * numbered behind the box.
  */
 static __always_inline bool past_legs(const struct flow *f, const struct flow_end *from, __u32 seq)
 {
@@ -850,13 +853,13 @@ static __always_inline bool vlan_of_other(const struct flow *f, __u32 end)
 	return room && l && same_vlan(&room->link, &l->end[!(end & 1)]);
 }
 
-/* What handle_icmp() returns for an error to be forwarded; as ACT_RST in handshake.h. */
+/* Returned by handle_icmp() for an error to be forwarded; like ACT_RST in handshake.h. */
 #define ACT_FORWARD (-3)
 
 /*
- * An ICMP error about a segment of a flow, quoted in it: for a split flow it is
- * about one of the legs, unless the segment has crossed a boundary by itself; where
- * the host's stack has not seen the flow, it is forwarded past it as well.
+ * An ICMP error that quotes a segment of a flow. In a split flow it is about one of the legs,
+ * unless the segment itself has crossed a boundary. Where the host's stack has not seen the flow,
+ * the error is forwarded past the stack as well.
  */
 static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 {

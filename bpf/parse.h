@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * From bytes to a struct pkt: Ethernet, IPv4 or IPv6 with its usual extension
- * headers, TCP. The same code for TC and XDP: it only wants two pointers.
+ * From bytes to a struct pkt: Ethernet, IPv4 or IPv6 with its usual extension headers, TCP. The
+ * same code for TC and XDP: it only needs two pointers.
  */
 #ifndef SEAM_BPF_PARSE_H
 #define SEAM_BPF_PARSE_H
@@ -44,7 +44,7 @@
 /* NOP NOP TIMESTAMP, as nearly every stack lays it out. */
 #define TSTAMP_ALIGNED bpf_htonl(0x0101080a)
 
-/* A packet, parsed. Host byte order but for the key and flow_label. */
+/* A packet, parsed. Host byte order except for the key and flow_label. */
 struct pkt {
 	struct flow_key key; /* as the packet has it: its sender as client */
 	__u32 seq, ack;
@@ -84,7 +84,7 @@ static __always_inline void key_mapped(__u32 addr[4], __u32 v4)
 	addr[3] = v4;
 }
 
-/* Timestamps that stand first, without the two NOPs before them or with one. 12 bytes are there. */
+/* Finds timestamps that come first, after one NOP or none. The caller has checked 12 bytes. */
 static __always_inline void find_tstamp_first(struct pkt *p, const __u8 *opt)
 {
 	__u32 at = opt[0] == TCPOPT_NOP;
@@ -142,7 +142,7 @@ static __always_inline enum parse_result parse_tcp(struct pkt *p, void *data, vo
 	return PARSE_TCP;
 }
 
-/* A fragment: the first one tells the ports, however short it is cut. */
+/* A fragment: the first one has the ports, however short it is. */
 static __always_inline enum parse_result parse_fragment(struct pkt *p, void *data, void *data_end,
 							__u32 l4, bool first)
 {
@@ -152,7 +152,7 @@ static __always_inline enum parse_result parse_fragment(struct pkt *p, void *dat
 	p->end = 0;
 	if (!first)
 		return PARSE_FRAGMENT;
-	asm volatile("" : "+r"(ports)); /* or the two checks become one that 6.1 does not see through */
+	asm volatile("" : "+r"(ports)); /* else the two checks become one that 6.1 cannot follow */
 	if ((void *)(ports + 2) > data_end)
 		return PARSE_SHORT;
 	p->key.client_port = ports[0];
@@ -196,14 +196,14 @@ static __always_inline enum parse_result parse_ipv4(struct pkt *p, void *data, v
 	return parse_tcp(p, data, data_end, ETH_HLEN + ihl, ETH_HLEN + tot);
 }
 
-/* IPv6 headers that may stand before TCP's (RFC 8200 4). */
+/* IPv6 headers that may precede TCP's (RFC 8200 4). */
 static __always_inline bool is_extension(__u8 nexthdr)
 {
 	return nexthdr == IPPROTO_HOPOPTS || nexthdr == IPPROTO_DSTOPTS ||
 	       nexthdr == IPPROTO_ROUTING || nexthdr == IPPROTO_FRAGMENT;
 }
 
-/* An IPv4 address in an IPv6 header: the host drops such a packet, and its key would be an IPv4 flow's. */
+/* An IPv4 address in an IPv6 header: the host drops it, and its key would be an IPv4 flow's. */
 static __always_inline bool is_mapped(const struct in6_addr *a)
 {
 	const __u32 *w = (const __u32 *)a;
@@ -249,7 +249,10 @@ static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, v
 			if ((void *)(fh + 1) > data_end)
 				return PARSE_SHORT;
 			if (!(fh->frag_off & bpf_htons(0xfff8)) && is_extension(fh->nexthdr)) {
-				/* One more is followed: a tunnel's has an option there, and no TCP behind. */
+				/*
+				 * One more is followed: a tunnel's has an option there, and no TCP
+				 * behind it.
+				 */
 				eh = (void *)(fh + 1);
 				if ((void *)(eh + 1) > data_end)
 					return PARSE_SHORT;
@@ -299,7 +302,7 @@ static __always_inline enum parse_result parse(struct pkt *p, void *data, void *
 	return PARSE_OTHER;
 }
 
-/* What walk_options() finds. It is on the stack there: 64 bytes are two of the units that 6.1 counts. */
+/* What walk_options() finds, on its stack: 64 bytes are two of the units that 6.1 counts. */
 struct options {
 	__u8 buf[40];	     /* the option bytes, zero-padded */
 	__u32 tsval, tsecr;

@@ -74,9 +74,9 @@ static __always_inline __u16 policy_in_force(void)
 }
 
 /*
- * Fills in what the first matching line says about w->key, and room->after; without a
- * policy: pass. A connection that might fall between two policies, again and again, is
- * not let by: its SYN will be sent again.
+ * Fills in what the first matching line says about w->key, and room->after; without a policy:
+ * pass. A connection whose walks keep meeting an exchange of policies is not let by: its SYN will
+ * be sent again.
  */
 static __always_inline void rule_decide(struct rule_walk *w)
 {

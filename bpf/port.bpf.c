@@ -10,7 +10,7 @@ int seam_client(struct __sk_buff *ctx);
 int seam_server(struct __sk_buff *ctx);
 int seam_names(struct __sk_buff *ctx);
 
-/* Pinned, as the kernel empties it with its last user in userspace. */
+/* Pinned, because the kernel empties it when its last user in userspace goes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, JUMP_MAX);
@@ -25,13 +25,13 @@ struct {
 	},
 };
 
-/* What may be of a flow that waits for a verdict, or will, or of none. */
+/* A packet that may be of a flow that waits for a verdict, or will, or of no flow. */
 static __always_inline int in_doubt(void)
 {
 	return blocks_untracked(true) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
-/* On a wire: whether the packet in hand is on the VLAN of the end that it says it is from. */
+/* On a wire: whether the packet in hand is on the VLAN of the end that it claims to be from. */
 static __always_inline bool on_its_vlan(const struct flow *f, __u32 end)
 {
 	const struct room *room = room_get();
@@ -43,7 +43,7 @@ static __always_inline bool on_its_vlan(const struct flow *f, __u32 end)
 	return room && l && same_vlan(&room->link, &l->end[end & 1]);
 }
 
-/* Untracked packets and what a port sees that is not TCP. */
+/* What a port sees that is not TCP, or cannot be tracked. */
 static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum parse_result what,
 				   enum seam_end likely)
 {
@@ -58,7 +58,7 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 	}
 	if (what == PARSE_FRAGMENT) {
 		count(SEAM_R_FRAGMENT);
-		/* The first tells whose they are; the others are nothing without it. */
+		/* The first tells whose they are; the others are useless without it. */
 		if (!p->end)
 			return TC_ACT_UNSPEC;
 		f = flow_find(p, &key, likely, &end);
@@ -80,7 +80,7 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 	return TC_ACT_UNSPEC;
 }
 
-/* The fast path; NOT_FAST: the packet is as it was. */
+/* The fast path; NOT_FAST: the packet is unchanged. */
 static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struct seam_links *l,
 			      const struct pkt *p, enum seam_end side)
 {
@@ -109,7 +109,7 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
 				   ETH_HLEN + sizeof(struct ipv6hdr), true, &sum);
 	if (err)
 		return err;
-	/* Of a checksum that covers only the pseudo-header the kernel leaves it as it is. */
+	/* The kernel leaves a checksum that covers only the pseudo-header as it is. */
 	diff = sum_fold(sum);
 	if (diff && bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, 0, diff, 0))
 		return TC_ACT_SHOT;
@@ -124,9 +124,9 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
 }
 
 /*
- * The way that the frames of an end take. A flow is split only as long as both
- * directions take the same wire; while it is already held or split it goes on, for
- * each direction stands by itself. Where a rule waits for it: the rule's fail answer.
+ * Notes the way that an end's frames take. A flow is split only as long as both directions take
+ * the same wire. One that is already held or split goes on, because each direction stands by
+ * itself. If a rule waits for the flow: the rule's fail answer.
  */
 static __noinline void note_way(struct flow *f, struct seam_links *l, const struct flow_key *key,
 				__u32 end, __u32 ifindex)
@@ -166,9 +166,9 @@ unlock:
 }
 
 /*
- * Whether a SYN, or its answer, has been sent again while the flow is split: its leg has
- * the answer. Once both ends have ended it, the next connection's may be here before the
- * last acknowledgement, which may still be in the hold queue.
+ * Whether a SYN or its answer has been sent again while the flow is split: its leg has the answer.
+ * Once both ends have ended the flow, the SYN may be the next connection's. That may be here
+ * before the last acknowledgement, which may still be in the hold queue.
  */
 static __always_inline bool leg_answers(const struct flow *f)
 {
@@ -176,8 +176,8 @@ static __always_inline bool leg_answers(const struct flow *f)
 }
 
 /*
- * Takes off tags of VLAN 0, which tell a priority and no VLAN (IEEE 802.1Q 6.9): the host
- * takes such a frame for one without a tag. True: it has another.
+ * Takes off tags of VLAN 0, which carry a priority and no VLAN (IEEE 802.1Q 6.9): the host treats
+ * such a frame as untagged. True: it has another tag.
  */
 static __always_inline bool untag(struct __sk_buff *ctx)
 {
@@ -205,7 +205,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	if (!room)
 		return TC_ACT_UNSPEC;
 	act = wire_mode ? link_read(ctx, &room->link) : 0;
-	if (act == -2) { /* its receiver does without any number of tags that are only priorities */
+	if (act == -2) { /* the receiver ignores any number of tags that are only priorities */
 		count(SEAM_R_VLAN);
 		return in_doubt();
 	}
@@ -240,7 +240,7 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	}
 	now = bpf_ktime_get_ns();
 	if (wire_mode && f && (!l || !same_vlan(&room->link, &l->end[end & 1]))) {
-		/* Of another connection, or by another way: the two are not told apart by their key. */
+		/* Of another connection, or by another way: the key does not tell them apart. */
 		count(SEAM_R_VLAN);
 		if (keep_out(f) || (!(p->flags & TCP_SYN) && blocks_untracked(false)))
 			return TC_ACT_SHOT;
@@ -258,7 +258,10 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 				return act == ACT_RST ? rst_back(ctx, p, ifindex) : act;
 			}
 			act = handle_unknown(ctx, p, likely, ifindex, now);
-			/* One of a flow that is there: the ack of it may have been lost behind the box. */
+			/*
+			 * Not a SYN-ACK of a flow that exists: the ack of it may have been lost
+			 * behind the box.
+			 */
 			return act < 0 && !(f && p->seq == f->end[SEAM_SERVER].isn) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 		}
 	} else if (!f) {
@@ -279,13 +282,13 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 		if (l)
 			note_way(f, l, &key, end, ifindex);
 	}
-	/* One of two tags is off by now, and would be forgotten. */
+	/* The outer of two tags is off by now, and would be forgotten. */
 	if (may_settle(f, end, p) && !(wire_mode && room->link.tag[1]))
 		bpf_tail_call(ctx, &jumps, JUMP_NAMES);
 	return handle_packet(ctx, f, &key, end, p, FROM_PORT, now);
 }
 
-/* On a wire the normal way on is the other port: nothing is the host's. */
+/* On a wire the normal way on is the other port: nothing is for the host. */
 static __always_inline int on_port(struct __sk_buff *ctx, enum seam_end side)
 {
 	int act;
@@ -309,8 +312,8 @@ int seam_server(struct __sk_buff *ctx)
 }
 
 /*
- * From there, and back: a client's first payload, where the policy may settle it by a name.
- * A program of its own, with a stack of its own.
+ * Called from there, and goes back: a client's first payload that the policy may settle by a name.
+ * A separate program, for a stack of its own.
  */
 SEC("tc")
 int seam_names(struct __sk_buff *ctx)

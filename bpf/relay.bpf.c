@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The kernel relay: what a leg receives goes straight to the other leg. Only legs
- * in the map `relay_socks` are treated so, each for the direction it receives.
+ * The kernel relay: what a leg receives goes straight to the other leg. This applies only to legs
+ * in the map `relay_socks`, each for the direction it receives.
  *
- * Run under the leg's socket lock, for each buffer of its receive queue, which the
- * kernel hands over whole: bytes that userspace has read already are in it still,
- * and so is what an overlapping retransmission brought twice. They are cut off here.
+ * Runs under the leg's socket lock, for each buffer of its receive queue. The kernel hands over
+ * whole buffers: they may still have bytes that userspace has read already, or that an overlapping
+ * retransmission brought twice. Those are cut off here.
  */
 #include "maps.h"
 #include <bpf/bpf_core_read.h>
@@ -33,7 +33,7 @@ struct {
 	__type(value, __u64);
 } relay_socks SEC(".maps");
 
-/* What is known of each. */
+/* What is known of each leg. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -42,7 +42,7 @@ struct {
 	__type(value, struct relay);
 } relays SEC(".maps");
 
-/* Legs of which bytes could not be passed on. */
+/* Number of legs of which bytes could not be passed on. */
 __u64 relays_lost = 0;
 
 static __always_inline int lost(struct relay *r)
@@ -78,7 +78,7 @@ int seam_relay(struct __sk_buff *ctx)
 	__u32 len = ctx->len, seq = 0, old;
 	struct relay *r;
 
-	/* A FIN: the daemon passes it on. Redirected, it would be the end of the other leg. */
+	/* A FIN: the daemon passes it on. Redirected, it would end the other leg. */
 	if (!len)
 		return SK_DROP;
 	r = bpf_map_lookup_elem(&relays, &cookie);

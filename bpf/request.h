@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * An HTTP/1 request head (RFC 9112) that is whole, of a usual method, with a path as its
- * target and one Host: that host. Refuses all that user/http_head.c refuses, and more.
+ * Reads the host of an HTTP/1 request head (RFC 9112) that is whole, of a usual method, with a
+ * path as its target and one Host. Refuses all that user/http_head.c refuses, and more.
  */
 #ifndef SEAM_BPF_REQUEST_H
 #define SEAM_BPF_REQUEST_H
@@ -37,7 +37,7 @@ static __always_inline __u32 to_lower(__u32 c)
 	return c - 'A' < 26 ? c | 0x20 : c;
 }
 
-/* Of a host name, as people look them up; in lower case. */
+/* A character of a host name as people look them up; in lower case. */
 static __always_inline bool is_label(__u32 c)
 {
 	return is_digit(c) || c - 'a' < 26 || c == '-' || c == '_';
@@ -70,7 +70,7 @@ static __always_inline bool is_version(const struct first_room *room, __u32 at)
 	       first8(room, at + 8) == '\r' && first8(room, at + 9) == '\n';
 }
 
-/* A field's name is complete: what its value has to be. */
+/* A field's name is complete: the state for its value. */
 static __always_inline __u32 request_field(struct request_walk *w)
 {
 	switch (w->n) {
@@ -100,7 +100,7 @@ static __always_inline __u32 request_byte(const struct first_room *room, struct 
 			w->target_at = w->at + 1;
 			return REQUEST_TARGET;
 		}
-		/* in capitals: the case matters */
+		/* capitals only: the case matters */
 		return c - 'A' < 26 && w->n < 8 ? REQUEST_METHOD : REQUEST_ODD;
 	case REQUEST_TARGET:
 		if (c == ' ' && w->n && w->at + 11 <= w->len && is_version(room, w->at + 1)) {
@@ -108,7 +108,7 @@ static __always_inline __u32 request_byte(const struct first_room *room, struct 
 			w->at += 10;
 			return REQUEST_NAME;
 		}
-		/* origin-form: no other says a host, or what may be taken for one */
+		/* origin-form: nothing else in it states a host, or what may be taken for one */
 		return c <= ' ' || c >= 0x7f || c == '#' || (!w->n && c != '/') ? REQUEST_ODD :
 										   REQUEST_TARGET;
 	case REQUEST_NAME:
@@ -175,7 +175,7 @@ static long request_step(__u32 i, struct first_step *s)
 	return next >= REQUEST_DONE;
 }
 
-/* False: not settled; it may be one all the same. */
+/* False: not settled; it may still be a request. */
 static __noinline bool request_read(struct first *f)
 {
 	struct first_step step = { f->room };

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Changes to packets, with their checksums. A packet may come with a complete
- * checksum or with one that covers only the pseudo-header (CHECKSUM_PARTIAL);
- * bpf_l4_csum_replace() knows which and does the right thing for both, as long
- * as BPF_F_PSEUDO_HDR is set exactly for what is in the pseudo-header
- * (incremental update as in RFC 1624).
+ * Changes to packets, with their checksums. A packet may come with a complete checksum or with one
+ * that covers only the pseudo-header (CHECKSUM_PARTIAL). bpf_l4_csum_replace() knows which and
+ * does the right thing for both, as long as BPF_F_PSEUDO_HDR is set exactly for what is in the
+ * pseudo-header (incremental update as in RFC 1624).
  */
 #ifndef SEAM_BPF_REWRITE_H
 #define SEAM_BPF_REWRITE_H
@@ -20,7 +19,7 @@
 #define TCP_ACK_OFF 8
 #define TCP_WND_OFF 14
 
-/* The checksum, in host order, for a sum as bpf_csum_diff() makes it. */
+/* The checksum, in host order, for a sum from bpf_csum_diff(). */
 static __always_inline __u16 csum_fold(__u32 sum)
 {
 	sum = (sum >> 16) + (sum & 0xffff);
@@ -86,7 +85,7 @@ struct csum_walk {
 	struct __sk_buff *ctx;
 	__u32 at, left;
 	__s64 sum;
-	__u8 buf[32]; /* the stack is short: 6.1 counts each frame in units of 32 */
+	__u8 buf[32]; /* the stack is small: 6.1 counts each frame in units of 32 */
 };
 
 static long csum_step(__u32 i, struct csum_walk *w)
@@ -109,13 +108,12 @@ static long csum_step(__u32 i, struct csum_walk *w)
 }
 
 /*
- * Cuts the payload off after `keep` bytes, leaving a correct checksum. With none
- * kept this works for any packet; bpf_csum_diff() with only a `from` yields what
- * to add for bytes that disappear, and a GSO packet's checksum is always partial
- * and its payload not in it, so that its bytes need not be read. A GSO packet is
- * cut to nothing or within its first segment: the kernel makes one frame of it. The
- * sum sees the bytes of a tail at an odd offset swapped; TCP headers are multiples of
- * four.
+ * Cuts the payload off after `keep` bytes, leaving a correct checksum. If none are kept this works
+ * for any packet. bpf_csum_diff() with only a `from` yields what to add for bytes that disappear.
+ * A GSO packet's checksum is always partial and does not cover its payload, which therefore need
+ * not be read. A GSO packet is cut to nothing or within its first segment: the kernel makes one
+ * frame of it. In the sum, a tail at an odd offset has its bytes swapped; TCP headers are
+ * multiples of four.
  */
 static __noinline int cut_payload(struct __sk_buff *ctx, struct pkt *p, __u32 keep)
 {
@@ -162,7 +160,7 @@ static __noinline int cut_payload(struct __sk_buff *ctx, struct pkt *p, __u32 ke
 	return 0;
 }
 
-/* Makes NOPs of the SACK option that walk_options() found, wherever it stands (RFC 2018 3). */
+/* Replaces the SACK option that walk_options() found with NOPs, wherever it stands (RFC 2018 3). */
 static __noinline int sack_to_nops(struct __sk_buff *ctx, const struct pkt *p,
 				   const struct options *o)
 {
@@ -172,7 +170,7 @@ static __noinline int sack_to_nops(struct __sk_buff *ctx, const struct pkt *p,
 		return 0;
 	at = p->l4 + sizeof(struct tcphdr) + o->sack_pos;
 	last = at + o->sack_len - 4;
-	/* The last four bytes may be there twice. */
+	/* The last four bytes may overlap those before. */
 	for (i = 0; i < 9; i++) {
 		if (at > last)
 			at = last;
@@ -187,8 +185,8 @@ static __noinline int sack_to_nops(struct __sk_buff *ctx, const struct pkt *p,
 }
 
 /*
- * Adds `delta` to the SACK blocks that walk_options() found. A block that begins
- * before `min` is about what the other end has not sent: then all of them go.
+ * Adds `delta` to the SACK blocks that walk_options() found. If a block begins before `min`, it is
+ * about what the other end has not sent: then all blocks are removed.
  */
 static __noinline int move_sack(struct __sk_buff *ctx, const struct pkt *p, const struct options *o,
 				__u32 delta, __u32 min)
@@ -211,13 +209,13 @@ static __noinline int move_sack(struct __sk_buff *ctx, const struct pkt *p, cons
 	return 0;
 }
 
-/* Whether there are options besides timestamps where nearly every stack puts those. */
+/* Whether there are options other than timestamps in their usual place. */
 static __always_inline bool more_options(const struct pkt *p)
 {
 	return p->payload - p->l4 > (p->ts ? 32 : 20);
 }
 
-/* Takes the SACK blocks out of a packet. Inline: before 6.4 every frame counts 32 bytes and more. */
+/* Removes a packet's SACK blocks. Inline: before 6.4 every frame counts 32 bytes and more. */
 static __always_inline int strip_sack(struct __sk_buff *ctx, const struct pkt *p, struct options *o)
 {
 	if (!more_options(p))
@@ -233,7 +231,7 @@ static __always_inline struct told told_as_is(const struct pkt *p)
 			      .tsecr = p->tsecr, .wnd = p->wnd };
 }
 
-/* Gives a packet the fields it is to have; `p` says what it has now, and after. */
+/* Writes the fields `t` into a packet; `p` says what it has before and after. */
 static __noinline int put_told(struct __sk_buff *ctx, struct pkt *p, const struct told *t)
 {
 	if (put32(ctx, p, p->l4 + TCP_SEQ_OFF, p->seq, t->seq) ||

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A flow between one control loop and two. In each direction, `s` sends and `r`
- * receives; the leg that faces `s` stands in for `r`. Bytes before the boundary
- * s->bound belong to the old owner until r itself has acknowledged them all, and
- * bytes from it on to the new one: while splitting, the old owner is the ends
- * themselves and the new one the legs; while merging it is the other way round.
- * One packet carries data of one direction and an acknowledgement of the other:
- * each part follows its own rule. The rules are those of docs/architecture.md.
+ * A flow between one control loop and two. In each direction, `s` sends and `r` receives; the leg
+ * that faces `s` stands in for `r`. Bytes before the boundary s->bound belong to the old owner
+ * until `r` itself has acknowledged them all. Bytes from the boundary on belong to the new owner.
+ * While splitting, the old owner is the ends themselves and the new one the legs; while merging it
+ * is the other way round. One packet carries data of one direction and an acknowledgement of the
+ * other: each part follows its own rule. The rules are those of docs/architecture.md.
  */
 #ifndef SEAM_BPF_SPLIT_H
 #define SEAM_BPF_SPLIT_H
@@ -16,13 +15,13 @@
 /* Fixed when the programs are loaded. */
 const volatile __u32 backlog_limit = SEAM_BACKLOG;
 
-/* The acknowledgement that s may be told: of bytes that r has, or a leg for it. Lock held. */
+/* The acknowledgement that `s` may be told: of bytes that `r`, or a leg for it, has. Lock held. */
 static __always_inline __u32 ack_for(const struct flow *f, const struct flow_end *s,
 				     const struct flow_end *r)
 {
 	__u32 ack = s->leg_ack;
 
-	/* The leg sends no bare ack of its own accord any more once it has sent the FIN of `r`. */
+	/* Not after r's FIN: having sent that, the leg sends no more bare acks unprompted. */
 	if (paced(s) && !(r->flags & END_F_FIN) && seq_after(ack, s->pace))
 		ack = s->pace;
 	if (f->state == FLOW_SPLITTING)
@@ -33,11 +32,10 @@ static __always_inline __u32 ack_for(const struct flow *f, const struct flow_end
 }
 
 /*
- * The window field that s is told with `ack`: what its leg offers, but never
- * beyond edge_for(), and never less than was told before. A window counts in units of the
- * scale, so that an edge cannot always be met: where the next unit would be
- * beyond the limit, it is missed by less than one, which senders are prepared
- * for (RFC 7323 2.4). Lock held.
+ * The window field that `s` is told with `ack`: what its leg offers, but never beyond edge_for(),
+ * and never less than was told before. A window counts in units of the scale, so the edge cannot
+ * always be met. Where the next unit would be beyond the limit, the edge is missed by less than
+ * one unit, which senders are prepared for (RFC 7323 2.4). Lock held.
  */
 static __always_inline __u16 window_for(const struct flow *f, struct flow_end *s,
 					const struct flow_end *r, __u32 ack)
@@ -64,16 +62,16 @@ static __always_inline __u16 window_for(const struct flow *f, struct flow_end *s
 }
 
 /*
- * The timestamps of a packet of `from` to `to`: of its leg, or `direct` of the end
- * itself, whose clock may be behind the leg's. A TSval never steps back, and a
- * TSecr never claims what its receiver has not sent (RFC 7323 5.3). Lock held.
+ * The timestamps of a packet to `to`, sent by the leg that speaks for `from` or, if `direct`, by
+ * `from` itself, whose clock may be behind the leg's. A TSval never steps back, and a TSecr never
+ * claims what its receiver has not sent (RFC 7323 5.3). Lock held.
  */
 static __always_inline void tell_time(struct flow_end *to, const struct flow_end *from,
 				      const struct pkt *p, bool direct, struct told *t)
 {
 	if (!p->ts)
 		return;
-	/* No more than is believed of its clock. */
+	/* No more than is believed of from's clock. */
 	t->tsval = direct ? seq_min(p->tsval, from->tsval) + from->ts_delta : p->tsval;
 	t->tsval = seq_max(t->tsval, to->told_tsval);
 	to->told_tsval = t->tsval;
@@ -82,7 +80,10 @@ static __always_inline void tell_time(struct flow_end *to, const struct flow_end
 		t->tsecr = to->tsval;
 }
 
-/* All that `to` may be told of what `from` has, by any packet. Lock held. */
+/*
+ * Tells `to`, with any packet, all that it may be told of what `from` has: ack and window. Lock
+ * held.
+ */
 static __always_inline void tell_edge(struct flow *f, struct flow_end *to,
 				      const struct flow_end *from, struct told *t)
 {
@@ -107,7 +108,9 @@ static __always_inline void tell(struct flow *f, struct flow_end *to, const stru
 	tell_time(to, from, p, direct, t);
 }
 
-/* A bare ack to `to`, made of the packet `p` of `from`, with all that it may be told. Lock held. */
+/*
+ * A bare ack to `to`, made of the packet `p` of `from`, with all that `to` may be told. Lock held.
+ */
 static __always_inline void tell_ack(struct flow *f, struct flow_end *to,
 				     const struct flow_end *from, const struct pkt *p,
 				     struct told *t)
@@ -118,9 +121,8 @@ static __always_inline void tell_ack(struct flow *f, struct flow_end *to,
 }
 
 /*
- * Whether `to` is told another ack than that of the packet `p`: SACK blocks belong
- * to the one they came with. Below another the first would speak of a duplicate
- * (RFC 2883 4).
+ * Whether `to` is told a different ack than that of the packet `p`. SACK blocks belong to the ack
+ * they came with: below another ack, the first would report a duplicate (RFC 2883 4).
  */
 static __always_inline bool other_ack(const struct flow_end *to, const struct pkt *p,
 				      const struct told *t)
@@ -128,7 +130,7 @@ static __always_inline bool other_ack(const struct flow_end *to, const struct pk
 	return t->ack != seq_back(to, p->ack);
 }
 
-/* Whether `to` has not been told yet what it may be told of `from`. Lock held. */
+/* Whether `to` may be told something of `from` that it has not been told yet. Lock held. */
 static __always_inline bool news(const struct flow *f, const struct flow_end *to,
 				 const struct flow_end *from)
 {
@@ -137,14 +139,15 @@ static __always_inline bool news(const struct flow *f, const struct flow_end *to
 }
 
 /*
- * The acknowledgement that a leg is given is one that is believed, and lies within what it has
- * sent, which while merging may be less than is before the boundary: of a segment across it
- * the end has got more. And it does not step back: a kernel discards a segment that
- * acknowledges more, and one that acknowledges much less, as held packets may, together with
- * its data (RFC 5961 5.2). And a bare ack has a number within the leg's window: the ack of any
- * other is not looked at (RFC 9293 3.10.7.4). No lower than need be, for of a window nobody is
- * told by a number below that of the last time (3.10.7.4, SND.WL1): an ack may have come past
- * data that was lost on its way here, and the boundary is before that. Lock held.
+ * Chooses the ack and sequence number with which a packet is handed to a leg. The ack must be one
+ * that is believed and within what the leg has sent; while merging that may be less than what lies
+ * before the boundary, because the end got the rest in a straddling segment. It must not step back
+ * either, as with held packets it might: the kernel drops a segment whose ack is beyond SND.NXT or
+ * far below SND.UNA, payload included (RFC 5961 5.2). A bare ack also needs a sequence number
+ * inside the leg's window, or its ack is ignored (RFC 9293 3.10.7.4). The number is clamped no
+ * lower than necessary: a window update below the last one's number is ignored (3.10.7.4,
+ * SND.WL1), and an ack may have come past data that was lost on its way here, while the boundary
+ * is before that data. Lock held.
  */
 static __always_inline void to_leg(const struct flow *f, const struct flow_end *me,
 				   const struct flow_end *peer, const struct pkt *p,
@@ -155,7 +158,10 @@ static __always_inline void to_leg(const struct flow *f, const struct flow_end *
 	if (merge_begun(f) && seq_after(p->seq, me->bound))
 		v->leg_seq = seq_max(me->bound, seq_min(p->seq, me->leg_edge));
 	v->leg_ack = me->ack;
-	/* Once that is behind, edits may have moved it to where the end has not got to. */
+	/*
+	 * Only until the boundary is crossed: then edits may move it to where the end has not got
+	 * to.
+	 */
 	if (f->state == FLOW_SPLITTING)
 		v->leg_ack = seq_max(v->leg_ack, seq_across(peer, peer->bound));
 	if (seq_after(v->leg_ack, me->leg_nxt))
@@ -165,9 +171,9 @@ static __always_inline void to_leg(const struct flow *f, const struct flow_end *
 }
 
 /*
- * The payload of a segment across the boundary that is before it; of a GSO packet no
- * more than the first of its segments, as one frame will be made of it. The rest of
- * what was lost is sent again when that is acknowledged. Lock held.
+ * How much payload of a segment across the boundary lies before it; of a GSO packet no more than
+ * its first segment, because one frame is made of it. Once that is acknowledged, the sender sends
+ * the rest of what was lost again. Lock held.
  */
 static __always_inline __u32 before_bound(const struct flow_end *me, const struct pkt *p)
 {
@@ -176,7 +182,7 @@ static __always_inline __u32 before_bound(const struct flow_end *me, const struc
 	return p->gso && keep > p->gso ? p->gso : keep;
 }
 
-/* The packet goes straight to the other end, saying what that may be told. Lock held. */
+/* Sends the packet straight to the other end, with what that end may be told. Lock held. */
 static __always_inline void straight(struct flow *f, const struct flow_end *me,
 				     struct flow_end *peer, const struct pkt *p, struct verdict *v)
 {
@@ -186,7 +192,7 @@ static __always_inline void straight(struct flow *f, const struct flow_end *me,
 	v->strip = other_ack(peer, p, &v->told);
 }
 
-/* Both legs stand, and maybe both boundaries are behind. Lock held. */
+/* Ends the splitting once both legs stand and both boundaries are crossed. Lock held. */
 static __always_inline void split_done(struct flow *f, __u8 reason, __u64 now,
 				       struct seam_event *ev)
 {
@@ -196,8 +202,8 @@ static __always_inline void split_done(struct flow *f, __u8 reason, __u64 now,
 }
 
 /*
- * A packet of an end while the flow is splitting. `over`: whether the boundary of
- * the other direction was behind before its acknowledgement was noted. Lock held.
+ * A packet of an end while the flow is splitting. `over`: whether the boundary of the other
+ * direction was already crossed before the packet's acknowledgement was noted. Lock held.
  */
 static __always_inline void splitting(struct flow *f, struct flow_end *me, struct flow_end *peer,
 				      const struct pkt *p, enum belief belief, bool over,
@@ -206,7 +212,9 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 	bool payload = p->len || (p->flags & TCP_FIN);
 
 	if (payload && seq_after(p->end, me->bound)) {
-		/* New data is the leg's; the ack with it, and what is before the boundary, are not. */
+		/*
+		 * New data is for the leg; the ack with it, and data before the boundary, are not.
+		 */
 		v->where = TO_HOLD;
 		if (seq_before(p->seq, me->bound)) {
 			v->part = true;
@@ -225,16 +233,16 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 		}
 	} else if (payload && crossed(me, peer) && !queued && (over || !news(f, peer, me))) {
 		/*
-		 * Sent again, though the other end has it all: what told its sender so was
-		 * lost, and the other end's answer would be the leg's. The leg has an answer.
+		 * A retransmission of what the other end has in full: the ack that said so was
+		 * lost. The other end's answer would go to the leg, but the leg can answer itself.
 		 */
 		to_leg(f, me, peer, p, v);
 	} else if (payload || !over) {
-		/* The old loop's own. */
+		/* Belongs to the old loop. */
 		if (!payload && !seq_before(p->ack, seq_across(peer, peer->bound))) {
 			/*
-			 * Of what the leg has sent as well, and of the window it has from now on:
-			 * it needs it, too, if only after the queue.
+			 * Its ack may also be of what the leg has sent, and its window is the
+			 * leg's from now on: the leg needs it, too, if only after the queue.
 			 */
 			if (queued) {
 				v->where = TO_HOLD;
@@ -245,7 +253,9 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 			}
 			if (v->part || v->update) {
 				tell_ack(f, peer, me, p, &v->told);
-				/* Moved for the one, blocks would be wrong for the other. */
+				/*
+				 * SACK blocks moved for one receiver would be wrong for the other.
+				 */
 				v->strip = other_ack(peer, p, &v->told) || (f->flags & FLOW_F_EDITED);
 			}
 			return;
@@ -259,10 +269,10 @@ static __always_inline void splitting(struct flow *f, struct flow_end *me, struc
 }
 
 /*
- * What an edit has to do with a packet of `me` that goes straight to the other end:
- * of a direction whose bytes were changed nothing from before the merge may go on,
- * not as a late duplicate either. As a bare segment it still asks for the
- * acknowledgement that its sender may not have got (RFC 9293 3.10.7.4). Lock held.
+ * Applies edits to a packet of `me` that goes straight to the other end. In a direction whose
+ * bytes were changed, nothing from before the merge may go on, not even as a late duplicate. Made
+ * a bare segment, the packet still asks for the acknowledgement that its sender may not have got
+ * (RFC 9293 3.10.7.4). Lock held.
  */
 static __always_inline void mind_edits(const struct flow *f, const struct flow_end *me,
 				       const struct flow_end *peer, const struct pkt *p,
@@ -280,10 +290,10 @@ static __always_inline void mind_edits(const struct flow *f, const struct flow_e
 }
 
 /*
- * A packet of an end while the flow is merging; `over` as above. One that asks for
- * an acknowledgement, by what it repeats, is for the other end once that has all from
- * before the boundary: the answer of the leg would not be told (silent()), and what
- * told its sender may have been lost. Lock held.
+ * A packet of an end while the flow is merging; `over` as above. A packet that repeats something,
+ * and so asks for an acknowledgement, goes to the other end once that end has all from before the
+ * boundary: the leg's answer would not be told (silent()), and the ack that told its sender may
+ * have been lost. Lock held.
  */
 static __always_inline void merging(struct flow *f, struct flow_end *me, struct flow_end *peer,
 				    const struct pkt *p, bool over, struct verdict *v)
@@ -291,15 +301,15 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 	bool payload = p->len || (p->flags & TCP_FIN), done = crossed(me, peer);
 	bool asks = payload || seq_before(p->seq, me->told_ack);
 
-	/* One that does not count: with the leg's numbers it might. */
+	/* A RST that does not count; with the leg's numbers it might. */
 	if (p->flags & TCP_RST) {
 		to_leg(f, me, peer, p, v);
 		return;
 	}
 	/*
-	 * Of a segment across the boundary the other end gets all: it is the same. But after
-	 * an edit it is not, nor perhaps of a sender that evades on purpose what its bytes were
-	 * inspected, or judged, for: then the leg gets what is before the boundary.
+	 * The other end gets all of a segment across the boundary: the bytes are the same. After
+	 * an edit they are not, and perhaps not if the sender deliberately evades inspection or a
+	 * verdict: then the leg gets what is before the boundary.
 	 */
 	if (payload && seq_after(p->end, me->bound) && seq_before(p->seq, me->bound) &&
 	    !done && (f->flags & (FLOW_F_EDITED | FLOW_F_FAIL_BLOCK | FLOW_F_EXACT))) {
@@ -310,9 +320,9 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 	} else if (asks && (done || seq_after(p->end, me->bound))) {
 		straight(f, me, peer, p, v);
 		/*
-		 * The leg still waits for acknowledgements of its own data. What is missing
-		 * before the boundary is the leg's to repair: no SACK block may tell the other
-		 * end of a gap that is none of its making.
+		 * The leg still waits for acknowledgements of its own data. What is missing before
+		 * the boundary is the leg's to repair: no SACK block may tell the other end of a
+		 * gap that it did not make.
 		 */
 		to_leg(f, me, peer, p, v);
 		v->leg_seq = seq_max(v->leg_seq, me->leg_ack);
@@ -322,7 +332,7 @@ static __always_inline void merging(struct flow *f, struct flow_end *me, struct 
 	} else if (!payload && crossed(peer, me)) {
 		straight(f, me, peer, p, v);
 		if (!over) {
-			/* The leg has been waiting for it: the merge may yet be given up. */
+			/* The leg has been waiting for this ack: the merge may yet be given up. */
 			to_leg(f, me, peer, p, v);
 			v->where = TO_WIRE;
 			v->leg_copy = true;

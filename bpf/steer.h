@@ -20,9 +20,9 @@ enum source {
 };
 
 /*
- * Asks for a packet's next hop as a router would: route, neighbour, MTU.
- * `ctx` is that of TC or XDP; `ifindex` is the port that packets of its sender
- * come in on, for routing rules that ask. Returns what bpf_fib_lookup() does.
+ * Looks up a packet's next hop as a router would: route, neighbour, MTU. `ctx` is that of TC or
+ * XDP; `ifindex` is the port that packets of its sender come in on, for routing rules that ask.
+ * Returns what bpf_fib_lookup() does.
  */
 static __always_inline long next_hop(void *ctx, const struct pkt *p, __u32 ifindex,
 				     struct bpf_fib_lookup *fib)
@@ -57,7 +57,7 @@ static __always_inline void next_neigh(struct bpf_redir_neigh *nh, const struct 
 		__builtin_memcpy(nh->ipv6_nh, fib->ipv6_dst, 16);
 }
 
-/* One hop less for the IP header at `ip`, which is known to be all there. */
+/* Takes one hop off the IP header at `ip`, which is known to be complete. */
 static __always_inline void ttl_down(void *ip, bool v4)
 {
 	struct ipv6hdr *ih6 = ip;
@@ -74,9 +74,9 @@ static __always_inline void ttl_down(void *ip, bool v4)
 }
 
 /*
- * Makes the headers in [data, data_end) those of a forwarded packet: TTL, and
- * the link addresses of the next hop if its neighbour is known. -1 if they are
- * not all there; nothing is changed then.
+ * Turns the headers in [data, data_end) into those of a forwarded packet: TTL, and the link
+ * addresses of the next hop if its neighbour is known. -1 if they are not complete; nothing is
+ * changed then.
  */
 static __always_inline int to_next_hop(void *data, void *data_end, const struct pkt *p,
 				       const struct bpf_fib_lookup *fib, bool known)
@@ -101,9 +101,9 @@ static __always_inline int to_next_hop(void *data, void *data_end, const struct 
 }
 
 /*
- * Readies a packet for its next hop. Returns what bpf_fib_lookup() does, or -1
- * to drop; the packet is changed only on FIB_SUCCESS and, unless its neighbour has to be
- * `known`, FIB_NO_NEIGH (no MAC addresses then).
+ * Prepares a packet for its next hop. Returns what bpf_fib_lookup() does, or -1 to drop. The
+ * packet is changed only on FIB_SUCCESS and, unless its neighbour must be `known`, on FIB_NO_NEIGH
+ * (without MAC addresses).
  */
 static __noinline long route(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex,
 				  struct bpf_fib_lookup *fib, bool known)
@@ -115,15 +115,15 @@ static __noinline long route(struct __sk_buff *ctx, const struct pkt *p, __u32 i
 	if (to_next_hop((void *)(long)ctx->data, (void *)(long)ctx->data_end, p, fib,
 			rc == FIB_SUCCESS))
 		return -1;
-	if (!p->v4) /* CHECKSUM_COMPLETE: nothing in the header makes up for the hop limit */
+	if (!p->v4) /* CHECKSUM_COMPLETE: no header field compensates for the hop limit */
 		bpf_csum_update(ctx, (__u16)~bpf_htons(1));
 	return rc;
 }
 
 /*
- * Answers a leg's packet that the next link does not take, as a router would:
- * fragmentation needed (RFC 1191 4), or packet too big (RFC 4443 3.2). The leg
- * sends it again in pieces that fit, and its namespace remembers.
+ * Answers a leg's packet that is too large for the next link, as a router would: fragmentation
+ * needed (RFC 1191 4), or packet too big (RFC 4443 3.2). The leg sends it again in pieces that
+ * fit, and its namespace remembers.
  */
 static __noinline int too_big(struct __sk_buff *ctx, const struct pkt *p, __u16 mtu)
 {
@@ -169,8 +169,8 @@ static __noinline int too_big(struct __sk_buff *ctx, const struct pkt *p, __u16 
 }
 
 /*
- * Forwards a packet of a flow on a wire. Nobody here may answer for what is too long
- * for the other port; but a leg sends it again in pieces.
+ * Forwards a packet of a flow on a wire. Nobody here may answer if it is too long for the other
+ * port; but a leg sends it again in pieces.
  */
 static __noinline int to_partner(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex,
 				 enum source source)
@@ -194,9 +194,9 @@ static __noinline int to_partner(struct __sk_buff *ctx, const struct pkt *p, __u
 }
 
 /*
- * Forwards a packet past the host's stack. What a host must answer itself (TTL,
- * MTU, no route) is left to the stack if it came from a port, else dropped; a
- * leg is told of an MTU, as it does not ask the host's routes.
+ * Forwards a packet past the host's stack. What a host must answer itself (TTL, MTU, no route) is
+ * left to the stack if it came from a port, else dropped. A leg is told of an MTU, because it does
+ * not ask the host's routes.
  */
 static __noinline int to_router(struct __sk_buff *ctx, const struct pkt *p, __u32 ifindex,
 				enum source source)
@@ -212,8 +212,8 @@ static __noinline int to_router(struct __sk_buff *ctx, const struct pkt *p, __u3
 	}
 	rc = route(ctx, p, ifindex, &fib, false);
 	/*
-	 * A leg may be the only one that sends there: so that the kernel asks whether the neighbour
-	 * still is. But that way takes no multicast address, which clusters have.
+	 * A leg may be the only sender to this neighbour, so have the kernel check that it is
+	 * still there. But bpf_redirect_neigh() takes no multicast address, which clusters have.
 	 */
 	if (rc == FIB_SUCCESS && (source != FROM_LEG || fib.dmac[0] & 1))
 		return bpf_redirect(fib.ifindex, 0);
@@ -239,9 +239,9 @@ static __always_inline int to_wire(struct __sk_buff *ctx, const struct pkt *p, _
 }
 
 /*
- * Sends a copy of the packet on, and leaves the packet as it is, but for its
- * link addresses and TTL where it is routed. A next hop whose address is not known gets none.
- * Whether one was sent; if not, nothing was changed.
+ * Sends a copy of the packet on. The packet itself stays as it is, except for its link addresses
+ * and TTL where it is routed. A next hop whose address is not known gets no copy. Whether one was
+ * sent; if not, nothing was changed.
  */
 static __noinline bool wire_clone(struct __sk_buff *ctx, struct pkt *p, __u32 ifindex)
 {

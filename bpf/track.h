@@ -7,21 +7,21 @@
 #include "transition.h"
 
 /*
- * How far beyond the receiver's window data may reach and still be believed:
- * a zero-window probe, a window that was rounded.
+ * How far beyond the receiver's window data may reach and still be believed: a zero-window probe,
+ * a rounded window.
  */
 #define TRACK_SLACK 16384
 
-/* seen_ns is only as fresh as this, to leave the cache line alone. */
+/* How fresh seen_ns is at least, to leave the cache line alone. */
 #define SEEN_GRAIN (NSEC_PER_SEC / 2)
 
-/* The kernel's clock of ticks; it costs next to nothing to ask. */
+/* The kernel's tick counter; it costs next to nothing to read. */
 static __always_inline __u32 tick(void)
 {
 	return bpf_jiffies64();
 }
 
-/* The key of the flow that the packet is of if `end` has sent it. */
+/* The key of the packet's flow if `end` has sent the packet. */
 static __always_inline void key_of(struct flow_key *key, const struct pkt *p, enum seam_end end)
 {
 	if (end == SEAM_CLIENT) {
@@ -54,9 +54,8 @@ static __always_inline struct flow *flow_find(const struct pkt *p, struct flow_k
 }
 
 /*
- * Whether a packet that says it is from `end` came by a port of the side that this
- * end was on in the handshake: anybody can write an address (BCP 38). Other ports
- * of the same side are as good.
+ * Whether a packet that claims to be from `end` came by a port of the side where this end was in
+ * the handshake: anybody can write an address (BCP 38). Any other port of that side will do.
  */
 static __always_inline bool right_side(const struct flow *f, __u32 end, enum seam_end side)
 {
@@ -65,13 +64,13 @@ static __always_inline bool right_side(const struct flow *f, __u32 end, enum sea
 	return (end == side) == !(f->flags & far);
 }
 
-/* The largest window that an end can tell (RFC 7323 2.2). */
+/* The largest window that an end can announce (RFC 7323 2.2). */
 static __always_inline __u32 window_max(const struct flow_end *e)
 {
 	return 0xffffU << e->wscale;
 }
 
-/* Whether what ends at `end` is within the window that `me` has been told of. Lock held. */
+/* Whether what ends at `end` is within the window told to `me`. Lock held. */
 static __always_inline bool within_window(const struct flow *f, const struct flow_end *me,
 					  const struct flow_end *peer, __u32 end)
 {
@@ -80,14 +79,14 @@ static __always_inline bool within_window(const struct flow *f, const struct flo
 	return !seq_after(end, edge + TRACK_SLACK);
 }
 
-/* Up to where the receiver has told `me` that it has all. Lock held. */
+/* The highest acknowledgement that `me` has been told. Lock held. */
 static __always_inline __u32 acked(const struct flow *f, const struct flow_end *me,
 				   const struct flow_end *peer)
 {
 	return state_frozen(f->state) ? me->told_ack : seq_back(me, peer->ack);
 }
 
-/* Whether a segment of `me` that begins at `seq` may have something new. Lock held. */
+/* Whether a segment of `me` that begins at `seq` may contain something new. Lock held. */
 static __always_inline bool may_be_new(const struct flow *f, const struct flow_end *me,
 				       const struct flow_end *peer, __u32 seq)
 {
@@ -95,9 +94,9 @@ static __always_inline bool may_be_new(const struct flow *f, const struct flow_e
 }
 
 /*
- * Whether a RST ends the connection: not one that is merely in the window, which
- * its receiver answers with a challenge (RFC 5961 3.2). What the receiver expects
- * is what it has acknowledged, or by now all that was sent. Lock held.
+ * Whether a RST ends the connection. One that is merely in the window does not: its receiver
+ * answers it with a challenge (RFC 5961 3.2). The receiver expects what it has acknowledged, or by
+ * now the end of all that was sent. Lock held.
  */
 static __always_inline bool rst_counts(const struct flow *f, const struct flow_end *me,
 				       const struct flow_end *peer, const struct pkt *p)
@@ -106,18 +105,19 @@ static __always_inline bool rst_counts(const struct flow *f, const struct flow_e
 }
 
 /*
- * How much of a packet is believed: anybody who knows the addresses and ports can write
- * one in an end's name, but not its numbers, which its receiver checks as well.
+ * How much of a packet is believed. Anybody who knows the addresses and ports can write a packet
+ * in an end's name, but does not know its numbers, which its receiver checks as well.
  */
 enum belief {
 	FORGED = 0,  /* nothing: its receiver discards it */
-	OTHER,	     /* a SYN, or a RST that may be: nothing of it is tracked, it is judged by itself */
-	AHEAD,	     /* its payload: it acknowledges what the box has not seen, but may have been sent */
+	OTHER,	     /* a SYN, or a RST that may be genuine: judged by itself, not tracked */
+	AHEAD,	     /* its payload: its ack is of what the box has not seen, but may have been
+		      * sent */
 	OLD,	     /* its payload: the receiver has had it, or has had a later ack */
 	GENUINE,     /* and its acknowledgement, window, time, and headers */
 };
 
-/* Whether `seq` is none of [first, last]; one comparison, for the verifier walks each branch. */
+/* Whether `seq` is outside [first, last]; one comparison, as the verifier walks each branch. */
 static __always_inline bool seq_outside(__u32 seq, __u32 first, __u32 last)
 {
 	return seq - first > last - first;
@@ -125,9 +125,9 @@ static __always_inline bool seq_outside(__u32 seq, __u32 first, __u32 last)
 
 /*
  * What is believed of a packet of `me` with ACK, and neither SYN nor RST (RFC 5961 5.2,
- * RFC 9293 3.10.7.4). A segment that ends before what was acknowledged is answered, but not
- * looked at any further; but a probe with the number before it is let count. Acks only
- * grow, and with them the time: what says less than is known says nothing. `frozen`: its
+ * RFC 9293 3.10.7.4). The receiver answers a segment that ends before what it has acknowledged,
+ * but looks no further at it; a probe with the number before it still counts here. Acks only grow,
+ * and the time with them: a packet that says less than is known says nothing. `frozen`: its
  * receiver is a leg, or was told by one. Lock held.
  */
 static __always_inline enum belief believe_ack(bool frozen, const struct flow_end *me,
@@ -136,7 +136,7 @@ static __always_inline enum belief believe_ack(bool frozen, const struct flow_en
 	__u32 has = frozen ? me->told_ack : seq_back(me, peer->ack);
 	__u32 edge = frozen ? me->told_edge : seq_back(me, peer->edge);
 	__u32 sent = frozen ? me->told_nxt : seq_across(peer, peer->nxt);
-	/* What was told by the box was seen by it. */
+	/* The box has seen what it told. */
 	__u32 may_have = frozen ? sent : me->edge + TRACK_SLACK;
 
 	if (seq_outside(p->ack, me->ack - window_max(me), may_have) ||
@@ -147,7 +147,7 @@ static __always_inline enum belief believe_ack(bool frozen, const struct flow_en
 	return seq_before(p->ack, me->ack) || seq_before(p->end + 1, has) ? OLD : GENUINE;
 }
 
-/* The same of any packet. Lock held. */
+/* The same for any packet. Lock held. */
 static __always_inline enum belief believe(const struct flow *f, const struct flow_end *me,
 					   const struct flow_end *peer, const struct pkt *p)
 {
@@ -169,7 +169,7 @@ static __always_inline void track_ack(struct flow_end *me, const struct pkt *p, 
 	me->ack = p->ack;
 	if (seq_after(edge, me->edge))
 		me->edge = edge;
-	/* The clock had come to it when it was first seen: a held packet comes by twice. */
+	/* The clock had this value when it was first seen: a held packet comes by twice. */
 	if (p->ts && seq_after(p->tsval, me->tsval)) {
 		me->tsval = p->tsval;
 		me->tsval_ns = now;
@@ -177,9 +177,9 @@ static __always_inline void track_ack(struct flow_end *me, const struct pkt *p, 
 }
 
 /*
- * How much was under way beyond the box, from the packets of one control loop.
- * What came in a burst is seen only now and then; the most that was seen fades by
- * the bytes sent since, which is by a sixteenth each round trip. Lock held.
+ * How much was in flight beyond the box, from the packets of one control loop. What came in a
+ * burst is seen only now and then. The maximum seen fades by the bytes sent since, which is by a
+ * sixteenth each round trip. Lock held.
  */
 static __always_inline void track_flight(struct flow_end *me, const struct flow_end *peer,
 					 const struct pkt *p)
@@ -192,12 +192,12 @@ static __always_inline void track_flight(struct flow_end *me, const struct flow_
 }
 
 /*
- * No window is larger (RFC 7323 2.3): what is so far behind is not sent again. Without
- * it the position of the last edit would be ahead of what is sent after 2 GiB.
+ * No window is larger (RFC 7323 2.3), so what is this far behind is not sent again. Without this
+ * limit the position of the last edit would be ahead of what is sent after 2 GiB.
  */
 #define SEQ_POS_BEHIND (1U << 30)
 
-/* The part that moves the end of what was let through. Lock held. */
+/* Tracks payload and FIN, which move the end of what was let through. Lock held. */
 static __always_inline void track_data(struct flow *f, struct flow_end *me,
 				       const struct flow_end *peer, const struct pkt *p,
 				       enum belief belief)
@@ -217,7 +217,7 @@ static __always_inline void track_data(struct flow *f, struct flow_end *me,
 		me->urg = me->flags & END_F_URG_OUT ? seq_max(me->urg, p->end) : p->end;
 		me->flags |= END_F_URG_OUT;
 	}
-	/* Nothing comes after a FIN: one that is not at the end is not the end's. */
+	/* Nothing comes after a FIN: a FIN that does not come last is not from this end. */
 	if ((p->flags & TCP_FIN) && p->end == me->nxt) {
 		me->fin = p->end - 1;
 		me->flags |= END_F_FIN;
@@ -225,8 +225,8 @@ static __always_inline void track_data(struct flow *f, struct flow_end *me,
 }
 
 /*
- * What a packet says about its sender, whatever becomes of it. Where it is forwarded as it
- * came a forged one counts as traffic, but not as bytes that a rule waits for. Lock held.
+ * What a packet says about its sender, whatever becomes of it. A forged packet that is forwarded
+ * as it came counts as traffic, but not as bytes that a rule waits for. Lock held.
  */
 static __always_inline void track_sender(struct flow *f, struct flow_end *me, const struct pkt *p,
 					 enum belief belief, __u32 seg, __u32 ifindex, __u64 now)
@@ -236,7 +236,7 @@ static __always_inline void track_sender(struct flow *f, struct flow_end *me, co
 		me->bytes += p->len;
 	if ((__s64)(now - f->seen_ns) > (__s64)SEEN_GRAIN && (belief != FORGED || !state_frozen(f->state)))
 		f->seen_ns = now;
-	/* Of a server whose SYN-ACK was not noted nothing is known. */
+	/* Nothing is known of a server whose SYN-ACK was not noted. */
 	if (belief == GENUINE || !me->ifindex) {
 		me->ttl = p->ttl;
 		me->tos = p->tos & ~3;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The state machine of a flow. Every change of state goes through move(), under
- * the flow's lock, and is then told by report(), after it. The drawing is in
- * docs/architecture.md.
+ * The state machine of a flow. Every change of state goes through move() under the flow's lock,
+ * and is then reported by report() outside it. The diagram is in docs/architecture.md.
  */
 #ifndef SEAM_BPF_TRANSITION_H
 #define SEAM_BPF_TRANSITION_H
@@ -15,7 +14,7 @@ static __always_inline bool state_split(__u8 state)
 	return state == FLOW_SPLIT || state == FLOW_RELAYED || state == FLOW_MERGING;
 }
 
-/* A sequence number of what `e` sends, as the other end has it; and one of those, as `e` has it. */
+/* Convert a sequence number of what `e` sends: from e's view to the other end's, and back. */
 static __always_inline __u32 seq_across(const struct flow_end *e, __u32 seq)
 {
 	return seq + e->seq_delta;
@@ -37,63 +36,63 @@ static __always_inline bool has_legs(const struct flow *f)
 	return state_split(f->state) || (f->state == FLOW_SPLITTING && (f->flags & FLOW_F_LEGS));
 }
 
-/* `e` has been told `ack`: perhaps that its FIN has arrived. Lock held. */
+/* Notes that `e` has been told `ack`, perhaps of its FIN. Lock held. */
 static __always_inline void note_fin_acked(struct flow_end *e, __u32 ack)
 {
 	if ((e->flags & END_F_FIN) && seq_after(ack, e->fin))
 		e->flags |= END_F_FIN_ACKED;
 }
 
-/* Whether its boundaries are being crossed by a merge. */
+/* Whether a merge is crossing the flow's boundaries. */
 static __always_inline bool merge_begun(const struct flow *f)
 {
 	return f->state == FLOW_MERGING && !(f->flags & FLOW_F_WAITS);
 }
 
-/* Whether what its leg acknowledges to it is held back; that of its FIN is not. */
+/* Whether its leg's acks are held back from `s`; the ack of its FIN is not. */
 static __always_inline bool paced(const struct flow_end *s)
 {
 	return (s->flags & (END_F_PACED | END_F_FIN)) == END_F_PACED;
 }
 
-/* Whether, besides, the merge waits until its timers have learnt from that. */
+/* Whether the merge also waits until the timers of `s` have learnt from that. */
 static __always_inline bool learns(const struct flow_end *s)
 {
 	return (s->flags & (END_F_LEARNS | END_F_FIN)) == END_F_LEARNS;
 }
 
-/* Whether it can go on only with the daemon. */
+/* Whether the flow can go on only with the daemon. */
 static __always_inline bool needs_daemon(const struct flow *f)
 {
 	return f->state == FLOW_HELD || state_frozen(f->state);
 }
 
-/* Whether a rule still waits for what the flow is, or has it held. */
+/* Whether a rule still waits to know what the flow is, or has it held. */
 static __always_inline bool waits(const struct flow *f)
 {
 	return f->state == FLOW_HELD ||
 	       (f->flags & (FLOW_F_WANT_UP | FLOW_F_WANT_DOWN | FLOW_F_ARMED));
 }
 
-/* A lead of a leg's clock, in ticks, that the end's own makes up for by itself. */
+/* A lead of a leg's clock, in ticks, that the end's own clock catches up with by itself. */
 #define TSVAL_CATCHUP 16
 
-/* Whether the daemon lives, by its heartbeat. */
+/* Whether the daemon is alive, judged by its heartbeat. */
 static __always_inline bool daemon_alive(const struct control *ctl, __u64 now)
 {
 	return ctl && ctl->heartbeat_ns &&
 	       (__s64)(now - ctl->heartbeat_ns) < (__s64)ctl->patience_ms * (__s64)NSEC_PER_MSEC;
 }
 
-/* Time as `tc_at` has it, in units of 1024 ns, and never 0. */
+/* Time as `tc_at` has it: in units of 1024 ns, never 0. */
 static __always_inline __u32 left_at(__u64 now)
 {
 	return (now >> 10) | 1;
 }
 
 /*
- * Changes the state of `f`, whose lock is held, and notes it in `ev`. Of
- * several moves under one lock the event keeps the first state and the last.
+ * Changes the state of `f`, whose lock is held, and notes it in `ev`. If there are several moves
+ * under one lock, the event keeps the first state and the last.
  */
 static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now,
 				 struct seam_event *ev)
@@ -110,11 +109,11 @@ static __always_inline void move(struct flow *f, __u8 to, __u8 reason, __u64 now
 		f->end[SEAM_CLIENT].flags &= ~over;
 		f->end[SEAM_SERVER].flags &= ~over;
 	}
-	barrier(); /* XDP looks at the state without the lock, and then at tc_at */
+	barrier(); /* XDP reads the state, then tc_at, without the lock */
 	f->state = to;
 	f->reason = reason;
 	f->changed_ns = now;
-	/* Of no other flow does the daemon need to hear. */
+	/* The daemon needs to hear of no other flow. */
 	if (to == FLOW_HELD || to == FLOW_SPLITTING || to == FLOW_BLOCKED)
 		f->flags |= FLOW_F_HISTORY;
 
@@ -172,15 +171,15 @@ static __always_inline void count_state(__u32 state, __s64 by)
 {
 	__s64 *n = bpf_map_lookup_elem(&states, &state);
 
-	/* On its CPU, too, a packet may come between where seam_ctl runs. */
+	/* seam_ctl may be interrupted by a packet, on the same CPU too. */
 	if (n)
 		__sync_fetch_and_add(n, by);
 }
 
 /*
- * Tells what was noted in `ev`, if anything. A transition: to the counters; to the
- * history of flows that have one; and all of it to the daemon, where it concerns
- * it or someone watches. A flow that was never held nor split does not concern it.
+ * Reports what was noted in `ev`, if anything. A transition goes to the counters, and to the
+ * history of flows that have one. Every event goes to the daemon if it concerns the daemon or
+ * someone monitors. A flow that was never held nor split does not concern the daemon.
  */
 static __noinline void report(struct seam_event *ev, const struct flow_key *key,
 				   __u32 flow_flags)
@@ -208,9 +207,9 @@ static __noinline void report(struct seam_event *ev, const struct flow_key *key,
 }
 
 /*
- * Freezes the boundaries: what was let through so far stays with the ends,
- * everything behind goes to the legs. From here on each end is told what its
- * leg says, beginning exactly where the other end left off. Lock held.
+ * Freezes the boundaries: what was let through so far stays with the ends, everything after it
+ * goes to the legs. From here on each end is told what its leg says, beginning exactly where the
+ * other end left off. Lock held.
  */
 static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 				   struct seam_event *ev)
@@ -226,13 +225,16 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 	s->told_edge = seq_back(s, c->edge);
 	note_fin_acked(c, c->told_ack);
 	note_fin_acked(s, s->told_ack);
-	/* Of a held flow less has been told than was seen. */
+	/* Of a held flow, less has been told than was seen. */
 	if (f->state != FLOW_HELD) {
 		c->free_tsval = c->tsval;
 		s->free_tsval = s->tsval;
 		told_c = s->tsval + s->ts_delta;
 		told_s = c->tsval + c->ts_delta;
-		/* Or what the legs of the split before told, if the ends' clocks are still behind. */
+		/*
+		 * Or what the legs of the previous split told, if the ends' clocks are still
+		 * behind.
+		 */
 		if (f->flags & FLOW_F_TSCATCHUP) {
 			told_c = seq_max(told_c, c->told_tsval);
 			told_s = seq_max(told_s, s->told_tsval);
@@ -248,7 +250,7 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 	s->leg_nxt = s->told_nxt;
 	c->leg_edge = c->told_edge;
 	s->leg_edge = s->told_edge;
-	/* These legs know of no probe yet, and owe no echo of what went by without them. */
+	/* The new legs know of no probe yet, and owe no echo of what passed without them. */
 	c->keepalive_s = s->keepalive_s = 0;
 	c->flags &= ~(END_F_CE | END_F_CWR);
 	s->flags &= ~(END_F_CE | END_F_CWR);
@@ -258,8 +260,8 @@ static __always_inline void freeze(struct flow *f, __u8 reason, __u64 now,
 }
 
 /*
- * Whether both ends have sent FIN, and each knows that the other has: the legs
- * have nothing left to do, and the ends' closing states are end to end. Lock held.
+ * Whether both ends have sent FIN and each knows of the other's. Then the legs have nothing left
+ * to do, and the ends' closing states are end to end. Lock held.
  */
 static __always_inline bool closed(const struct flow *f)
 {
@@ -272,11 +274,10 @@ static __always_inline bool closed(const struct flow *f)
 }
 
 /*
- * Timestamps after the merge: the other end's own clock must not be behind what
- * its leg has told this end (RFC 7323 5.3). A leg's clock runs with the end's,
- * but not in phase: a lead of a few ticks is over before it matters, and until
- * then the end's TSval is raised to what was told. More than that is no matter
- * of phase, and a delta makes up for it for good.
+ * Timestamps after the merge: the clock of `from` must not be behind what its leg has told `to`
+ * (RFC 7323 5.3). A leg's clock runs with the end's, but not in phase. A lead of a few ticks is
+ * over before it matters, and until then the end's TSval is raised to what was told. A larger lead
+ * is not a matter of phase, and a delta makes up for it for good.
  */
 static __always_inline void merge_clock(struct flow *f, struct flow_end *from,
 					const struct flow_end *to, __u64 now)
@@ -301,7 +302,7 @@ static __always_inline void merge_clocks(struct flow *f, __u64 now)
 	merge_clock(f, &f->end[SEAM_CLIENT], &f->end[SEAM_SERVER], now);
 }
 
-/* The legs go, with all that they had; what the ends say now is their own. Lock held. */
+/* The legs go, with all that they had; what the ends say from now on is their own. Lock held. */
 static __always_inline void legs_done(struct flow *f, __u64 now)
 {
 	merge_clocks(f, now);
@@ -318,8 +319,8 @@ static __always_inline void close_split(struct flow *f, __u64 now, struct seam_e
 }
 
 /*
- * Ends a split whose legs are lost: both ends get a RST, from what the legs still
- * send or with the next packet of either end. Lock held.
+ * Ends a split whose legs are lost. Both ends get a RST, made of what the legs still send or with
+ * the next packet of either end. Lock held.
  */
 static __always_inline void abort_split(struct flow *f, __u8 reason, __u64 now,
 					struct seam_event *ev)
@@ -329,9 +330,9 @@ static __always_inline void abort_split(struct flow *f, __u8 reason, __u64 now,
 }
 
 /*
- * The flow cannot be looked into, because of what it is or because the daemon did
- * not answer in time: the rule's fail answer; but nothing is let go
- * of which a leg may have acknowledged a part. Lock held.
+ * Gives the rule's fail answer to a flow that cannot be inspected, because of what it is or
+ * because the daemon did not answer in time. But a flow of which a leg may have acknowledged a
+ * part is not let go. Lock held.
  */
 static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct seam_event *ev)
 {
@@ -358,8 +359,8 @@ static __always_inline void released(struct flow *f, __u64 now, struct seam_even
 }
 
 /*
- * Begins a merge: what was steered to the legs so far stays theirs, everything
- * behind goes straight from end to end. Lock held.
+ * Begins a merge: what was steered to the legs so far stays theirs, everything after it goes
+ * straight from end to end. Lock held.
  */
 static __always_inline void begin_merge(struct flow *f, __u8 reason, __u64 now,
 					struct seam_event *ev)
@@ -375,12 +376,12 @@ static __always_inline bool crossed(const struct flow_end *s, const struct flow_
 	return !seq_before(r->ack, seq_across(s, s->bound));
 }
 
-/* Bytes of one direction that legs take charge of. Defined in split.h, for XDP has no such map. */
+/* Bytes of one direction that legs take charge of. Defined in split.h: XDP has no such map. */
 extern const volatile __u32 backlog_limit;
 
 /*
- * How far s may be let send: r's own right edge, or what legs take charge of if
- * that is less; once a merge has begun, what s sends goes to r alone. Lock held.
+ * How far `s` may send: to r's own right edge, or by what legs take charge of if that is less.
+ * Once a merge has begun, what `s` sends goes to `r` alone. Lock held.
  */
 static __always_inline __u32 edge_for(const struct flow *f, const struct flow_end *s,
 				      const struct flow_end *r)
@@ -393,9 +394,9 @@ static __always_inline __u32 edge_for(const struct flow *f, const struct flow_en
 }
 
 /*
- * Whether `s` may wait for more of the window of `r` than it has been told: where it
- * has nothing left to send into, at once, else in steps of two segments, as a
- * receiver would tell it (RFC 9293 3.8.6.2.2). Lock held.
+ * Whether `s` may be waiting for more of r's window than it has been told: at once if it has no
+ * window left to send into, else in steps of two segments, as a receiver would announce it
+ * (RFC 9293 3.8.6.2.2). Lock held.
  */
 static __always_inline bool untold(const struct flow *f, const struct flow_end *s,
 				   const struct flow_end *r)
@@ -409,15 +410,16 @@ static __always_inline bool untold(const struct flow *f, const struct flow_end *
 		return false;
 	if (wnd > 0xffff)
 		wnd = 0xffff;
-	/* By a whole unit of its scale. */
+	/* The window must grow by a whole unit of its scale. */
 	return seq_after(s->told_ack + (wnd << r->wscale), s->told_edge);
 }
 
 /*
- * Whether, besides, `s` knows; and of the window, of which afterwards nobody but `r`
- * would tell it, and `r` only when it has something to say. That it has been told no
- * more than there is needs no check: without an edit window_for() sees to it, and with
- * one no merge begins before. Lock held.
+ * Whether this direction is merged: `r` has acknowledged everything before the boundary, `s` has
+ * been told so, and `s` has been told of all the window `r` offers. After the merge only `r` would
+ * tell `s` of a larger window, and only when it next sends. That `s` has been told no more than
+ * there is needs no check: without an edit window_for() ensures it, and with one no merge begins
+ * before. Lock held.
  */
 static __always_inline bool merged_way(const struct flow *f, const struct flow_end *s,
 				       const struct flow_end *r)
@@ -426,8 +428,8 @@ static __always_inline bool merged_way(const struct flow *f, const struct flow_e
 }
 
 /*
- * Ends a merge as soon as the legs hold nothing that is needed: closing them takes
- * nothing away. Lock held.
+ * Ends a merge as soon as the legs hold nothing that is needed, so that closing them loses
+ * nothing. Lock held.
  */
 static __always_inline void merge_if_done(struct flow *f, __u8 reason, __u64 now,
 					  struct seam_event *ev)
@@ -446,8 +448,8 @@ static __always_inline void merge_if_done(struct flow *f, __u8 reason, __u64 now
 }
 
 /*
- * Whether `s` has been promised more room than `r` has: an edit has filled it with
- * other bytes. Merged, what `s` sends there would be lost.
+ * Whether `s` has been promised more room than `r` has, because an edit has filled it with other
+ * bytes. After a merge, what `s` sends there would be lost.
  */
 static __always_inline bool promised_more(const struct flow_end *s, const struct flow_end *r)
 {
@@ -460,7 +462,7 @@ static __always_inline bool urgent_out(const struct flow_end *s, const struct fl
 	return (s->flags & END_F_URG_OUT) && seq_before(r->ack, seq_across(s, s->urg));
 }
 
-/* What a merge has to wait for before it begins, if for anything. Lock held. */
+/* What a merge has to wait for before it begins, or NONE. Lock held. */
 static __always_inline __u8 merge_waits_for(const struct flow *f)
 {
 	const struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
@@ -468,7 +470,10 @@ static __always_inline __u8 merge_waits_for(const struct flow *f)
 
 	if (flags & END_F_RST)
 		return SEAM_R_RST;
-	/* The legs close with their ends. One FIN is a byte like others: of one leg or direct. */
+	/*
+	 * After both FINs the legs close with their ends. One FIN is a byte like others: a leg's,
+	 * or direct.
+	 */
 	if (c->flags & s->flags & END_F_FIN)
 		return SEAM_R_FIN;
 	if (flags & (END_F_CE | END_F_CWR))
@@ -481,8 +486,8 @@ static __always_inline __u8 merge_waits_for(const struct flow *f)
 }
 
 /*
- * A flow that is to be merged: now, or with the packet that ends what it waits for.
- * It is told of once, however often that changes. Lock held.
+ * Merges a flow, now or with the packet that ends what it waits for. The wait is reported once,
+ * however often its reason changes. Lock held.
  */
 static __always_inline void try_merge(struct flow *f, __u8 done, __u64 now, struct seam_event *ev)
 {

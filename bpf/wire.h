@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Wires: pairs of ports without addresses. A frame leaves by the other port of the
- * wire that it came in on, with the MAC addresses and VLAN tags that it has.
+ * Wires: pairs of ports without addresses. A frame leaves by the other port of the wire that it
+ * came in on, with its own MAC addresses and VLAN tags.
  *
- * The kernel keeps the outer tag of a frame beside it. Of two tags the outer one is
- * taken off while a packet is in hand, so that what is in the frame begins with IP in
- * any case; it is put back when the packet leaves by a port.
+ * The kernel keeps the outer tag of a frame beside it. The outer of two tags is taken off while a
+ * packet is in hand, so that the frame itself begins with IP in any case. It is put back when the
+ * packet leaves by a port.
  */
 #ifndef SEAM_BPF_WIRE_H
 #define SEAM_BPF_WIRE_H
@@ -27,7 +27,7 @@ static __always_inline __u32 partner_of(__u32 ifindex)
 	return port ? port->partner : 0;
 }
 
-/* The VLAN that a tag is of; a priority tag is of none (IEEE 802.1Q 9.6). */
+/* The VLAN of a tag; a priority tag has none (IEEE 802.1Q 9.6). */
 static __always_inline __u32 vlan_of(__u32 tag)
 {
 	return tag & LINK_VID ? tag & LINK_VLAN : 0;
@@ -46,7 +46,7 @@ static __always_inline void forget_links(__u64 id)
 		bpf_map_delete_elem(&links, &id);
 }
 
-/* The packet in hand gets the link header that the last frame of that end had. -1: it is not known. */
+/* Gives the packet in hand the link header of that end's last frame. -1: it is not known. */
 static __always_inline int link_as(struct room *room, const struct flow *f, __u32 end)
 {
 	struct seam_links *l = links_of(f);
@@ -71,8 +71,8 @@ static __always_inline bool same_link(const struct seam_link *a, const struct se
 }
 
 /*
- * Whether a frame has come by the way, and in the link header, that its end's last one
- * had: nothing that is to be noted. `l` may be NULL: they are not known.
+ * Whether a frame has come by the same way, and with the same link header, as its end's last one:
+ * then there is nothing to note. `l` may be NULL: not known.
  */
 static __always_inline bool same_way(const struct flow *f, const struct seam_links *l, enum seam_end side,
 				     __u32 ifindex, __u32 partner, const struct seam_link *link)
@@ -90,8 +90,8 @@ static __always_inline bool is_tag(__u16 proto)
 }
 
 /*
- * Reads the link header, and takes the outer of two tags off. -1 for a frame whose
- * tags end in anything but IP, which is left as it is; -2: in yet another tag.
+ * Reads the link header, and takes off the outer of two tags. -1: the frame has anything but IP
+ * behind its tags, and is left as it is; -2: it has yet another tag.
  */
 static __noinline int link_read(struct __sk_buff *ctx, struct seam_link *l)
 {
@@ -128,7 +128,7 @@ static __always_inline long put_outer(struct __sk_buff *ctx, const struct seam_l
 	return l->tag[1] ? put_tag(ctx, l->tag[0]) : 0;
 }
 
-/* Gives a frame that has none the MAC addresses and the tags of `l`; but for the outer one of two. */
+/* Gives a frame without any the MAC addresses and tags of `l`, except the outer of two tags. */
 static __always_inline long link_write(struct __sk_buff *ctx, const struct seam_link *l)
 {
 	__u32 tag = l->tag[1] ?: l->tag[0];
@@ -167,8 +167,8 @@ static __always_inline int to_inner(struct __sk_buff *ctx, __u32 veth)
 }
 
 /*
- * Sends the packet in hand out of a port, if that takes frames of its size: one tag
- * more than the MTU says, as the kernel's bridge does (is_skb_forwardable()).
+ * Sends the packet in hand out of a port, if that takes frames of its size: one tag more than the
+ * MTU says, as in the kernel's bridge (is_skb_forwardable()).
  */
 static __noinline int cross(struct __sk_buff *ctx, __u32 out)
 {

@@ -17,12 +17,12 @@ struct {
 } xdp_ports SEC(".maps");
 
 /*
- * Whether nothing of what an end sends is in TC's hands. What it had may still be on its
- * way to TC (GRO, a queue of another CPU) when this packet comes, which would overtake it:
- * so TC has to have seen all bytes before this one's, and the last acknowledgement, and
- * some time has to have passed in which it got none, for what is on its way behind TC.
- * One with old bytes says nothing of that. What TC gets of a port with XDP has come by
- * here; but for a tagged frame or a fragment of a flow that has others as well.
+ * Whether TC has nothing in hand of what an end sends. What XDP left to TC may still be on its way
+ * there (GRO, a queue of another CPU) when this packet comes, which would overtake it. So TC must
+ * have seen all bytes before this packet's, and the last acknowledgement. Some time must also have
+ * passed in which TC got none, for what is on its way behind TC. A packet with old bytes proves
+ * nothing of that. What TC gets of a port with XDP has come by here, except for a tagged frame or
+ * a fragment of a flow that has others as well.
  */
 static __always_inline bool quiet_in_tc(const struct flow_end *me, __u32 at, const struct pkt *p)
 {
@@ -30,7 +30,7 @@ static __always_inline bool quiet_in_tc(const struct flow_end *me, __u32 at, con
 		       (__s32)(left_at(bpf_ktime_get_ns()) - at) > XDP_GAP);
 }
 
-/* As fast_forward(), and with the checksum, which is complete here: xdp.c sees to that. */
+/* Like fast_forward(), plus the checksum, which is complete here: xdp.c ensures that. */
 static __always_inline int forward(void *data, void *data_end, struct flow *f, enum seam_end side,
 				   const struct pkt *p, const struct hop *h, __u32 ifindex,
 				   __u64 now, __u32 l4)
@@ -42,7 +42,7 @@ static __always_inline int forward(void *data, void *data_end, struct flow *f, e
 	if (fast_forward(data, data_end, f, side, p, h, ifindex, now, l4, false, &sum))
 		return NOT_FAST;
 	if ((void *)(check + 1) > data_end)
-		return 0; /* was looked at before: for the verifier */
+		return 0; /* checked before: for the verifier */
 	diff = sum_fold(sum);
 	if (diff) {
 		diff += (__u16)~*check;
@@ -52,8 +52,8 @@ static __always_inline int forward(void *data, void *data_end, struct flow *f, e
 }
 
 /*
- * The port that an untagged frame leaves by, on a wire; 0 for those that TC knows better.
- * A tag that the device has taken off is not seen here: xdp.c sees to that, too.
+ * On a wire: the port that an untagged frame leaves by; 0 for those that TC knows better. A tag
+ * that the device has taken off is not seen here: xdp.c takes care of that, too.
  */
 static __always_inline __u32 out_across(struct xdp_md *ctx, const struct flow *f, enum seam_end side, __u32 ifindex)
 {
@@ -96,13 +96,13 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 		me->left_ack = p.ack;
 		return XDP_PASS;
 	}
-	barrier(); /* move() writes this one first */
+	barrier(); /* move() writes tc_at first */
 	at = f->tc_at[side];
-	/* In pieces: no kernel of 6.1 tells which devices can send those. */
+	/* Not if in pieces: no kernel of 6.1 tells which devices can send those. */
 	if (len != data_end - data || me->ifindex != ifindex || !fast_packet(f, me, &p, wire_mode) || !settled(f, side) ||
 	    !quiet_in_tc(me, at, &p))
 		goto to_tc;
-	/* The way before the lock: TC must not track it again. */
+	/* Find the way before the lock: TC must not track the packet again. */
 	if (!wire_mode && !(h = hop_find(ctx, f, side, &p, ifindex)))
 		goto to_tc;
 	out = h ? h->fib.ifindex : out_across(ctx, f, side, ifindex);
@@ -115,13 +115,13 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 		err = forward(data, data_end, f, side, &p, h, ifindex, now, ETH_HLEN + sizeof(struct ipv6hdr));
 	if (err)
 		goto to_tc;
-	/* Unless TC has been given the flow meanwhile. */
+	/* Clears it, unless TC has been given the flow meanwhile. */
 	if (at)
 		__sync_val_compare_and_swap(&f->tc_at[side], at, 0);
 	count(SEAM_R_XDP);
 	return XDP_REDIRECT;
 to_tc:
-	/* On its way to TC from now on, perhaps in a batch with what comes next. */
+	/* From now on it is on its way to TC, perhaps in a batch with what comes next. */
 	me->left_ack = p.ack;
 	f->tc_at[side] = left_at(bpf_ktime_get_ns());
 	return XDP_PASS;

@@ -44,7 +44,8 @@ struct transition {
 	__u64 time_ns;
 	__u64 data_ns;	  /* arrival of the last payload before it, 0: none */
 	__u8 from, to, reason, reserved;
-	__u32 nxt[2];	  /* highest sequence let through, by sender: the boundary, where it begins one */
+	__u32 nxt[2];	  /* highest sequence let through, by sender; the boundary if this
+			   * transition sets one */
 	__u32 ack[2];	  /* highest acknowledgement, by sender */
 	__u32 seq_delta[2]; /* of what each end sends */
 	__u32 held;	  /* packets that have been put into the hold queue so far */
@@ -73,15 +74,15 @@ struct control {
 	__u32 hold_bytes;   /* payload one flow may have in the hold queue */
 	__u32 hold_max_us;  /* longest hold, whatever the round trip */
 	__u32 mode;	    /* enum seam_mode */
-	__u64 netns;	    /* network namespace of the ports: its cookie, 0 unknown */
-	__u32 fail_block;   /* the fail answer of a rule that flows may wait for is block */
-	__u32 block_untracked; /* packets of connections that are not tracked are dropped */
+	__u64 netns;	    /* cookie of the ports' network namespace, 0: unknown */
+	__u32 fail_block;   /* some rule that flows may wait for has the fail answer block */
+	__u32 block_untracked; /* drop packets of connections that are not tracked */
 };
 
-/* How packets that need nothing leave the box. */
+/* How packets that need no treatment leave the box. */
 enum seam_mode {
 	MODE_ROUTE = 0,	    /* as the host would forward them */
-	MODE_WIRE,	    /* by the other port of the wire, as they came */
+	MODE_WIRE,	    /* through the other port of the wire, unchanged */
 };
 
 /* The value of the `ports` map, keyed by ifindex. */
@@ -94,7 +95,7 @@ struct port {
 	__u32 undo;	    /* PORT_UNDO_* */
 };
 
-/* port.undo: what was changed of an interface that became the port of a wire. */
+/* port.undo: what Seam changed on an interface that became a port of a wire. */
 #define PORT_UNDO_UP	  (1U << 0) /* it was down */
 #define PORT_UNDO_PROMISC (1U << 1) /* it was not promiscuous */
 #define PORT_UNDO_IPV6	  (1U << 2) /* IPv6 was on */

@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The value of the `hops` map: next hops that were lately asked for, by flow and sender,
- * since bpf_fib_lookup() costs more than all the rest of the fast path. An answer is good
- * for one tick of the clock, so that a change of route, neighbour or link is seen as soon
- * as a queue on the way would let it be.
+ * The value of the `hops` map: recent next hops, by flow and sender, because bpf_fib_lookup()
+ * costs more than all the rest of the fast path. An answer is valid for one tick of the clock, so
+ * that a change of route, neighbour or link is seen as soon as a queue on the way would let it be.
  */
 #ifndef SEAM_HOP_H
 #define SEAM_HOP_H
 
 struct hop {
 	__u64 whose;	/* flow id * 2 + sender; its low bits are the slot */
-	__u64 now;	/* when it was asked for: for the whole tick good enough */
-	__u64 used_ns;	/* when TC last let the kernel know that a neighbour is in use */
+	__u64 now;	/* when it was looked up; good enough for the whole tick */
+	__u64 used_ns;	/* when TC last told the kernel that the neighbour is in use */
 	__u32 tick;
-	__u32 from;	/* port it came in on */
+	__u32 from;	/* port the packet came in on */
 	__u32 flow_label;
 	__u8 tos;
 	__u8 reserved[3];
 	__u32 mac[3];	/* as in the frame */
 	struct bpf_redir_neigh nh;
-	struct bpf_fib_lookup fib; /* the answer; here, because the stack is short */
+	struct bpf_fib_lookup fib; /* the answer; here, because the stack is small */
 };
 
 #define HOPS 256 /* a power of 2 */

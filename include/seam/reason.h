@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Reasons: why a flow changed state, why a packet was treated as it was. One
- * list for maps, metrics, logs and the command line. Never renumber, nor use a number again.
+ * Reasons: why a flow changed state, why a packet was treated as it was. One list for maps,
+ * metrics, logs and the command line. Never renumber, nor reuse a number.
  */
 #ifndef SEAM_REASON_H
 #define SEAM_REASON_H

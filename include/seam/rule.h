@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What of the policy the kernel knows: the part of each rule that the SYN
- * decides. The daemon writes the whole table; the SYN of a flow walks it once,
- * first match wins.
+ * The kernel's part of the policy: what of each rule can be decided at the SYN. The daemon writes
+ * the whole table. A flow's SYN walks it once; the first match wins.
  */
 #ifndef SEAM_RULE_H
 #define SEAM_RULE_H
@@ -25,27 +24,27 @@ enum rule_action {
 #define RULE_F_AT_ONCE	  (1U << 4) /* as soon as the handshake is complete */
 #define RULE_F_AGAIN	  (1U << 5) /* and again after the merge */
 #define RULE_F_PASSES	  (1U << 6) /* RULE_ASK: the kernel may pass what matches, ... */
-#define RULE_F_BLOCKS	  (1U << 7) /* ... or block it; with neither the daemon is asked */
+#define RULE_F_BLOCKS	  (1U << 7) /* ... or block it; if neither, the daemon is asked */
 
-/* What a first payload can be, for the rules that the kernel can judge by it. */
+/* Kinds of first payload by which the kernel can judge a rule. */
 enum rule_proto {
 	PROTO_TLS = 0,	  /* a ClientHello, with the SNI as name, or none */
 	PROTO_HTTP = 1,	  /* an HTTP/1 request head, with its host */
 };
 
-/* RULE_ASK: whether the rule matches such a flow, if addresses and ports do. */
+/* RULE_ASK: whether the rule matches such a flow, once addresses and ports match. */
 enum rule_by {
-	BY_DAEMON = 0,	  /* for the daemon to say */
+	BY_DAEMON = 0,	  /* the daemon decides */
 	BY_NONE,	  /* never */
 	BY_NAME,	  /* if it lists the name */
 	BY_ALL,		  /* always */
 };
 
-/* When a flow is split that is not split at its first payload, whichever comes first; 0: not by that. */
+/* When to split a flow not split at its first payload: whichever comes first; 0: unused. */
 struct seam_after {
 	__u64 bytes;	  /* payload that has passed, both directions together */
 	__u32 ms;	  /* since it began, or was merged */
-	__u32 request;	  /* turns of the client still to come, the last of them included */
+	__u32 request;	  /* turns of the client still to come, including the one that splits */
 };
 
 /*
