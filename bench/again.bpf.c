@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Runs a path again and again on the same packet. A program that forwards changes
- * its packet, and BPF_PROG_TEST_RUN runs it on what is left; so each run begins here,
- * where the packet is made what it was, and goes on to the path by a tail call. What
- * that costs is in all figures alike, those of the empty programs too.
+ * Runs a path again and again on the same packet. A program that forwards changes its packet,
+ * and BPF_PROG_TEST_RUN runs it on what is left. So each run begins here, where the packet is
+ * restored, and goes on to the path by a tail call. The cost of that is the same in all
+ * figures, those of the empty programs included.
  */
 #include "common.h"
 
@@ -27,7 +27,7 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
-/* Like Seam's own map of that name; where test runs come in is in it. */
+/* Like Seam's own map of that name; contains the interface that test runs come in on. */
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
 	__uint(max_entries, 64);
@@ -35,7 +35,10 @@ struct {
 	__type(value, __u32);
 } xdp_ports SEC(".maps");
 
-/* The packet's headers, and a power of 2: over how many IPv4 clients' ports it is spread at random. */
+/*
+ * The packet's headers, and over how many IPv4 clients' ports it is spread at random, a power
+ * of 2.
+ */
 __u8 head[HEAD_MAX];
 __u32 head_len, spread = 1;
 
@@ -86,7 +89,7 @@ int empty_xdp(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
-/* The least that a program with flows can do: find the one of an IPv4 packet. */
+/* The least that a program with flows can do: find the flow of an IPv4 packet. */
 static __always_inline struct flow *find(void *data, void *data_end)
 {
 	struct flow_key key = { .client[2] = bpf_htonl(0xffff), .server[2] = bpf_htonl(0xffff) };
@@ -115,8 +118,8 @@ int lookup_xdp(struct xdp_md *ctx)
 }
 
 /*
- * And the least that one can do that keeps account of a flow, and forwards its packets with
- * numbers changed. Nothing is looked at, nor asked for, nor written into the packet.
+ * The least that a program can do that keeps account of a flow and forwards its packets with
+ * changed numbers. It looks at nothing, asks for nothing, and writes nothing into the packet.
  */
 static __always_inline void account(struct flow *f, void *data, void *data_end)
 {

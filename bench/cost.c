@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * What a packet costs, on one CPU, by BPF_PROG_TEST_RUN beside programs that do nothing, or
+ * What a packet costs on one CPU, by BPF_PROG_TEST_RUN, beside programs that do nothing, or
  * only what cannot be left out (again.bpf.c):
  *
  *	cost ROUNDS		every path, one flow
@@ -8,10 +8,10 @@
  *				65536 or fewer for each of 16 clients)
  *
  * The paths take turns within a round. A line: path, what became of the packet, IP version,
- * median, least, most of the rounds, and median and least over the empty program's. A round's
- * figure is itself the median of many runs; again.bpf.c says what a run is. With FLOWS, two
- * more lines have the bytes of one flow: by the map's own account, and as the machine's
- * memory became less, which is exact only for very many.
+ * median, least, most of the rounds, and median and least over the empty program's.
+ * A round's figure is itself the median of many runs; again.bpf.c says what a run is. With
+ * FLOWS, two more lines give the bytes of one flow: by the map's own account, and by how much
+ * the machine's memory decreased, which is exact only for very many flows.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -37,7 +37,7 @@
 #define ACK(...) { .flags = "A", .wnd = 502, .opts = TS, .seq = 201, .ack = 53, __VA_ARGS__ }
 #define FULL 1428 /* fits IPv4 and IPv6 */
 
-/* Readies the maps for a path; a flow that the packet belongs to, or none. */
+/* Readies the maps for a path: a flow that the packet belongs to, or none. */
 static void untracked(bool v6)
 {
 	fresh(&(struct conn){ .v6 = v6, .cisn = 1000000, .sisn = 5000000 });
@@ -47,7 +47,7 @@ static void monitored(bool v6)
 {
 	untracked(v6);
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
-	flow_set("-want_up -want_down"); /* or data are held */
+	flow_set("-want_up -want_down"); /* or data is held */
 }
 
 static void passed(bool v6)
@@ -130,7 +130,7 @@ static const struct path {
 struct line {
 	const struct path *path;
 	bool xdp, v6;
-	struct flow flow; /* of many: each begins as this */
+	struct flow flow; /* with many flows, each begins as this */
 	int rc;
 	__u32 ns[ROUNDS_MAX], median, most;
 };
@@ -140,7 +140,7 @@ static int n_lines;
 static struct again_bpf *again;
 static int flows_fd;
 static __u32 n_flows = 1;
-static long long taken; /* bytes, by many flows */
+static long long taken; /* bytes taken by many flows */
 
 static __attribute__((noreturn)) void fail(const char *what)
 {
@@ -150,7 +150,7 @@ static __attribute__((noreturn)) void fail(const char *what)
 
 static void load(void)
 {
-	__u32 lo = if_nametoindex("lo"); /* what XDP's test runs are on */
+	__u32 lo = if_nametoindex("lo"); /* the interface of XDP's test runs */
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s/flows", harness_pins());
@@ -173,7 +173,7 @@ static struct flow_key flow_number(__u32 n)
 	return k;
 }
 
-/* Many flows like this one: again, as the last path will have changed them. */
+/* Makes many flows like this one; each time anew, as the last path has changed them. */
 static void multiply(const struct flow *f)
 {
 	struct flow own = *f;
@@ -202,7 +202,7 @@ static long long number_in(const char *path, const char *format)
 	return n;
 }
 
-/* Bytes of memory that nothing uses; what else runs on the machine changes it too. */
+/* Bytes of unused memory; whatever else runs on the machine changes it, too. */
 static long long available(void)
 {
 	return number_in("/proc/meminfo", "MemAvailable: %lld") * 1024;
@@ -229,7 +229,7 @@ static int target_fd(const struct line *l)
 	}
 }
 
-/* Nanoseconds of one run; the same became of every packet, or this ends. */
+/* Nanoseconds of one run; ends the program unless the same became of every packet. */
 static __u32 measure(struct line *l)
 {
 	int n = l->xdp ? BATCHES_XDP : BATCHES, slot = 0, fd = target_fd(l), i;
@@ -307,7 +307,7 @@ static bool alone(const struct path *p)
 	return p->target == LOOKUP || p->target == FLOOR;
 }
 
-/* The paths that are measured, at each hook and with each IP version. */
+/* The paths to measure, at each hook and with each IP version. */
 static void choose(void)
 {
 	const struct path *p;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Clients that cost as little as they can, so that it is the box that is measured. IPv4.
+ * Clients that cost as little as possible, so that the box is what is measured. IPv4.
  *
  *	load send ADDRESS PORT BYTES STREAMS
- *		So many bytes over so many connections at once, to a sink; prints the seconds
- *		from the first SYN to the last FIN of the server.
+ *		Sends BYTES over STREAMS connections at once to a sink; prints the seconds from
+ *		the first SYN to the last FIN of the server.
  *	load ask ADDRESS PORT SIZE COUNT
  *		Requests of SIZE bytes on one connection to a server that echoes. After some to
- *		warm up it says "ready" on stderr and waits for a line; then it does COUNT and
- *		prints how many there were per second, and of what one took, in microseconds, the
- *		median, the 99th and 99.9th percentile, and the most.
+ *		warm up it says "ready" on stderr and waits for a line. Then it makes COUNT
+ *		requests and prints how many there were per second, and the median, the 99th and
+ *		99.9th percentile and the maximum of their times in microseconds.
  *	load hello ADDRESS PORT NAME SECONDS
  *		Connections that send a ClientHello with that name and no cipher that a server
  *		knows, so that it answers with an alert: all of TLS that a verdict by name needs,
@@ -63,7 +63,7 @@ static int dial(const char *address, const char *port)
 	return fd;
 }
 
-/* The streams take turns wherever there is room, and each ends when the server has read it all. */
+/* The streams take turns wherever there is room; each ends when the server has read all of it. */
 static int do_send(char **argv, uint64_t bytes, uint64_t streams)
 {
 	static struct pollfd fds[STREAMS_MAX];
@@ -155,11 +155,11 @@ static int do_ask(char **argv, uint64_t size, uint64_t count)
 	return 0;
 }
 
-/* A TLS record (RFC 8446 4.1.2, RFC 6066 3); the lengths are put in when all of it is there. */
+/* A TLS record (RFC 8446 4.1.2, RFC 6066 3); the lengths are filled in once all of it is there. */
 static size_t hello(const char *name, uint8_t *at)
 {
 	static const uint8_t head[] = { 22, 3, 1, 0, 0, 1, 0, 0, 0, 3, 3 };
-	static const uint8_t rest[] = { 0, 0, 2, 0, 255, 1, 0 }; /* no session, a cipher that is none */
+	static const uint8_t rest[] = { 0, 0, 2, 0, 255, 1, 0 }; /* no session, no real cipher */
 	size_t len = strlen(name), n = sizeof(head);
 	const uint16_t sizes[] = { len + 9, 0, len + 5, len + 3 };
 	size_t i;

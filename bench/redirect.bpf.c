@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The least that a box can do to a packet on TC: fixed link addresses, and out of the
- * other port. No flow, no route, no TTL. What is not IPv4 is the host's, ARP above all.
+ * The least that a box can do to a packet on TC: fixed link addresses, and out of the other
+ * port. No flow, no route, no TTL. Anything but IPv4 is the host's, ARP above all.
  */
 #include "common.h"
 
 #define ETH_P_IP 0x0800
 #define PORTS 64
 
-/* Where to, by the index of the interface that a packet came in on; set by systems.py. */
+/* Where packets go, by the index of the interface they came in on; set by systems.py. */
 struct way {
 	__u32 ifindex;
-	__u8 mac[12]; /* as they stand in the frame */
+	__u8 mac[12]; /* as they are in the frame */
 };
 
 struct {

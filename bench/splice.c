@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The least that a relay in userspace can do: splice PORT accepts what TPROXY brings
- * there, connects as the client to where the client wanted, and moves bytes by
- * splice(2) through a pipe per direction, edge-triggered, in two processes. Nothing is
- * looked at. IPv4.
+ * The least that a relay in userspace can do: `splice PORT` accepts what TPROXY brings there,
+ * connects as the client to where the client wanted, and moves bytes by splice(2) through a
+ * pipe per direction, edge-triggered, in two processes. It looks at nothing. IPv4.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,7 +20,7 @@
 #include <unistd.h>
 
 #define PIPE (256 << 10)
-#define TURN 64 /* splices before others have their turn */
+#define TURN 64 /* splices before others get their turn */
 
 /* One direction of a connection. */
 struct way {
@@ -33,7 +32,7 @@ struct way {
 struct pair {
 	struct way way[2];
 	int fd[2]; /* client, server */
-	struct pair *next; /* closed, and freed after the round of events */
+	struct pair *next; /* closed pairs, freed after the round of events */
 	bool closed;
 };
 

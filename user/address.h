@@ -8,7 +8,7 @@
 
 #include "seam/flow.h"
 
-#define ADDRESS_LEN 48	/* one as text, with its NUL */
+#define ADDRESS_LEN 48	/* an address as text, with its NUL */
 
 static inline bool address_is_v4(const __u32 addr[4])
 {

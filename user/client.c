@@ -104,7 +104,10 @@ int client_options(int argc, char **argv, const char *help, int operands,
 	return -1;
 }
 
-/* The process that has the lock of this instance; 0: none has, -1: one that has not said who it is. */
+/*
+ * The process that holds the lock of this instance; 0: none, -1: one that has not said who it
+ * is.
+ */
 static int locked_by(const char *instance)
 {
 	char path[128], text[16] = "";
@@ -121,7 +124,7 @@ static int locked_by(const char *instance)
 	return !locked ? 0 : pid > 0 ? pid : -1;
 }
 
-/* Whether what a process has mounted is not what is mounted here. */
+/* Whether a process is in another mount namespace than this one. */
 static bool mounts_elsewhere(int pid)
 {
 	struct stat here, there;
@@ -259,8 +262,8 @@ json_t *client_ask(int fd, json_t *request)
 	if (!line)
 		return NULL;
 	len = strlen(line);
-	line[len++] = '\n'; /* in the place of its NUL */
-	/* Who is not wanted is told so unasked. */
+	line[len++] = '\n'; /* in place of its NUL */
+	/* An unwanted client is told so without asking. */
 	if (send(fd, line, len, MSG_NOSIGNAL) == (ssize_t)len || errno == EPIPE)
 		answer = read_line(fd, &len);
 	if (answer) {
@@ -335,7 +338,7 @@ int client_each(int map, size_t key_size, size_t value_size,
 		n = batch;
 		err = bpf_map_lookup_batch(map, first ? NULL : &in, &out, keys, values, &n, NULL);
 		if (err == -ENOSPC && batch < BATCH << 10) {
-			/* A bucket with more entries than that. */
+			/* A bucket has more entries than that. */
 			batch *= 2;
 			free(keys);
 			free(values);
@@ -392,7 +395,7 @@ int client_find_flow(const struct kern *k, __u64 id, struct flow_key *key, struc
 
 	if (err)
 		return err;
-	/* The batch may have caught an update half way: the entry again, under its lock. */
+	/* The batch may have caught a half-made update: read the entry again, under its lock. */
 	if (!s.found || kern_flow(k, &s.key, f) || f->id != id)
 		return -ENOENT;
 	*key = s.key;
@@ -422,7 +425,7 @@ size_t client_count(int map, size_t key_size)
 
 	if (key_size > sizeof(a) || !client_map_size(map, &max, NULL))
 		return 0;
-	/* The walk starts again where a key has vanished: no more than there can be. */
+	/* The walk starts again if a key has vanished: count no more than there can be. */
 	while (n < max && !bpf_map_get_next_key(map, first ? NULL : a, b)) {
 		memcpy(a, b, key_size);
 		first = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the verbs that look at an instance have in common: its pins, its control
- * socket, its flows. Messages go to stderr and begin with "seam VERB: ".
+ * What the verbs that look at an instance share: its pins, its control socket, its flows.
+ * Messages go to stderr and begin with "seam VERB: ".
  */
 #ifndef SEAM_CLIENT_H
 #define SEAM_CLIENT_H
@@ -22,29 +22,31 @@ struct client_options {
 };
 
 /*
- * The command line of a verb that takes -i, -j and -h, and `operands` more, from
- * optind on. Returns -1, or the exit code of the verb: its help, or that it was used
- * wrongly, has been written then.
+ * Parses the command line of a verb that takes -i, -j and -h, and `operands` more from optind
+ * on. Returns -1, or the verb's exit code after writing its help or a usage error.
  */
 int client_options(int argc, char **argv, const char *help, int operands,
 		   struct client_options *o);
 
 /*
- * Opens the maps of an instance. Returns EXIT_OK, or the exit code of the verb,
- * with a message that says what to do.
+ * Opens the maps of an instance. Returns EXIT_OK, or the exit code of the verb with a message
+ * that says what to do.
  */
 int client_open(const char *verb, const char *instance, struct kern *k);
 
-/* Whether a process has this instance's lock: asked where nobody answers, it is one that starts. */
+/* Whether a process holds this instance's lock: where nobody answers, that process is starting. */
 bool client_starting(const char *instance);
 
-/* "seam VERB: no daemon runs for instance `X`; ...", or it is starting; returns the exit status. */
+/*
+ * "seam VERB: no daemon runs for instance `X`; ...", or that it is starting; returns the exit
+ * status.
+ */
 int client_no_daemon(const char *verb, const char *instance);
 
 /* "seam VERB: there is no instance `X`; ..."; returns EXIT_NOT_RUNNING. */
 int client_no_instance(const char *verb, const char *instance);
 
-/* False, with a message, for what cannot be the name of an instance. */
+/* False, with a message, if `name` cannot be the name of an instance. */
 bool client_is_instance(const char *verb, const char *name);
 
 /* A whole number in [min, max]; false if `s` is anything else. */
@@ -58,9 +60,9 @@ void client_path(const char *instance, const char *suffix, char *path, size_t le
 int client_connect(const char *instance);
 
 /*
- * Sends one request and reads its answer; NULL and errno if the daemon does not
- * give one within some seconds. Takes over the reference to `request`. Whatever
- * the daemon sends behind the answer is lost, so events need a stream of their own.
+ * Sends one request and reads its answer; NULL and errno if the daemon gives none within some
+ * seconds. Takes over the reference to `request`. Anything the daemon sends after the answer is
+ * lost, so events need a stream of their own.
  */
 json_t *client_ask(int fd, json_t *request);
 
@@ -71,8 +73,8 @@ json_t *client_request(const char *instance, json_t *request);
 json_t *client_status(const char *instance);
 
 /*
- * The name of rule `number` under policy generation `policy`, by the status of
- * the daemon; NULL if it is not known.
+ * The name of rule `number` under policy generation `policy`, from the daemon's status; NULL if
+ * it is not known.
  */
 const char *client_rule_name(const json_t *status, unsigned int number, unsigned int policy);
 
@@ -85,16 +87,16 @@ int client_each(int map, size_t key_size, size_t value_size,
 
 /* The flow with this id, as it is now. 0, -ENOENT, or why it could not be looked for. */
 int client_find_flow(const struct kern *k, __u64 id, struct flow_key *key, struct flow *f);
-/* The same of a connection in its handshake. */
+/* The same for a connection in its handshake. */
 int client_find_embryo(const struct kern *k, __u64 id, struct flow_key *key, struct embryo *e);
 
-/* Entries of a map that may be walked by its keys only. */
+/* Counts a map's entries, walking its keys only. */
 size_t client_count(int map, size_t key_size);
 
 /* Size of a map, and the bytes it occupies; false if that is not known. */
 bool client_map_size(int map, __u32 *max_entries, unsigned long long *bytes);
 
-/* A member of what the daemon told; 0, or "", if there is none of that kind. */
+/* A member of the daemon's answer; 0 or "" if there is none of that kind. */
 long long client_integer(const json_t *at, const char *key);
 const char *client_text(const json_t *at, const char *key);
 

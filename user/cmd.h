@@ -7,7 +7,7 @@ struct policy;
 
 /* Exit codes, the same for every verb; documented in seam(8). */
 #define EXIT_OK 0
-#define EXIT_FAILED 1	/* it was tried and did not work; stderr says why */
+#define EXIT_FAILED 1	/* it was tried and failed; stderr says why */
 #define EXIT_USAGE 2	/* the command line makes no sense */
 #define EXIT_NOT_RUNNING 3 /* there is no such instance, or flow */
 
@@ -20,7 +20,7 @@ int cmd_flows(int argc, char **argv);
 int cmd_monitor(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_run(int argc, char **argv);
-int cmd_split(int argc, char **argv); /* merge and relay, too */
+int cmd_split(int argc, char **argv); /* also merge and relay */
 int cmd_stats(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_trace(int argc, char **argv);

@@ -68,7 +68,7 @@ static bool fact_port(const char *v, __u16 *port, struct policy_facts *f, unsign
 	return true;
 }
 
-/* A second fact must not say another protocol than the first. */
+/* A second fact must not name another protocol than the first. */
 static bool fact_protocol(const char *v, struct policy_facts *f)
 {
 	bool tls = !strcmp(v, "tls"), http = !strcmp(v, "http");
@@ -90,7 +90,7 @@ static bool fact_server_first(const char *v, struct policy_facts *f)
 	return f->server_first || !strcmp(v, "no");
 }
 
-/* NULL, or why NAME=VALUE is no fact, to be read after it. */
+/* NULL, or why NAME=VALUE is not a fact: text to put after it. */
 static const char *set_fact(struct scenario *sc, const char *name, const char *v)
 {
 	static const char address[] = "is not one IPv4 or IPv6 address",
@@ -176,7 +176,7 @@ out:
 	return ret;
 }
 
-/* What the flow has where a condition asks, as part of a sentence. */
+/* What the flow has for a condition, as part of a sentence. */
 static void describe_fact(enum policy_condition cond, const struct policy_facts *f, char *out,
 			  size_t size)
 {
@@ -257,7 +257,7 @@ static json_t *walk_rules(const struct policy *p, const struct policy_facts *f, 
 	return walk;
 }
 
-/* The rule whose line of the kernel's table the SYN stops at, as far as can be told. */
+/* The rule at whose line of the kernel's table the SYN stops, as far as can be told. */
 static const struct policy_rule *syn_rule(const struct policy *p, const struct policy_facts *f,
 					  enum policy_condition *unknown)
 {
@@ -293,7 +293,7 @@ static json_t *explain_heads(const struct header_edits *e, const char *which, bo
 	return NULL;
 }
 
-/* What the rule has changed of a flow; NULL: nothing. */
+/* What the rule changes in a flow; NULL: nothing. */
 static json_t *explain_edits(const struct policy_rule *r, bool json)
 {
 	static const char *const versions[] = { [PROXY_NONE] = NULL, [PROXY_V1] = "v1", [PROXY_V2] = "v2" };

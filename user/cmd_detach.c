@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * seam detach: removes every trace of an instance at once. A daemon that runs
- * is asked to stop first; what it leaves for flows that need it is removed too.
+ * seam detach: removes every trace of an instance at once. It first asks a running daemon to
+ * stop, and also removes what that leaves for flows that need it.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -44,7 +44,7 @@ static const char help[] =
 	"Exit status: 0 nothing is left, 1 it could not be removed, 2 wrong usage, 3 no such\n"
 	"instance.\n";
 
-/* The daemon's own grace time if it does not tell, and what it may take beyond. */
+/* The daemon's grace time if it does not say, and how much longer it may take. */
 #define GRACE_MS 10000
 #define SLACK_MS 3000
 
@@ -70,7 +70,7 @@ static bool tally_flow(const void *key, const void *value, void *arg)
 	return false;
 }
 
-/* Waits for the end of a process; false if it lives on. */
+/* Waits for a process to end; false if it does not. */
 static bool ended(int pidfd, int ms)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
@@ -87,7 +87,7 @@ static int ask_to_stop(int pidfd)
 	return syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) && errno != ESRCH ? -errno : 0;
 }
 
-/* Ends the daemon behind the control socket. EXIT_OK once it is gone. */
+/* Stops the daemon behind the control socket. EXIT_OK once it is gone. */
 static int stop_daemon(const char *instance)
 {
 	int fd = client_connect(instance), pidfd, err, grace = GRACE_MS, rc = EXIT_FAILED;
@@ -104,7 +104,7 @@ static int stop_daemon(const char *instance)
 	}
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
 	pidfd = peer.pid > 0 ? (int)syscall(SYS_pidfd_open, peer.pid, 0) : -1;
-	/* It answers still, so that the number has not passed on to another process. */
+	/* It still answers, so the number has not passed to another process. */
 	status = client_ask(fd, json_pack("{s:s}", "cmd", "status"));
 	close(fd);
 	n = json_object_get(status, "grace");
@@ -122,7 +122,7 @@ static int stop_daemon(const char *instance)
 			strerror(-err));
 		goto out;
 	}
-	/* Asked twice, it does not wait for flows any longer. */
+	/* If asked twice, it no longer waits for flows. */
 	if (ended(pidfd, grace + SLACK_MS) || (!ask_to_stop(pidfd) && ended(pidfd, SLACK_MS))) {
 		printf("stopped the daemon, pid %d\n", peer.pid);
 		rc = EXIT_OK;
@@ -138,7 +138,7 @@ out:
 	return rc;
 }
 
-/* The instance's lock, once no daemon holds it; -1 if there is none. An exit code. */
+/* Takes the instance's lock, once no daemon holds it; -1 if there is none. An exit code. */
 static int take_lock(const char *instance, int *lock)
 {
 	const struct timespec wait = { .tv_nsec = 100000000 };
@@ -152,7 +152,7 @@ static int take_lock(const char *instance, int *lock)
 	if (!flock(*lock, LOCK_EX | LOCK_NB))
 		return EXIT_OK;
 	rc = stop_daemon(instance);
-	/* The last descriptor may be closed a moment after the process is gone. */
+	/* The last descriptor may be closed a moment after the process has gone. */
 	for (tries = 0; !rc && tries < 20; tries++) {
 		if (!flock(*lock, LOCK_EX | LOCK_NB))
 			return EXIT_OK;
@@ -164,7 +164,7 @@ static int take_lock(const char *instance, int *lock)
 	return EXIT_FAILED;
 }
 
-/* The maps as far as they are there: of another version, not all may be. */
+/* Opens a map if it is there: another version may not have all. */
 static int open_pin(const char *instance, const char *name)
 {
 	char dir[256], path[320];
@@ -174,7 +174,7 @@ static int open_pin(const char *instance, const char *name)
 	return bpf_obj_get(path);
 }
 
-/* The names of the interfaces it is attached to, as far as they are here. */
+/* The names of the interfaces it is attached to, if they are here. */
 static void list_ports(const char *instance, char *buf, size_t len)
 {
 	__u32 key, *prev = NULL;
@@ -198,13 +198,13 @@ static void tally_flows(const char *instance, struct tally *t)
 
 	if (map < 0)
 		return;
-	/* The layout of another version is not ours to read. */
+	/* We cannot read the layout of another version. */
 	if (kern_value_size(map) == sizeof(struct flow))
 		client_each(map, sizeof(struct flow_key), sizeof(struct flow), tally_flow, t);
 	close(map);
 }
 
-/* What will be cut, and what joins it again: text to be printed once it is. Free it. */
+/* Which wires will be cut, and what joins them again: text to be printed once they are. Free it. */
 static char *list_wires(const char *instance)
 {
 	char client[IF_NAMESIZE], server[IF_NAMESIZE], *text = NULL;
@@ -242,7 +242,7 @@ static bool remove_file(const char *instance, const char *suffix)
 
 static void tell_flows(const struct tally *t)
 {
-	/* What bypassed the host goes on through it, unless that tracks connections. */
+	/* What bypassed the host continues through it, unless the host tracks connections. */
 	unsigned long long unknown = net_host_is_stateful() ? t->bypass : 0;
 	unsigned long long loose = t->deltas + unknown + t->split;
 
@@ -254,7 +254,7 @@ static void tell_flows(const struct tally *t)
 	putchar('\n');
 }
 
-/* Removes what is pinned and attached, and says what that was. */
+/* Removes what is pinned and attached, and says what it was. */
 static int remove_pins(const char *instance)
 {
 	struct tally tally = {};
@@ -289,7 +289,7 @@ static bool is_here(const char *instance)
 	__u32 zero = 0;
 	bool here = true;
 
-	/* The layout of another version is not ours to read. */
+	/* We cannot read the layout of another version. */
 	if (map >= 0 && kern_value_size(map) == sizeof(c) && !bpf_map_lookup_elem(map, &zero, &c))
 		here = kern_is_here(&c);
 	if (map >= 0)
@@ -311,7 +311,7 @@ static bool exists(const char *instance)
 	return !access(path, F_OK);
 }
 
-/* Whether an instance that can be seen here has noted that it is attached to the interface. */
+/* Whether an instance visible here has noted that it is attached to the interface. */
 static bool noted(__u32 ifindex)
 {
 	struct dirent *e;
@@ -325,7 +325,7 @@ static bool noted(__u32 ifindex)
 	all = opendir(dir);
 	while (all && !found && (e = readdir(all))) {
 		map = *e->d_name == '.' ? -1 : open_pin(e->d_name, "ports");
-		/* Of another version only whether it is there can be told. */
+		/* Of another version one can only tell whether it is there. */
 		found = map >= 0 && (kern_value_size(map) != sizeof(port) ||
 				     !bpf_map_lookup_elem(map, &ifindex, &port));
 		if (map >= 0)
@@ -337,8 +337,8 @@ static bool noted(__u32 ifindex)
 }
 
 /*
- * Names the interfaces with programs whose pins are not to be seen: `ip netns exec` has
- * its own /sys/fs/bpf, and takes it along. False: there are none.
+ * Names the interfaces that have programs whose pins are not visible: `ip netns exec` has its
+ * own /sys/fs/bpf, and takes it away at its end. False: there are none.
  */
 static bool tell_strangers(void)
 {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * seam features: what this kernel offers, and what Seam makes of it. Everything
- * is tried out, nothing is concluded from version numbers. What needs an
- * interface is tried on the ones of a network namespace made for it, which
- * vanishes with the process.
+ * seam features: what this kernel offers, and what Seam makes of it. Everything is tried,
+ * nothing is concluded from version numbers. What needs an interface is tried on those of a
+ * network namespace made for it, which vanishes with the process.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -283,7 +282,7 @@ static int probe_inner(void)
 	err = net_inner_open(&host, &inner, &veth, &inside);
 	if (err)
 		return err;
-	/* Back to the probes' own, wherever that has left us. */
+	/* Back to the probes' own namespace, wherever that has left us. */
 	if (setns(host, CLONE_NEWNET))
 		err = -errno;
 	net_link_delete(veth, "seam");
@@ -306,7 +305,7 @@ static int probe_repair(void)
 
 	if (fd < 0)
 		return -errno;
-	/* As far as it goes without a connection: the modes and a queue's position. */
+	/* As far as possible without a connection: the modes and a queue's position. */
 	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &queue, sizeof(queue)) ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, &zero, sizeof(zero)) ||

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* seam flow: everything about one flow, also after it has ended. */
+/* seam flow: everything about one flow, even after it has ended. */
 #include <arpa/inet.h>
 #include <getopt.h>
 #include <net/if.h>
@@ -29,7 +29,7 @@ static const char help[] =
 	"Exit status: 0 shown, 1 not permitted or broken, 2 wrong usage, 3 no such instance or\n"
 	"flow.\n";
 
-/* All that was found. */
+/* Everything that was found. */
 struct found {
 	__u64 id;
 	bool flow, embryo, history, record, live;
@@ -57,13 +57,13 @@ static int find(const char *instance, const struct kern *k, struct found *o)
 	if (o->status && o->flow)
 		o->record_reply = client_request(instance, json_pack("{s:s, s:I}", "cmd", "record",
 								     "id", (json_int_t)o->id));
-	/* After the daemon was asked: it puts it there when it has done with the flow. */
+	/* Only after asking the daemon, which puts it there when it has done with the flow. */
 	o->record = !bpf_map_lookup_elem(k->maps.records, &o->id, &o->rec);
 	o->live = json_is_true(json_object_get(o->record_reply, "ok"));
 	return 0;
 }
 
-/* The inspectors' findings: of the live connection, else what was kept. */
+/* The inspectors' findings: from the live connection, else what was kept. */
 static json_t *record_of(const struct found *o)
 {
 	json_t *out;
@@ -77,7 +77,7 @@ static json_t *record_of(const struct found *o)
 	return out;
 }
 
-/* The i-th of the transitions that are kept, oldest first. */
+/* The i-th transition that is kept, oldest first. */
 static const struct transition *history_at(const struct history *h, __u32 i)
 {
 	__u32 first = h->count > HISTORY_MAX ? h->count - HISTORY_MAX : 0;
@@ -105,7 +105,7 @@ static bool is_split(__u8 state)
 	return state >= FLOW_SPLITTING && state <= FLOW_MERGING;
 }
 
-/* Bytes of an end that its leg has acknowledged, and the other end has not. */
+/* Bytes of an end that its leg has acknowledged and the other end has not. */
 static __u32 backlog(const struct flow *f, int end)
 {
 	const struct flow_end *from = &f->end[end], *to = &f->end[!end];
@@ -148,14 +148,14 @@ static json_t *end_json(const struct found *o, int i)
 	return out;
 }
 
-/* Whether it is to be split yet, by what its rule says of `after`. */
+/* Whether it is still to be split, as `after` of its rule says. */
 static bool is_armed(const struct flow *f)
 {
 	return (f->flags & FLOW_F_ARMED) &&
 	       (f->state == FLOW_MONITORED || f->state == FLOW_MERGED);
 }
 
-/* How many bytes, nanoseconds are left to that; 0: it is due with the next payload. */
+/* Bytes, nanoseconds left until then; 0: it is due with the next payload. */
 static __u64 bytes_left(const struct flow *f)
 {
 	__u64 now = f->end[SEAM_CLIENT].bytes + f->end[SEAM_SERVER].bytes;
@@ -261,7 +261,7 @@ static void print_json(const struct found *o)
 
 /* ---- text ---- */
 
-/* A sequence number: from the initial one, and as it is. */
+/* A sequence number: relative to the initial one, and absolute. */
 static const char *seq(__u32 value, __u32 isn, char buf[40])
 {
 	snprintf(buf, 40, "%u (%u)", value - isn, value);

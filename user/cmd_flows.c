@@ -39,7 +39,7 @@ enum sort_key {
 	SORT_BYTES,
 };
 
-/* What of a flow is listed, whether it has completed its handshake or not. */
+/* What is listed of a flow, whether it has completed its handshake or not. */
 struct row {
 	struct flow_key key;
 	__u64 id, created_ns, seen_ns;
@@ -247,7 +247,10 @@ static void print_rows(const struct list *l, size_t n, __u64 now)
 	}
 }
 
-/* An array, one flow a line and one at a time: of a million of them jansson would take gigabytes. */
+/*
+ * An array, one flow per line and one at a time: for a million of them jansson would
+ * take gigabytes.
+ */
 static void print_json(const struct list *l, size_t n, __u64 now)
 {
 	size_t i;
@@ -302,7 +305,7 @@ static bool has_rule(const json_t *status, const char *name)
 	return false;
 }
 
-/* What --rule asks for; false: that is no rule, and the user is told so. */
+/* Looks up what --rule asks for; false: no such rule, and the user was told. */
 static bool wanted_rule(struct list *l)
 {
 	unsigned long long number;
@@ -380,7 +383,7 @@ static bool parse_addr(const char *arg, struct query *q)
 			return false;
 		colon = *end ? end : NULL;
 	} else if (strchr(text, ':') == strrchr(text, ':')) {
-		/* More than one are an IPv6 address, which needs brackets for a port. */
+		/* More than one colon is an IPv6 address, which needs brackets for a port. */
 		colon = strchr(text, ':');
 		if (colon)
 			*colon = '\0';

@@ -79,7 +79,7 @@ static int follow(FILE *f, bool json, unsigned long long max)
 
 	while (!max || seen < max) {
 		n = getline(&line, &room, f);
-		if (n < 0 && ferror(f) && errno == EINTR) { /* stopped and continued, see signal(7) */
+		if (n < 0 && ferror(f) && errno == EINTR) { /* stopped and continued: signal(7) */
 			clearerr(f);
 			continue;
 		}
@@ -137,7 +137,7 @@ static int monitor(const char *instance, bool json, unsigned long long max)
 		return EXIT_FAILED;
 	}
 	f = fdopen(fd, "r");
-	/* Who is not wanted is told so unasked. */
+	/* An unwanted client is told so without asking. */
 	if (!f || (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)) {
 		fprintf(stderr, "seam monitor: %s\n", strerror(errno));
 		if (f)

@@ -50,14 +50,14 @@ static void put_list(FILE *f, const char *key, const struct names *names)
 	fputs(");\n", f);
 }
 
-/* What can be said without a file. */
+/* What can be set without a file. */
 struct settings {
 	struct names client, server;
 	const char *mode, *xdp, *instance;
 	bool mirror_link, inspect;
 };
 
-/* A policy for a first try, from the command line alone. */
+/* Makes a policy for a first try from the command line alone. */
 static int from_options(const struct settings *s, struct policy **out)
 {
 	char *text = NULL;

@@ -41,7 +41,7 @@ static json_t *by_rule(const struct kern *k, const json_t *status)
 
 	for (i = 0; i <= SEAM_POLICY_RULES_MAX; i++) {
 		n = kern_counter(k->maps.rule_hits, i);
-		/* A rule that nothing has met is worth knowing, too. */
+		/* A rule that no flow has met is worth knowing, too. */
 		if (n || !i || (status && i <= rules))
 			json_array_append_new(list, json_pack("{s:i, s:s*, s:I}", "rule", i, "name",
 							      client_rule_name(status, i, policy),

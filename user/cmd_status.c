@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * seam status: what is attached, and how. The pins alone answer most of it, so
- * it works as well when the daemon is gone.
+ * seam status: what is attached, and how. The pins alone answer most of it, so it also works
+ * when the daemon is gone.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -48,7 +48,7 @@ static bool tally_flow(const void *key, const void *value, void *arg)
 	return false;
 }
 
-/* The entry of the daemon's list for an interface, which knows why. */
+/* The entry for an interface in the daemon's list, which also has the reason. */
 static const json_t *port_of(const json_t *status, __u32 ifindex)
 {
 	json_t *ports = json_object_get(status, "ports"), *port;
@@ -60,7 +60,7 @@ static const json_t *port_of(const json_t *status, __u32 ifindex)
 	return NULL;
 }
 
-/* The name of a port: the daemon may be in another namespace than we are. */
+/* The name of a port; the daemon may be in another namespace than we are. */
 static const char *port_name(const json_t *status, __u32 ifindex, char name[IF_NAMESIZE])
 {
 	const char *told = json_string_value(json_object_get(port_of(status, ifindex), "name"));
@@ -68,7 +68,7 @@ static const char *port_name(const json_t *status, __u32 ifindex, char name[IF_N
 	return told ?: if_indextoname(ifindex, name);
 }
 
-/* The daemon's word on ports that are gone: nothing is pinned of them. */
+/* Adds what the daemon says of ports that are gone: nothing is pinned for them. */
 static void add_gone(json_t *list, const json_t *status)
 {
 	json_t *ports = json_object_get(status, "ports"), *port;
@@ -233,7 +233,7 @@ static int status_of(const char *instance, bool json)
 		return rc;
 	status = client_status(instance);
 	err = errno;
-	/* Where nobody listens, whatever the heartbeat says. */
+	/* Nobody listens, whatever the heartbeat says. */
 	starting = !status && (err == ENOENT || err == ECONNREFUSED) && client_starting(instance);
 	ports = ports_from_pins(&k, status);
 	rc = client_each(k.maps.flows, sizeof(struct flow_key), sizeof(struct flow), tally_flow,

@@ -84,7 +84,7 @@ static void ready(const struct trace *t)
 		fputs("seam trace: an interface has XDP; what it forwards is not recorded\n", stderr);
 }
 
-/* False with a message; true and NULL if nothing is to be written. */
+/* False, with a message; true and NULL if nothing is to be written. */
 static bool open_output(const char *path, FILE **f)
 {
 	*f = !path ? NULL : strcmp(path, "-") ? fopen(path, "we") : stdout;
@@ -123,7 +123,7 @@ static void summary(const struct trace *t)
 			(unsigned long long)t->lost, (unsigned long long)t->missed);
 }
 
-/* The outputs are opened before it is recorded: better to fail then. */
+/* The outputs are opened before recording: better to fail then. */
 static int record(const struct options *o, const struct kern *k, struct trace *t)
 {
 	struct sigaction end = { .sa_handler = on_signal };
@@ -155,7 +155,7 @@ static int trace(const struct options *o, struct trace *t)
 	if (rc)
 		return rc;
 	rc = find(o->instance, &k, t);
-	/* Elsewhere other interfaces have the numbers of the ports; client_open() has said so. */
+	/* Elsewhere the ports' numbers mean other interfaces; client_open() has said so. */
 	if (!rc)
 		rc = kern_is_here(k.control) ? record(o, &k, t) : EXIT_FAILED;
 	kern_close(&k);

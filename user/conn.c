@@ -11,7 +11,7 @@
 #include "log.h"
 #include "record.h"
 
-/* Of the hash: a number that is added, and one for each word of a key. */
+/* Of the hash: a number to add, and one for each word of a key. */
 #define KEY_WORDS (sizeof(struct flow_key) / 4)
 static uint64_t seed[1 + KEY_WORDS];
 
@@ -21,9 +21,9 @@ int conn_seed(void)
 }
 
 /*
- * Multilinear hashing, which is strongly universal: whatever two keys are, without the seed
- * they collide as two random numbers would (Lemire and Kaser 2014, "Strongly universal string
- * hashing is fast", theorem 3.1, the upper half of the sum).
+ * Multilinear hashing, which is strongly universal: without the seed any two keys collide as
+ * two random numbers would (Lemire and Kaser 2014, "Strongly universal string hashing is fast",
+ * theorem 3.1, the upper half of the sum).
  */
 uint32_t conn_hash(const void *key)
 {
@@ -100,7 +100,7 @@ static void close_inspectors(struct conn *c)
 	c->memory = 0;
 }
 
-/* Of one that is reset the deadline is how long the other end may take for the rest: that stays. */
+/* Once one end has reset, the deadline is how long the other may take for the rest: that stays. */
 static void set_deadline(struct conn *c, uint64_t ns)
 {
 	if (c->phase != CONN_ABORTING)
@@ -115,7 +115,7 @@ void conn_let_go(struct conn *c)
 	close_inspectors(c);
 }
 
-/* False while an edit is half made: it is let go later. */
+/* False while an edit is half made: the flow is let go later. */
 static bool let_go_due(struct conn *c)
 {
 	c->due = true;
@@ -132,12 +132,12 @@ void conn_end_due(struct daemon *d, struct conn *c, __u8 reason)
 	relay_run(d, c);
 }
 
-/* What was seen of a flow outlives its conn, for `seam flow`. */
+/* Keeps what was seen of a flow beyond its conn, for `seam flow`. */
 static void keep_record(struct daemon *d, const struct conn *c)
 {
 	struct seam_record rec;
 
-	/* Of a flow that was split by hand, what was seen before stays. */
+	/* If it was split by hand, keep what was seen before. */
 	if (c->by_hand)
 		return;
 	if (!c->rec.tls.seen && !c->rec.http.seen && !c->rec.pattern.matches &&
@@ -166,8 +166,8 @@ void conn_free(struct daemon *d, struct conn *c)
 	policy_put(c->policy);
 	c->worker->conns--;
 	/*
-	 * Other events of the same turn may point here, or ones that its worker has already
-	 * got and not looked at yet.
+	 * Other events of the same turn may point here, or events that its worker has fetched
+	 * and not looked at yet.
 	 */
 	dead = c->watched ? &c->worker->dead : &d->dead;
 	c->next_dead = *dead;
@@ -200,13 +200,13 @@ int conn_ctl(struct daemon *d, struct conn *c, enum seam_ctl_op op, __u8 reason,
 	int err;
 
 	if (op == CTL_ARM) {
-		if (!c->later) /* else it has come, and the kernel waits for it no more */
+		if (!c->later) /* else it has come, and the kernel no longer waits for it */
 			ctl.after = policy_rule_after(c->rule);
 		ctl.flags = (c->rule->after.again ? FLOW_F_AGAIN : 0) |
 			    (c->rule->fail_block ? FLOW_F_FAIL_BLOCK : 0);
 	}
 	if (c->rule && op == CTL_BLOCK && c->rule->block_rst)
-		/* What its legs say as they close arrives after this, or before. */
+		/* What its legs say as they close may arrive after this, or before. */
 		ctl.flags = FLOW_F_BLOCK_RST |
 			    (c->phase == CONN_HELD ? FLOW_F_RST_BOTH : FLOW_F_ABORTED);
 	c->counted |= ctl.count;
@@ -289,7 +289,7 @@ void conn_reset(struct daemon *d, struct conn *c)
 	conn_free(d, c);
 }
 
-/* Nothing more is to be expected of the flow: its legs are not needed. */
+/* Nothing more is expected of the flow: its legs are not needed. */
 static void conn_over(struct daemon *d, struct conn *c, const struct seam_event *ev)
 {
 	if (ev->to == FLOW_BLOCKED && ev->reason != SEAM_R_RULE)
@@ -305,7 +305,7 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 
 	if (c && c->id != ev->id)
 		c = NULL;
-	/* Of the split before this one: a held packet may have come by first. */
+	/* An event of the split before this one: a held packet may have come first. */
 	stale = c && ev->time_ns < c->began_ns;
 	if (ev->type == EVENT_KEEPALIVE) {
 		if (c && c->phase != CONN_HELD && !kern_flow(&d->kern, &ev->key, &f) && f.id == c->id)
@@ -348,21 +348,21 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 			conn_over(d, c, ev);
 		return;
 	case FLOW_PASSED:
-		/* Without the daemon's doing: what is held is let out as it is. */
+		/* Not the daemon's doing: what is held is let out as it is. */
 		if (c && c->phase == CONN_HELD) {
 			hold_release(d, c);
 			conn_free(d, c);
 		}
 		return;
 	case FLOW_SPLIT:
-		/* Until now another transition was under way. */
+		/* Until now another transition has been under way. */
 		if (c && !stale && c->phase == CONN_SPLIT) {
 			c->crossed = true;
 			relay_run(d, c);
 		}
 		return;
 	case FLOW_MERGING:
-		/* What it waited for is over. */
+		/* What the merge waited for is over. */
 		if (c && !stale && c->phase == CONN_MERGING && ev->from == FLOW_MERGING)
 			split_merge_on(d, c);
 		return;
@@ -404,7 +404,7 @@ static void conn_deadline(struct daemon *d, struct conn *c)
 	}
 }
 
-/* A hold that its timer should have ended: there was no memory for one. */
+/* A hold that its timer should have ended: there was no memory for a timer. */
 static void conn_overdue(struct daemon *d, struct conn *c)
 {
 	struct flow f;

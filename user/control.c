@@ -38,9 +38,9 @@ struct monitor {
 	struct watch watch;
 	struct monitor *next;
 	bool monitors;		/* wants events */
-	bool finished;		/* drop it; freed by its own next epoll event */
-	uint32_t wanted;	/* what is waited for, EPOLLIN and EPOLLOUT */
-	uint32_t reload;	/* number of the reload that it waits for, 0: none */
+	bool finished;		/* drop it; freed at its own next epoll event */
+	uint32_t wanted;	/* events waited for, EPOLLIN and EPOLLOUT */
+	uint32_t reload;	/* number of the reload it waits for, 0: none */
 	uint64_t lost;		/* events since the last one it got */
 	size_t in_len, out_len, out_room;
 	char *out;
@@ -54,7 +54,7 @@ static struct monitor *monitor_of(struct watch *w)
 	return (struct monitor *)((char *)w - offsetof(struct monitor, watch));
 }
 
-/* The kernel reports flows that it decides alone only while someone listens. */
+/* The kernel reports flows that it decides alone, but only while someone listens. */
 static void update_verbose(struct daemon *d)
 {
 	struct monitor *m;
@@ -82,8 +82,8 @@ static void client_free(struct daemon *d, struct monitor *m)
 }
 
 /*
- * Gives up on a client. It may be in the batch of events that is being handled,
- * so it goes with its own next event, which this causes.
+ * Gives up on a client. It may be in the batch of events being handled, so it is freed at its
+ * own next event, which this causes.
  */
 static void client_finish(struct daemon *d, struct monitor *m)
 {
@@ -116,7 +116,7 @@ static void client_flush(struct daemon *d, struct monitor *m)
 		memmove(m->out, m->out + done, m->out_len - done);
 		m->out_len -= done;
 	}
-	/* What it asks meanwhile stays in the socket. */
+	/* What the client asks meanwhile stays in the socket. */
 	wanted = (m->reload ? 0 : EPOLLIN) | (m->out_len || m->lost ? EPOLLOUT : 0);
 	if (wanted != m->wanted) {
 		watch_again(d->epoll, &m->watch, wanted);
@@ -124,7 +124,7 @@ static void client_flush(struct daemon *d, struct monitor *m)
 	}
 }
 
-/* Queues one line; -ENOBUFS if `max` bytes would be passed. */
+/* Queues one line; -ENOBUFS if that would exceed `max` bytes. */
 static int client_queue(struct monitor *m, const char *line, size_t len, size_t max)
 {
 	size_t room = m->out_len + len + 1;
@@ -180,11 +180,11 @@ static json_t *failure(const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	/* It may quote what was sent, which need not be UTF-8, or cut a character in two. */
+	/* The text may quote what was sent, which need not be UTF-8, or cut a character in two. */
 	return json_pack("{s:b, s:o}", "ok", 0, "error", show_text(text));
 }
 
-/* A path need not be UTF-8, and what is not is no JSON. */
+/* A path need not be UTF-8, and then cannot be JSON. */
 static json_t *path_json(const char *path)
 {
 	json_t *out = path ? json_string(path) : json_null();
@@ -311,8 +311,8 @@ static json_int_t bytes_moved(const struct daemon *d)
 }
 
 /*
- * Flows that each worker has at the moment, and bytes that it has moved. Without
- * threads the one there is stands for the loop.
+ * Flows that each worker has at the moment, and bytes it has moved. Without threads, the only
+ * worker stands for the loop.
  */
 static json_t *workers_json(const struct daemon *d)
 {
@@ -519,7 +519,7 @@ void control_reloaded(struct daemon *d, uint32_t number, const char *why)
 		m->reload = 0;
 		client_reply(d, m, why ? failure("%.*s", n, why) :
 				   reloaded_json(d));
-		/* And what it had asked behind that. */
+		/* Then what the client asked after that. */
 		if (!m->finished)
 			client_lines(d, m);
 		if (!m->finished)
@@ -561,7 +561,7 @@ static void listener_ready(struct daemon *d, struct watch *w, uint32_t events)
 	int fd, n;
 
 	(void)events;
-	/* Edge-triggered: out of descriptors, the rest waits for the next one. */
+	/* Edge-triggered: if descriptors run out, the rest waits for the next edge. */
 	while ((fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
 		for (n = 0, m = d->monitors; m; m = m->next)
 			n++;
@@ -595,7 +595,7 @@ static const char *rule_name(struct daemon *d, const struct conn *c, const struc
 		return "default";
 	if (c && c->rule && c->rule->number == ev->rule)
 		return c->rule->name;
-	/* Numbers of an older policy say nothing about this one. */
+	/* Rule numbers of an older policy say nothing about this one. */
 	if (ev->policy == d->generation && ev->rule <= d->policy->n_rules)
 		return d->policy->rules[ev->rule - 1].name;
 	return NULL;
@@ -667,7 +667,7 @@ void control_event(struct daemon *d, const struct seam_event *ev)
 	for (m = d->monitors; m; m = m->next) {
 		if (!m->monitors || m->finished)
 			continue;
-		if (m->lost) { /* until it has read what there was: the count goes where the gap is */
+		if (m->lost) { /* until it has read the rest: the count goes where the gap is */
 			m->lost++;
 			continue;
 		}
@@ -703,7 +703,7 @@ int control_open(struct daemon *d)
 	d->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (d->listener.fd < 0)
 		return -errno;
-	/* Whoever left it there is dead: the lock is ours. */
+	/* Whoever left it there is dead, as the lock is ours. */
 	unlink(d->socket_path);
 	mask = umask(0177);
 	err = bind(d->listener.fd, (struct sockaddr *)&sun, sizeof(sun)) ? -errno : 0;

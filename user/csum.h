@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Adds `len` bytes to a sum, 128 KiB in all at most; only the last piece may be of an odd number. */
+/* Adds `len` bytes to a sum, at most 128 KiB in all; only the last piece may have an odd length. */
 static inline uint32_t csum_add(const void *data, size_t len, uint32_t sum)
 {
 	const uint8_t *p = data;
@@ -18,7 +18,7 @@ static inline uint32_t csum_add(const void *data, size_t len, uint32_t sum)
 	return i < len ? sum + (p[i] << 8) : sum;
 }
 
-/* The sum as a header has it; 0 over what contains its checksum, if that is right. */
+/* The sum as a header carries it. Over data that contains its checksum: 0, if that is right. */
 static inline uint16_t csum_fold(uint32_t sum)
 {
 	while (sum >> 16)

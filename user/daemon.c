@@ -64,7 +64,10 @@ static int lock_open(const char *path)
 			return -errno;
 		if (fd < 0)
 			continue;
-		/* Whoever asks whose it is has it for a moment; and one that ends removes it. */
+		/*
+		 * Whoever asks who holds it has it for a moment, and a daemon that ends removes
+		 * it.
+		 */
 		if (flock(fd, LOCK_EX | LOCK_NB))
 			usleep(10000);
 		else if (!fstat(fd, &st) && st.st_nlink)
@@ -85,7 +88,7 @@ static int take_lock(struct daemon *d, const char *instance)
 			"another `instance` name starts a second one", instance, path, instance);
 	else if (d->lock < 0)
 		log_err("opening %s: %s", path, strerror(-d->lock));
-	/* For who asks whose it is. */
+	/* For those who ask who holds it. */
 	else if (ftruncate(d->lock, 0) || dprintf(d->lock, "%d\n", getpid()) < 0)
 		log_warn("writing %s: %s", path, strerror(errno));
 	return d->lock < 0 ? d->lock : 0;
@@ -108,7 +111,7 @@ static void drop_lock(struct daemon *d)
 	close(d->lock);
 }
 
-/* Whether numbers of rules mean the same in both. */
+/* Whether rule numbers mean the same in both. */
 static bool same_rules(const struct policy *a, const struct policy *b)
 {
 	size_t i;
@@ -132,7 +135,10 @@ int daemon_policy(struct daemon *d, struct policy *p)
 		return n_names;
 	err = kern_policy(&d->kern, lines, n, names, n_names, d->generation + 1);
 	if (!err) {
-		/* What was counted for a rule is not shown for another; of a run before only the numbers are known. */
+		/*
+		 * A rule does not show another's counts. Of a previous run only the numbers are
+		 * known.
+		 */
 		if (p == d->policy || !same_rules(d->policy, p))
 			kern_counters_clear(d->kern.maps.rule_hits, SEAM_POLICY_RULES_MAX + 1);
 		d->generation++;
@@ -151,7 +157,7 @@ static int on_event(void *ctx, void *data, size_t len)
 		return 0;
 	conn_event(d, data);
 	control_event(d, data);
-	/* The rest is still there: the descriptor stays readable. */
+	/* The rest is not lost: the descriptor stays readable. */
 	return ++d->events_read % EVENT_BATCH ? 0 : -EAGAIN;
 }
 
@@ -211,7 +217,7 @@ static void timer_ready(struct daemon *d, struct watch *w, uint32_t events)
 	sweep_run(d);
 }
 
-/* Those that are read from d->signals. */
+/* The signals read from d->signals. */
 static void block_signals(sigset_t *set)
 {
 	sigemptyset(set);
@@ -258,7 +264,7 @@ static int watches_open(struct daemon *d)
 	return control_open(d);
 }
 
-/* Links that a daemon which was killed has left behind. */
+/* Deletes links left behind by a daemon that was killed. */
 static void links_clean(struct daemon *d)
 {
 	struct control *c = d->kern.control;
@@ -346,7 +352,7 @@ static int start(struct daemon *d)
 	return 0;
 }
 
-/* Whether a port has an IPv6 address that is not for its own link alone. */
+/* Whether a port has an IPv6 address that is valid beyond its own link. */
 static bool has_ipv6(const struct daemon *d)
 {
 	FILE *f = fopen("/proc/net/if_inet6", "re");
@@ -418,7 +424,7 @@ static void loop(struct daemon *d)
 		workers_halt(d);
 		for (i = 0; i < n; i++) {
 			w = ev[i].data.ptr;
-			/* Each may take long, and what is split lives no longer than the heartbeat. */
+			/* Each may take long, and split flows live no longer than the heartbeat. */
 			daemon_beat(d);
 			if (w->fd >= 0)
 				w->ready(d, w, ev[i].events);
@@ -432,7 +438,7 @@ static void loop(struct daemon *d)
 	workers_stop(d);
 }
 
-/* Ends what cannot be merged, and takes away what nobody needs any more. */
+/* Ends what cannot be merged, and removes what nobody needs. */
 static void finish(struct daemon *d)
 {
 	bool stateful, failed = d->failed && !d->stopping;
@@ -441,7 +447,7 @@ static void finish(struct daemon *d)
 	unsigned int lost = 0;
 
 	HASH_ITER(hh, d->conns, c, next) {
-		/* The kernel side gives it its rule's fail answer, as it does where a daemon was killed. */
+		/* The kernel side gives it its rule's fail answer, as after a daemon was killed. */
 		if (c->phase == CONN_HELD && failed) {
 			conn_free(d, c);
 			continue;
@@ -460,7 +466,7 @@ static void finish(struct daemon *d)
 	if (lost)
 		log_warn("split flows that were reset: %u%s", lost,
 			 failed ? "" : "; a longer `grace` in the policy waits longer for an end that does not read");
-	/* What was released a moment ago may still be on its way through the device. */
+	/* Packets just released may still be on their way through the device. */
 	if (!failed)
 		hold_ready(d, &d->hold, EPOLLIN);
 	setns(d->host_ns, CLONE_NEWNET);
@@ -503,7 +509,7 @@ static struct daemon *daemon_new(struct policy *policy, const char *config)
 		return NULL;
 	d->policy = policy;
 	d->started = policy_get(policy);
-	/* Only of a file that can be read again; a pipe would be waited for, and for ever. */
+	/* Only a regular file can be read again; a pipe would block for ever. */
 	d->config = config && !stat(config, &st) && S_ISREG(st.st_mode) ? strdup(config) : NULL;
 	d->lock = d->host_ns = d->inner_ns = d->hold.fd = d->listener.fd = d->pacer.fd = d->halt = -1;
 	d->primer.fd4 = d->primer.fd6 = -1;
@@ -533,7 +539,10 @@ static void daemon_free(struct daemon *d)
 	free(d);
 }
 
-/* What it needs before it touches anything: memory, workers, and that there is no other. */
+/*
+ * What the daemon needs before it touches anything: memory, workers, and that it is the only
+ * one.
+ */
 static int prepare(struct daemon *d)
 {
 	struct rlimit files;
@@ -556,7 +565,7 @@ static int prepare(struct daemon *d)
 	return take_lock(d, d->policy->instance);
 }
 
-/* Until everything is in place, and its ports are attached. After a failure take_down() is due. */
+/* Brings everything into place and attaches the ports. After a failure, call take_down(). */
 static int bring_up(struct daemon *d)
 {
 	int err = start(d);
@@ -577,7 +586,7 @@ static int bring_up(struct daemon *d)
 	err = attach_all(d);
 	if (err)
 		return err;
-	/* The legs are made where the thread is. */
+	/* The legs are made in the thread's namespace. */
 	if (setns(d->inner_ns, CLONE_NEWNET)) {
 		err = -errno;
 		log_err("entering the inner namespace: %s", strerror(-err));
@@ -588,7 +597,7 @@ static int bring_up(struct daemon *d)
 		log_err("starting %u workers: %s", d->n_workers, strerror(-err));
 		return err;
 	}
-	/* Not before: an instance that was stopped stays so where this fails. */
+	/* Not earlier: an instance that was stopped stays so if this fails. */
 	d->kern.control->draining = 0;
 	log_info("ready: %zu client and %zu server interfaces, %zu rules, instance %s",
 		 d->policy->client.n, d->policy->server.n, d->policy->n_rules,
@@ -596,7 +605,7 @@ static int bring_up(struct daemon *d)
 	return 0;
 }
 
-/* With nothing left half made: as before, if another daemon's state was there. */
+/* Leaves nothing half made; another daemon's state stays as it was. */
 static void take_down(struct daemon *d)
 {
 	workers_stop(d);
@@ -617,7 +626,7 @@ int daemon_run(struct policy *policy, const char *config)
 
 	if (!d)
 		return -ENOMEM;
-	/* To end while it starts, too, as it would later. */
+	/* Signals end it while it starts, too, as they do later. */
 	block_signals(&signals);
 	err = prepare(d);
 	if (err) {

@@ -21,7 +21,10 @@ uint64_t edit_pos(const struct editor *e)
 	return e->pos;
 }
 
-/* The last edit at or before `at`, after which another one there belongs; NULL: it is the first. */
+/*
+ * The last edit at or before `at`, after which a new one there belongs; NULL: the new one is
+ * first.
+ */
 static struct edit *before(const struct editor *e, uint64_t at)
 {
 	struct edit *edit = e->edits;

@@ -100,7 +100,10 @@ int frame_parse(const uint8_t *buf, size_t len, struct frame *out)
 		return -EINVAL;
 	len -= VNET_HDR + ETHER_HDR_LEN;
 	memcpy(&proto, p - 2, 2);
-	/* On a wire there may be a VLAN tag; of two the kernel side keeps the outer one. */
+	/*
+	 * On a wire there may be a VLAN tag; if there are two, the kernel side keeps the outer
+	 * one.
+	 */
 	if (proto == htons(ETHERTYPE_VLAN) || proto == htons(ETH_P_8021AD)) {
 		if (len < VLAN_HLEN)
 			return -EINVAL;
@@ -117,12 +120,12 @@ bool frame_checksum_ok(const uint8_t *buf, const struct frame *f)
 	struct virtio_net_hdr vh;
 
 	memcpy(&vh, buf, sizeof(vh));
-	/* Without a length it is the kernel's own (BIG TCP). */
+	/* Without a length it is one of the kernel's own (BIG TCP). */
 	if (f->ip4 && (f->ip4[2] | f->ip4[3]) && csum_fold(csum_add(f->ip4, (f->ip4[0] & 15) * 4, 0)))
 		return false;
 	if (vh.flags & VIRTIO_NET_HDR_F_DATA_VALID)
 		return true;
-	/* A guest may ask for a sum elsewhere, and leave the one that counts as it is. */
+	/* A guest may ask for a checksum elsewhere and leave the one that counts as it is. */
 	if (vh.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
 		return vh.csum_offset == offsetof(struct tcphdr, check) &&
 		       buf + sizeof(vh) + vh.csum_start == f->tcp;

@@ -8,7 +8,7 @@
 #include "http_head.h"
 #include "tls_hello.h"
 
-/* Each byte goes through it once, in however many pieces a client sends them. */
+/* Each byte goes through this once, in however many pieces a client sends them. */
 struct classifier {
 	struct tls_hello tls;
 	struct http_head http;
@@ -23,9 +23,9 @@ static void classifier_begin(struct classifier *k)
 }
 
 /*
- * How much a rule may wait for: the policy's limit, or all that the client can
- * send while the server acknowledges nothing. Rather than fill a window to the
- * last byte it waits (RFC 9293 3.8.6.2.1).
+ * How much a rule may wait for: the policy's limit, or all that the client can send while the
+ * server acknowledges nothing. A client waits rather than fill a window to the last byte (RFC
+ * 9293 3.8.6.2.1).
  */
 static size_t head_limit(const struct policy *p, const struct flow *f)
 {

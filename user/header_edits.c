@@ -9,7 +9,7 @@
 #include "address.h"
 #include "inspect_text.h"
 
-/* They say where a message ends, or what comes after it: changed, it would end elsewhere. */
+/* They say where a message ends, or what comes after it: if they change, it ends elsewhere. */
 static const char *const framing[] = {
 	"Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Trailer", "TE", NULL,
 };
@@ -59,7 +59,7 @@ const char *header_name_check(const char *name)
 	return NULL;
 }
 
-/* The variable that begins at *s, a '$'; moves on behind it. VAR_NONE if there is none. */
+/* The variable that begins at *s, a '$'; moves past it. VAR_NONE if there is none. */
 static enum variable variable_next(const char **s, size_t *max)
 {
 	const char *p = *s + 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the `headers` inspector changes in the message heads of one direction:
- * read from the policy once, made into text for each flow.
+ * What the `headers` inspector changes in the message heads of one direction: read from the
+ * policy once, turned into text for each flow.
  */
 #ifndef SEAM_HEADER_EDITS_H
 #define SEAM_HEADER_EDITS_H
@@ -19,7 +19,7 @@ struct header_field {
 	char *value;		/* may have variables in it */
 };
 
-/* `set` of the policy is both: its name is removed, its field added. */
+/* `set` in the policy is both: removes the name and adds the field. */
 struct header_edits {
 	char **remove;		/* names */
 	size_t n_remove;
@@ -28,19 +28,22 @@ struct header_edits {
 };
 
 /*
- * Whether the first `n` characters are those of the same field name, as CGI and its likes
- * have it, for whom X_Client is X-Client (RFC 3875 4.1.18).
+ * Whether the first `n` characters are of the same field name to CGI and its likes, for which
+ * X_Client is X-Client (RFC 3875 4.1.18).
  */
 bool header_same_name(const char *a, const char *b, size_t n);
 
-/* NULL, or the rest of a message that begins with the value: what is wrong, what was expected. */
+/*
+ * NULL, or the rest of a message that begins with the value: what is wrong and what was
+ * expected.
+ */
 const char *header_name_check(const char *name);
 const char *header_value_check(const char *value);
 
-/* The most bytes that the added fields can be, for whatever flow; `e` may be NULL. */
+/* The most bytes that the added fields can take, for any flow; `e` may be NULL. */
 size_t header_text_max(const struct header_edits *e);
 
-/* Writes the lines of the added fields for this flow; not terminated. Returns their length. */
+/* Writes the added fields' lines for this flow, not terminated. Returns their length. */
 size_t header_text(const struct header_edits *e, const struct flow_key *key, char *out);
 
 /* NULL is allowed. */

@@ -15,7 +15,10 @@
 /* Frames read before other work gets its turn. */
 #define HOLD_BATCH 256
 
-/* Behind for so long it goes before others: a split under load is over by then. And no longer than so. */
+/*
+ * How long the loop is behind before it goes before others: a split under load is over by then.
+ * And how long until it stops doing so.
+ */
 #define HURRY_FROM_NS 20000000ULL
 #define HURRY_UNTIL_NS 1000000000ULL
 
@@ -51,7 +54,7 @@ void hold_drop(struct conn *c)
 
 void hold_let_out(struct daemon *d, struct conn *c, __u8 reason)
 {
-	/* The timer may have begun a split of it; there are no legs yet. */
+	/* Its timer may have begun a split; there are no legs yet. */
 	if (conn_ctl(d, c, CTL_PASS, reason, 0, NULL) == -EBUSY)
 		conn_ctl(d, c, CTL_UNSPLIT, reason, 0, NULL);
 	hold_release(d, c);
@@ -59,9 +62,9 @@ void hold_let_out(struct daemon *d, struct conn *c, __u8 reason)
 }
 
 /*
- * Takes what continues the client's first bytes; the rest comes through a leg. So
- * does everything after a gap: what came before its turn counts for the receiver
- * when its turn comes, and not what is sent in its place by then.
+ * Takes what continues the client's first bytes; the rest comes through a leg. So does
+ * everything after a gap: when the turn of bytes that came ahead of it comes, they count for
+ * the receiver, not what is sent in their place by then.
  */
 static void head_add(struct conn *c, const struct frame *f)
 {
@@ -69,7 +72,7 @@ static void head_add(struct conn *c, const struct frame *f)
 	uint8_t *head;
 
 	if (c->rule || !f->len || c->gap)
-		return; /* decided, empty, or in disorder: the timer will make a split of it */
+		return; /* decided, empty, or out of order: the timer will split it */
 	c->gap = (int32_t)(off - c->head_len) > 0;
 	if (off > c->head_len)
 		return;
@@ -89,7 +92,7 @@ void hold_pass(struct daemon *d, struct conn *c, __u8 reason)
 	struct flow f;
 
 	if (conn_ctl(d, c, CTL_PASS, reason, 0, &f) == -EBUSY) {
-		/* The timer was faster: a split it is, to be merged at once. */
+		/* The timer was faster: it becomes a split, to be merged at once. */
 		conn_let_go(c);
 		split_build(d, c, &f);
 		return;
@@ -98,7 +101,7 @@ void hold_pass(struct daemon *d, struct conn *c, __u8 reason)
 	conn_free(d, c);
 }
 
-/* Splits a flow for its verdict; one that cannot be gets the fail answer. */
+/* Splits a flow for its verdict. A flow that cannot be split gets the fail answer. */
 static void split_first(struct daemon *d, struct conn *c)
 {
 	struct flow f;
@@ -115,7 +118,7 @@ static void split_first(struct daemon *d, struct conn *c)
 		hold_pass(d, c, SEAM_R_DECIDE);
 }
 
-/* Decides on a held flow if that is possible by now, and acts on it. */
+/* Decides a held flow if that is possible by now, and acts on it. */
 static void decide(struct daemon *d, struct conn *c)
 {
 	const struct policy_rule *rule = head_decide(c);
@@ -133,7 +136,7 @@ static void decide(struct daemon *d, struct conn *c)
 	}
 	err = conn_decided(d, c, rule);
 	if (err && rule->fail_block) {
-		/* No memory to inspect with: the rule's fail answer. */
+		/* No memory to inspect it: the rule's fail answer. */
 		conn_block(d, c, rule, SEAM_R_NO_MEMORY);
 		return;
 	}
@@ -162,7 +165,7 @@ static struct conn *conn_for(struct daemon *d, const struct frame *f, enum seam_
 			return NULL;
 	}
 	if (later_due(&flow)) {
-		/* The event is there, but this was first. */
+		/* The event is coming, but this packet was first. */
 		later_split(d, &key, &flow);
 		return NULL;
 	}
@@ -181,7 +184,7 @@ static void note_frame(struct conn *c, const struct frame *f, enum seam_end end)
 	uint32_t upto = f->seq + f->len - c->base[end];
 
 	if (end == SEAM_SERVER) {
-		/* Not a keepalive probe with a byte in it. */
+		/* Except a keepalive probe with a byte in it. */
 		if ((f->len && (int32_t)upto > 0) || (f->flags & (TH_FIN | TH_RST)))
 			head_server_spoke(c);
 		return;
@@ -206,8 +209,8 @@ static void one_frame(struct daemon *d, size_t len)
 		relay_kernel_urgent(d, c);
 	if (!c || c->phase != CONN_HELD || !frame_checksum_ok(d->buf, &f)) {
 		/*
-		 * On its way elsewhere already; it only kept its place in the queue. Or its
-		 * receiver would discard it: then the kernel counts it out and drops it.
+		 * It is already on its way elsewhere, and only kept its place in the queue. Or
+		 * its receiver would discard it: then the kernel counts it out and drops it.
 		 */
 		put_back(d, d->buf, len);
 		return;
@@ -233,11 +236,11 @@ static void one_frame(struct daemon *d, size_t len)
 }
 
 /*
- * A daemon that has had more to read than it does at a time for a while has to catch up, and
- * goes before others until it has. On a machine without a processor to spare the queue of a
- * flow that runs at full rate would else never be empty again, and all it has would go that
- * way as long as it runs. (Niceness would rank it among its own session, or control group,
- * alone.)
+ * A daemon that for a while has had more to read than it reads at a time has to catch up, and
+ * goes before others until it has. On a machine without a processor to spare, the queue of a
+ * flow that runs at full rate would otherwise never be empty again, and all its packets would
+ * go that way for as long as it runs. (Niceness would rank it only within its own session, or
+ * control group.)
  */
 static void hurry(struct daemon *d)
 {
@@ -245,7 +248,7 @@ static void hurry(struct daemon *d)
 	static bool warned;
 
 	if (sched_getscheduler(0) != SCHED_OTHER)
-		return; /* someone has seen to it */
+		return; /* someone has set this already */
 	if (!sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &param)) {
 		d->hurries = true;
 	} else if (!warned) {
@@ -297,7 +300,7 @@ void hold_ready(struct daemon *d, struct watch *w, uint32_t events)
 			break;
 		one_frame(d, n);
 	}
-	/* Without it nothing would be inspected, and poll() would tell of its end for ever. */
+	/* Without it nothing would be inspected, and poll() would report its end for ever. */
 	if (i < HOLD_BATCH && n < 0 && errno != EAGAIN && errno != EINTR) {
 		daemon_fail(d, -errno);
 		log_err("reading the hold device: %s; was it deleted? Seam ends", strerror(-d->failed));

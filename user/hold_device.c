@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The hold device: a TAP, whose frames the daemon reads, and writes back when they are let go. */
+/* The hold device: a TAP whose frames the daemon reads, and writes back when they are let go. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -24,9 +24,9 @@ int net_hold_open(unsigned int queue, int *ifindex)
 		goto fail;
 	}
 	/*
-	 * Packets of several segments that have the same IP ID, as GRO makes them of what some
-	 * hosts send, come whole as well: the flow counts what goes in and comes out. Best effort:
-	 * where this cannot be had they are cut, and let out as they are.
+	 * Packets of several segments with the same IP ID, as GRO makes them from what some
+	 * hosts send, also come whole: the flow counts what goes in and comes out. Best effort:
+	 * without this they are cut, and let out as they are.
 	 */
 	net_feature_on(ifr.ifr_name, "tx-tcp-mangleid-segmentation");
 	net_no_ipv6(ifr.ifr_name);

@@ -10,7 +10,7 @@ enum chunk_state {
 	CHUNK_DATA,
 	CHUNK_DATA_CR,
 	CHUNK_DATA_LF,
-	CHUNK_TRAILER,		/* at the begin of a line */
+	CHUNK_TRAILER,		/* at the start of a line */
 	CHUNK_TRAILER_LINE,
 	CHUNK_TRAILER_LF,
 	CHUNK_LAST_LF,

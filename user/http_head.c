@@ -144,7 +144,7 @@ static int on_header_field(http_parser *parser, const char *at, size_t len)
 	if (h->in_value && field_end(h))
 		return 1;
 	for (size_t i = 0; i < len; i++) {
-		/* the lenient parser takes spaces in names too */
+		/* the lenient parser also takes spaces in names */
 		if (!text_token((uint8_t)at[i]))
 			return refuse(h);
 		if (h->name_len < sizeof(h->name))
@@ -184,7 +184,7 @@ static int on_header_value(http_parser *parser, const char *at, size_t len)
 	return 0;
 }
 
-/* Responses without a body whatever their head says (RFC 9112 6.3). */
+/* Responses that have no body, whatever their head says (RFC 9112 6.3). */
 static bool no_body(const struct http_head *h)
 {
 	unsigned int status = h->parser.status_code;
@@ -256,7 +256,7 @@ static bool host_char(uint8_t c, bool literal)
 	return text_alnum(c) || (c && strchr("-._~%!$&'()*+,;=", c));
 }
 
-/* Takes host[:port] apart into the name alone. */
+/* Takes the name alone out of host[:port]. */
 static bool host_name(const char *p, size_t len, char *out, size_t size)
 {
 	bool literal = len && p[0] == '[';
@@ -276,7 +276,7 @@ static bool host_name(const char *p, size_t len, char *out, size_t size)
 		if (!host_char((uint8_t)p[i], literal))
 			return false;
 	}
-	/* the root's dot makes no other host of it, but would slip past a rule */
+	/* the root's dot does not make it another host, but would slip past a rule */
 	if (!literal && n && p[n - 1] == '.')
 		n--;
 	if (n >= size)
@@ -287,8 +287,8 @@ static bool host_name(const char *p, size_t len, char *out, size_t size)
 }
 
 /*
- * The authority of an absolute-form or authority-form target (RFC 9112 3.2.2,
- * 3.2.3) into `host`; false if it cannot be told.
+ * Writes the authority of an absolute-form or authority-form target (RFC 9112 3.2.2, 3.2.3) to
+ * `host`; false if it cannot be told.
  */
 static bool target_host(struct http_head *h, struct http_host *host)
 {
@@ -316,7 +316,7 @@ static bool target_host(struct http_head *h, struct http_host *host)
 	return true;
 }
 
-/* Which host a request is for. One that names two is refused. */
+/* Which host a request is for. A request that names two is refused. */
 static bool request_host(struct http_head *h)
 {
 	struct http_host target = { 0 };
@@ -381,7 +381,7 @@ bool http_head_body(struct http_head *h, const uint8_t *data, size_t len, size_t
 {
 	*used = 0;
 	if (!len)
-		return true; /* to the parser it would be the end */
+		return true; /* the parser would take it for the end */
 	h->one_message = true;
 	*used = http_parser_execute(&h->parser, &settings, (const char *)data, len);
 	return h->messages || (HTTP_PARSER_ERRNO(&h->parser) == HPE_OK && *used == len);

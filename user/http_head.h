@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * One HTTP/1 message head (RFC 9112), fed in pieces of any size. libhttp_parser
- * does the parsing; Debian builds it in its lenient mode, so what that lets
- * through and a server may read differently is checked here. No allocation.
+ * One HTTP/1 message head (RFC 9112), fed in pieces of any size. libhttp_parser does the
+ * parsing. Debian builds it in its lenient mode, so what that mode accepts and a server may
+ * read differently is checked here. No allocation.
  */
 #ifndef SEAM_HTTP_HEAD_H
 #define SEAM_HTTP_HEAD_H
@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define HTTP_HEAD_MAX 65536	/* bytes, start line to empty line */
-#define HTTP_TARGET_MAX 512	/* kept; an authority must fit, a path is cut */
+#define HTTP_TARGET_MAX 512	/* bytes kept; an authority must fit, a path is cut */
 #define HTTP_HOST_MAX 272	/* longest Host value: name, port and some space */
 
 enum http_head_status {
@@ -30,21 +30,21 @@ struct http_host {
 };
 
 struct http_head {
-	http_parser parser;	/* goes on with the body after the head */
+	http_parser parser;	/* continues with the body after the head */
 	enum http_head_status status;
 	uint32_t messages;	/* complete */
-	int16_t answers;	/* responses: enum http_method answered, or -1 */
+	int16_t answers;	/* responses: the enum http_method answered, or -1 */
 	char host[256];		/* requests, done: lower case, no port, no brackets */
 	char target[HTTP_TARGET_MAX];
 	uint32_t target_len;	/* kept */
 	bool target_cut;
 
-	/* its own */
+	/* internal */
 	uint8_t line_state;
 	uint8_t matched;	/* bytes of "HTTP/1." seen */
 	uint32_t size;		/* bytes of the head so far */
 	bool headers_complete;
-	bool refused;		/* a callback found what must not be */
+	bool refused;		/* a callback found something not allowed */
 	bool one_message;	/* stop at its end */
 	bool in_value;
 	uint8_t name_len;
@@ -70,9 +70,9 @@ enum http_head_status http_head_feed(struct http_head *h, const uint8_t *data, s
 bool http_head_rest(struct http_head *h, const uint8_t *data, size_t len);
 
 /*
- * Bytes after the head, of this message alone: *used of them are its body, and
- * once `messages` is 1 it is complete. False if they are not. After that the
- * next message is for another http_head_init().
+ * Bytes after the head, of this message only: *used of them are its body, and `messages` is 1
+ * once it is complete. False if they are malformed. The next message needs another
+ * http_head_init().
  */
 bool http_head_body(struct http_head *h, const uint8_t *data, size_t len, size_t *used);
 

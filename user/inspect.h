@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Inspectors: what looks at the bytes of a flow while it is split. An
- * inspector is a table of functions over a block of memory of fixed size that
- * the caller allocates and accounts; it never allocates on its own.
+ * Inspectors look at the bytes of a flow while it is split. An inspector is a table of
+ * functions over a fixed-size block of memory that the caller allocates and accounts; it never
+ * allocates on its own.
  */
 #ifndef SEAM_INSPECT_H
 #define SEAM_INSPECT_H
@@ -16,7 +16,7 @@
 
 enum inspect_answer {
 	INSPECT_MORE = 0, /* wants to see more */
-	INSPECT_MIDST,	  /* ... and is amid an edit: letting go must wait */
+	INSPECT_MIDST,	  /* ... and is in the middle of an edit: letting go must wait */
 	INSPECT_LET_GO,	  /* has seen enough */
 	INSPECT_BLOCK,	  /* this flow must not go on */
 };
@@ -83,12 +83,11 @@ struct inspector {
 	int (*open)(void *state, struct flow_record *rec, const struct inspect_setup *setup,
 		    const struct flow_key *key);
 	/*
-	 * The next `len` bytes of direction `dir`, in order, each byte once;
-	 * `end` when the direction ended after them (len may then be 0).
-	 * Before the first byte of either direction it is called with none of
-	 * SEAM_UP. What it wants changed it tells `edit`, and does so in the
-	 * last call, too. Once it has answered INSPECT_LET_GO or INSPECT_BLOCK
-	 * it is not called again.
+	 * Called with the next `len` bytes of direction `dir`, in order, each byte once. `end`:
+	 * the direction ended after them (len may then be 0). Before the first byte of either
+	 * direction it is called with no bytes of SEAM_UP. It tells `edit` what to change, also
+	 * in its last call. Once it has answered INSPECT_LET_GO or INSPECT_BLOCK it is not
+	 * called again.
 	 */
 	enum inspect_answer (*data)(void *state, enum seam_dir dir, const uint8_t *data,
 				    size_t len, bool end, struct editor *edit);
@@ -106,7 +105,7 @@ extern const struct inspector inspector_headers;
 /* All built-in inspectors, ended by NULL. */
 extern const struct inspector *const inspectors[];
 
-/* Gives back what inspectors keep for a thread, which ends. */
+/* Frees what inspectors keep for the calling thread, which ends. */
 void inspect_thread_end(void);
 
 /* The inspector of that name, or NULL. */
@@ -130,15 +129,15 @@ void pattern_db_free(struct pattern_db *db);
 #define REPLACEMENTS_MAX 16
 #define REPLACE_FIND_MAX 256
 #define REPLACE_WITH_MAX 65536
-/* What is shown at once, 64 KiB, must not grow to where sequence numbers come round. */
+/* Up to 64 KiB are shown at once; they must not grow so much that sequence numbers wrap. */
 #define REPLACE_GROWTH_MAX 4096
 
-/* What the `replace` inspector looks for, and writes in its place. */
+/* What the `replace` inspector looks for, and what it writes instead. */
 struct replacement {
 	char *find, *with;
 	size_t find_len, with_len;
-	unsigned int dirs;		/* 1 << enum seam_dir of those it looks at */
-	uint16_t border[REPLACE_FIND_MAX]; /* of each of its beginnings: longest proper border */
+	unsigned int dirs;		/* 1 << enum seam_dir of each that it looks at */
+	uint16_t border[REPLACE_FIND_MAX]; /* longest proper border of each prefix of `find` */
 };
 
 struct replacements {
@@ -149,20 +148,20 @@ struct replacements {
 /* Room for `n`, zeroed; NULL: no memory. Freed with its strings, which are malloc'ed. */
 struct replacements *replacements_new(size_t n);
 void replacements_free(struct replacements *all);
-/* Once `find` and `with` are there. */
+/* Call once `find` and `with` are set. */
 void replacement_prepare(struct replacement *r);
 
 /*
- * Classification of a flow's first client bytes, for the rules. Both parse the
- * whole prefix [data, data + len) seen so far, from its first byte, however it
- * was segmented; both are pure and allocation-free. The second form of each takes
- * but what is new, and is not called again after an answer other than CLASSIFY_MORE.
+ * Classification of a flow's first client bytes, for the rules. Both parse the whole prefix
+ * [data, data + len) seen so far, from its first byte, however it was segmented; both are pure
+ * and allocation-free. The second form of each takes only the new bytes, and must not be called
+ * again after an answer other than CLASSIFY_MORE.
  */
 struct tls_hello;
 struct http_head;
 
 enum classify {
-	CLASSIFY_MORE = 0,	/* may become it */
+	CLASSIFY_MORE = 0,	/* may still become it */
 	CLASSIFY_YES,		/* it is: the record is filled in */
 	CLASSIFY_NO,		/* it is not */
 };

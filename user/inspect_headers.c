@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The `headers` inspector: adds, sets and removes fields of HTTP/1 message
- * heads while they pass. Nothing is held but the begin of a line whose name may
- * be one to remove, and the line that ends a head until it is known to be right.
+ * The `headers` inspector: adds, sets and removes fields of HTTP/1 message heads while they
+ * pass. It holds nothing but the beginning of a line whose name may be one to remove, and the
+ * line that ends a head until the head is known to be right.
  *
- * Only what the strict parser has accepted is edited. What it does not accept,
- * or what this file's own reading of lines and chunks finds to be different, is
- * the end of editing: the bytes from there on leave as they came.
+ * Only what the strict parser has accepted is edited. Editing ends where the parser does not
+ * accept something, or where this file's own reading of lines and chunks differs: the bytes
+ * from there on leave as they came.
  */
 #include <string.h>
 #include <strings.h>
@@ -49,16 +49,19 @@ struct side {
 	uint8_t phase;
 	uint8_t line;
 	uint8_t name_len;
-	bool strict;				/* what would undo an edit behind it is malformed, for that is blocked */
-	bool sets_host;				/* which a host in the request's target would outdo */
-	bool edit;				/* this head is one to edit */
-	bool touched;				/* and it has begun, but for empty lines: letting go waits for its end */
-	bool chunked;				/* its body; the parser forgets it with some trailers */
-	bool hops;				/* this line, or the last, is the Connection field */
-	char name[HEADER_NAME_MAX];		/* of the line, or of what Connection names, so far */
-	const char *cut;			/* the removed field that this line, or the last, is of */
+	bool strict;				/* treats what would undo an earlier edit as
+						 * malformed, since that is blocked */
+	bool sets_host;				/* overridden by a host in the request's target */
+	bool edit;				/* this head is to be edited */
+	bool touched;				/* ... and has begun, apart from empty lines:
+						 * letting go waits for its end */
+	bool chunked;				/* its body; the parser forgets it with some
+						 * trailers */
+	bool hops;				/* this line, or the last, is Connection's */
+	char name[HEADER_NAME_MAX];		/* so far: of the line, or a name in Connection */
+	const char *cut;			/* the removed field of this line, or the last */
 	uint64_t line_at;			/* where the line begins */
-	uint64_t cut_from;			/* what of it is not replaced yet */
+	uint64_t cut_from;			/* from here it is not replaced yet */
 	struct http_head head;
 	struct http_chunks chunks;
 };
@@ -67,8 +70,8 @@ struct headers_state {
 	struct flow_record *rec;
 	bool block_malformed;
 	bool over;		/* let go once no head is half edited */
-	bool stray;		/* bytes after a CONNECT that is not answered yet */
-	uint16_t first, waiting; /* requests without response, in `is_head` */
+	bool stray;		/* bytes after a CONNECT not answered yet */
+	uint16_t first, waiting; /* requests without a response, in `is_head` */
 	uint8_t is_head[PIPELINE_MAX / 8];
 	struct side side[2];
 	char text[];
@@ -131,7 +134,7 @@ static const char *to_remove(const struct side *side, bool whole)
 	return NULL;
 }
 
-/* Whether what is there of the name is, or begins, that of the field that is looked into. */
+/* Whether the name so far is, or begins, that of the Connection field, which is looked into. */
 static bool is_hops(const struct side *side, bool whole)
 {
 	static const char name[] = "Connection";
@@ -156,7 +159,10 @@ static uint8_t name_next(struct side *side, uint8_t c)
 	return to_remove(side, false) || is_hops(side, false) ? LINE_NAME : LINE_KEEP;
 }
 
-/* Whether Connection names a field that is added: every further proxy would remove it (RFC 9110 7.6.1). */
+/*
+ * Whether Connection names a field that is added: every further proxy would remove it (RFC 9110
+ * 7.6.1).
+ */
 static bool names_added(const struct side *side)
 {
 	const struct header_edits *e = side->edits;
@@ -209,7 +215,7 @@ static uint8_t line_next(struct side *side, uint8_t c, uint64_t at)
 		side->edit = side->head.parser.type == HTTP_REQUEST ||
 			     side->head.parser.status_code / 100 != 1;
 		side->touched = side->edit && side->edits;
-		/* A host in the target counts, and not the field (RFC 9112 3.2.2). */
+		/* A host in the target counts, not the field (RFC 9112 3.2.2). */
 		if (side->strict && side->sets_host && *side->head.target != '/' && *side->head.target != '*')
 			return LINE_WRONG;
 		return LINE_BEGIN;
@@ -228,7 +234,7 @@ static uint8_t line_next(struct side *side, uint8_t c, uint64_t at)
 	return LINE_WRONG;
 }
 
-/* Lines in the `len` bytes at position `at`, all of one head. 0 or negative errno. */
+/* Scans the `len` bytes at position `at`, all of one head, for lines. 0 or negative errno. */
 static int scan(struct side *side, const uint8_t *data, size_t len, uint64_t at, struct editor *e)
 {
 	int err = 0;
@@ -247,8 +253,8 @@ static int scan(struct side *side, const uint8_t *data, size_t len, uint64_t at,
 }
 
 /*
- * Malformed from position `at` on, where byte `c` is. The rest of a field that
- * was removed so far would be a line of its own: it gets its name back.
+ * Malformed from position `at` on, where byte `c` is. The rest of a field that was partly
+ * removed would be a line of its own: it gets its name back.
  */
 static int restore(struct side *side, uint8_t c, uint64_t at, struct editor *e)
 {
@@ -308,7 +314,7 @@ static void message_done(struct headers_state *s, enum seam_dir dir)
 		side_next(s, dir);
 }
 
-/* A request head is complete; false if what follows it could not be told. */
+/* A request head is complete; false if what follows it cannot be told. */
 static bool request_done(struct headers_state *s)
 {
 	if (s->waiting == PIPELINE_MAX)
@@ -317,7 +323,7 @@ static bool request_done(struct headers_state *s)
 	return true;
 }
 
-/* The same of a response that is not interim. */
+/* The same for a response that is not interim. */
 static bool response_done(struct headers_state *s)
 {
 	const http_parser *parser = &s->side[SEAM_DOWN].head.parser;
@@ -327,7 +333,7 @@ static bool response_done(struct headers_state *s)
 		s->over = true;
 		return asked && !connect;
 	}
-	if (!s->waiting) { /* a server that says why it closes, and nothing after that */
+	if (!s->waiting) { /* a server says why it closes, and nothing comes after that */
 		s->over = true;
 		return true;
 	}
@@ -374,7 +380,7 @@ static int head_done(struct headers_state *s, enum seam_dir dir, struct editor *
 	return !followed;
 }
 
-/* Takes as much of a head as is right; a status of bad is for the byte after that. */
+/* Takes as much of a head as is right; a bad status is about the byte after that. */
 static enum http_head_status feed_head(struct headers_state *s, enum seam_dir dir,
 				       const uint8_t *data, size_t len, size_t *used)
 {
@@ -394,7 +400,7 @@ static enum http_head_status feed_head(struct headers_state *s, enum seam_dir di
 	return HTTP_HEAD_BAD;
 }
 
-/* The next bytes of a body; 1 if they are not. */
+/* The next bytes of a body; 1 if malformed. */
 static int follow_body(struct headers_state *s, enum seam_dir dir, const uint8_t *data, size_t len,
 		       size_t *used)
 {
@@ -412,7 +418,7 @@ static int follow_body(struct headers_state *s, enum seam_dir dir, const uint8_t
 	return 0;
 }
 
-/* The next bytes of a head; 1 if they are not. */
+/* The next bytes of a head; 1 if malformed. */
 static int follow_head(struct headers_state *s, enum seam_dir dir, const uint8_t *data, size_t len,
 		       uint64_t at, struct editor *e, size_t *used)
 {
@@ -449,7 +455,7 @@ static int follow(struct headers_state *s, enum seam_dir dir, const uint8_t *dat
 			err = follow_body(s, dir, data, len, &used);
 			break;
 		case PHASE_ASKED:
-			/* A client that upgrades waits; none is to slip requests through here. */
+			/* A client that upgrades waits; none may slip requests through here. */
 			s->stray = true;
 			err = side->head.parser.method != HTTP_CONNECT;
 			break;
@@ -467,7 +473,7 @@ static enum inspect_answer headers_data(void *state, enum seam_dir dir, const ui
 
 	if (err < 0) /* half an edit is none */
 		return INSPECT_BLOCK;
-	/* Some servers take that for the end of the head, which has not got what is added to it. */
+	/* Some servers take that for the end of the head, which then lacks what is added to it. */
 	if (end && dir == SEAM_UP && side->phase == PHASE_HEAD && side->line != LINE_EMPTY && s->block_malformed)
 		return INSPECT_BLOCK;
 	if (err) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The `http` inspector and classification, for HTTP/1. Lets go with the head of
- * the first response that is not an interim one (RFC 9110 15.2).
+ * The `http` inspector and classification, for HTTP/1. Lets go with the head of the first
+ * response that is not interim (RFC 9110 15.2).
  */
 #include <string.h>
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The `pattern` inspector: regular expressions over each direction's byte
- * stream, by vectorscan in streaming mode, so that matches across segments
- * count.
+ * The `pattern` inspector: regular expressions over each direction's byte stream, by vectorscan
+ * in streaming mode, so that matches across segments count.
  *
- * The first match decides. vectorscan promises no order of matches, so a
- * segment is scanned to its end and the match that ends first is taken; where
- * several end at the same byte, one that blocks. A pattern that looks at the
- * byte after its end (\b, $) is known one byte later than others.
+ * The first match decides. vectorscan promises no order of matches, so a segment is scanned to
+ * its end and the match that ends first is taken; if several end at the same byte, one that
+ * blocks. A pattern that looks at the byte after its end (\b, $) is known one byte later than
+ * others.
  */
 #include <errno.h>
 #include <hs.h>
@@ -49,7 +48,7 @@ struct pattern_state {
 	hs_stream_t *stream[2];
 };
 
-/* The match that decides, of those of one scan. */
+/* The match that decides among those of one scan. */
 struct best_match {
 	const struct pattern_db *db;
 	bool found;
@@ -57,7 +56,7 @@ struct best_match {
 	uint64_t end;
 };
 
-/* Where hs_open_stream() of this thread is to put the stream. */
+/* Where hs_open_stream() of this thread should put the stream. */
 static __thread void *stream_memory;
 static __thread size_t stream_room;
 
@@ -259,7 +258,7 @@ static enum inspect_answer decide(struct pattern_state *s, enum seam_dir dir,
 	return s->db->at[m->id].block ? INSPECT_BLOCK : INSPECT_LET_GO;
 }
 
-/* What has not been scanned must not pass where a pattern would block it. */
+/* Unscanned bytes must not pass if a pattern would block them. */
 static enum inspect_answer cannot_scan(const struct pattern_state *s)
 {
 	return s->db->blocks ? INSPECT_BLOCK : INSPECT_LET_GO;

@@ -85,7 +85,7 @@ static enum inspect_answer proxy_data(void *state, enum seam_dir dir, const uint
 	(void)end;
 	if (dir != SEAM_UP)
 		return INSPECT_MORE;
-	/* A server that waits for the header takes what comes instead for one. */
+	/* A server that waits for the header would take whatever comes instead for one. */
 	return edit_replace(e, edit_pos(e), 0, s->header, s->len) ? INSPECT_BLOCK : INSPECT_LET_GO;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The `replace` inspector: writes something else in the place of given bytes, which
- * it finds wherever the segments end (Knuth, Morris, Pratt). Of those at the end of
- * what it has been shown that may be the beginning of some, it asks to wait for more.
+ * The `replace` inspector: replaces given bytes by others, wherever the segments end (Knuth,
+ * Morris, Pratt). It asks to hold the bytes at the end of what it has been shown that may begin
+ * such bytes, until it sees more.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +44,7 @@ void replacement_prepare(struct replacement *r)
 
 struct replace_state {
 	const struct replacements *all;
-	uint16_t found[2][REPLACEMENTS_MAX];	/* bytes of each, by direction */
+	uint16_t found[2][REPLACEMENTS_MAX];	/* bytes matched of each, by direction */
 };
 
 static size_t replace_size(const struct inspect_setup *setup)
@@ -64,7 +64,7 @@ static int replace_open(void *state, struct flow_record *rec, const struct inspe
 	return 0;
 }
 
-/* Takes one more byte; whether it completes the bytes that are looked for. */
+/* Takes one more byte; returns whether it completes the bytes that are looked for. */
 static bool step(const struct replacement *r, uint16_t *found, uint8_t byte)
 {
 	while (*found && (uint8_t)r->find[*found] != byte)
@@ -73,7 +73,7 @@ static bool step(const struct replacement *r, uint16_t *found, uint8_t byte)
 	return *found == r->find_len;
 }
 
-/* Where what may be the beginning of one starts, counted back from the end. */
+/* Where the longest possible beginning of one starts, counted back from the end. */
 static size_t open_end(const struct replace_state *s, enum seam_dir dir)
 {
 	size_t longest = 0;

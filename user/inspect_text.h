@@ -30,7 +30,7 @@ static inline bool text_alnum(uint8_t c)
 	return text_digit(c) || (lower >= 'a' && lower <= 'z');
 }
 
-/* What names of HTTP fields are made of (RFC 9110 5.6.2). */
+/* Characters of HTTP field names (RFC 9110 5.6.2). */
 static inline bool text_token(uint8_t c)
 {
 	return text_alnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));

@@ -37,7 +37,7 @@ static void sort_u16(uint16_t *v, size_t n)
 	}
 }
 
-/* snprintf() for each number would be a good part of what a verdict costs. */
+/* snprintf() for each number would be a good part of a verdict's cost. */
 static void put_hex(char *to, uint32_t value, size_t digits)
 {
 	for (; digits; value >>= 4)

@@ -27,7 +27,7 @@
 #include "wire.h"
 #include "xdp.h"
 
-/* Where our filters are in a clsact qdisc. */
+/* Where our filters sit in a clsact qdisc. */
 #define TC_HANDLE 0x5ea
 
 struct kern_objects {
@@ -70,7 +70,7 @@ void kern_dir(const char *instance, char *dir, size_t len)
 	snprintf(dir, len, "%s/seam/%s", KERN_BPFFS, instance);
 }
 
-/* Mounts bpffs where every tool expects it, as iproute2 does, if nobody has. */
+/* Mounts bpffs where every tool expects it, as iproute2 does, if it is not mounted. */
 static int bpffs_ready(void)
 {
 	struct statfs st;
@@ -102,7 +102,7 @@ static void pins_remove(const char *dir)
 	}
 	closedir(d);
 	rmdir(dir);
-	/* The parent, if this was the last instance. */
+	/* The parent, too, if this was the last instance. */
 	snprintf(path, sizeof(path), "%s/seam", KERN_BPFFS);
 	rmdir(path);
 }
@@ -133,7 +133,7 @@ static void maps_close(struct kern *k)
 	memset(&k->maps, 0xff, sizeof(k->maps));
 }
 
-/* A size from the configuration, or that of the map that is pinned already. */
+/* A configured size, or that of the map if it is pinned already. */
 static uint32_t map_size(struct kern *k, const char *name, uint32_t wanted)
 {
 	struct bpf_map_info info = {};
@@ -195,7 +195,7 @@ int kern_read(int map, const void *key, void *value, size_t size)
 	return bpf_map_lookup_elem(map, key, value) ? -errno : 0;
 }
 
-/* What a directory of pins was made by. -ENOENT: nobody. */
+/* Checks who made a directory of pins. -ENOENT: nobody. */
 static int abi_check(struct kern *k)
 {
 	struct control c = {};
@@ -209,7 +209,7 @@ static int abi_check(struct kern *k)
 		return -ENOENT;
 	err = kern_read(fd, &zero, &c, sizeof(c));
 	close(fd);
-	/* Killed while it was made: nothing is attached, and nothing in it yet. */
+	/* Its maker was killed: nothing is attached, and nothing is in it yet. */
 	if (!err && !c.abi)
 		return -ENOENT;
 	if (err || c.abi != SEAM_ABI) {
@@ -315,7 +315,7 @@ static int tc_detach(int ifindex, bool our_qdisc)
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = KERN_TC_PRIORITY);
 	int err = bpf_tc_detach(&hook, &opts);
 
-	/* Filters of others would go with it. */
+	/* This would remove filters of others, too. */
 	if (our_qdisc && !net_has_filters(ifindex)) {
 		hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
 		bpf_tc_hook_destroy(&hook);
@@ -331,7 +331,7 @@ bool kern_attached(int ifindex)
 	return !bpf_tc_query(&hook, &opts);
 }
 
-/* Whether a filter with our handle is there that this instance did not put there. */
+/* Whether there is a filter with our handle that this instance did not put there. */
 static bool tc_taken(struct kern *k, int ifindex)
 {
 	__u32 key = ifindex;
@@ -351,7 +351,10 @@ static void port_detach(const char *dir, int ifindex, const struct port *port)
 		log_warn("detaching from interface %d: %s", ifindex, strerror(-err));
 }
 
-/* Both ports of a wire take the same frames, or what one lets in the other could not let out. */
+/*
+ * Both ports of a wire must take the same frames, or one would let frames in that the other
+ * cannot let out.
+ */
 static int wire_join(struct kern_port *port, const char *partner)
 {
 	unsigned char mac[6];
@@ -376,7 +379,7 @@ static int wire_join(struct kern_port *port, const char *partner)
 	return 0;
 }
 
-/* What there is to undo by two runs: a port that mirroring had set down had been up. */
+/* Merges what two runs have to undo: a port that mirroring had set down had been up. */
 static __u32 undo_of(__u32 before, __u32 now)
 {
 	if (before & PORT_UNDO_MIRROR)
@@ -384,7 +387,7 @@ static __u32 undo_of(__u32 before, __u32 now)
 	return (before & ~PORT_UNDO_MIRROR) | now;
 }
 
-/* Attaches to the interface that has the port's name. The rest of `port` is filled in. */
+/* Attaches to the interface that has the port's name, and fills in the rest of `port`. */
 static int port_attach(struct kern *k, struct kern_port *port, const char *partner, enum policy_xdp xdp)
 {
 	struct bpf_program *prog = port->end == SEAM_CLIENT ? k->objects->port->progs.seam_client :
@@ -406,7 +409,10 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 			err == -EINVAL ? "not an Ethernet interface, and Seam needs one" : strerror(-err));
 		return err;
 	}
-	/* Its packets are chains of segments, each with headers of its own, of which a program sees the first. */
+	/*
+	 * Its packets are chains of segments with headers of their own; a program sees only the
+	 * first.
+	 */
 	if (net_feature(ifname, "rx-gro-list")) {
 		log_err("%s: rx-gro-list is on, and what would be changed is the first of several packets only: "
 			"ethtool -K %s rx-gro-list off", ifname, ifname);
@@ -436,7 +442,7 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 	/* Written down before XDP is attached, so that kern_detach() looks there. */
 	err = bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_ANY) ? -errno : 0;
 	if (!err) {
-		/* First: some drivers have no XDP with LRO. */
+		/* Before XDP: some drivers have no XDP with LRO. */
 		if (partner)
 			wire = wire_prepare(ifname, &entry.undo);
 		entry.undo = undo_of(old.undo, entry.undo);
@@ -476,7 +482,7 @@ int kern_attach(struct kern *k, const char *ifname, const char *partner, enum se
 	return err;
 }
 
-/* What comes in by `port` leaves by `partner`, 0: by none. Negative errno. */
+/* Makes what comes in by `port` leave by `partner`; 0: by none. Negative errno. */
 static int set_partner(struct kern *k, struct kern_port *port, int partner)
 {
 	__u32 key = port->ifindex;
@@ -584,7 +590,7 @@ int kern_detach(const char *instance)
 	struct kern k = {};
 	__u32 key, *prev = NULL;
 	struct control c = {};
-	union kern_value value = {}; /* of another version it may have less, or more */
+	union kern_value value = {}; /* another version may have less in it, or more */
 	__u32 zero = 0;
 	bool known, here;
 
@@ -595,7 +601,7 @@ int kern_detach(const char *instance)
 	maps_open(&k, false);
 	known = k.maps.control >= 0 && !kern_read(k.maps.control, &zero, &c, sizeof(c));
 	here = !known || kern_is_here(&c);
-	/* Elsewhere the same numbers are other interfaces. */
+	/* Elsewhere the same numbers mean other interfaces. */
 	while (here && k.maps.ports >= 0 && !bpf_map_get_next_key(k.maps.ports, prev, &key)) {
 		prev = &key;
 		if (kern_read(k.maps.ports, &key, &value, sizeof(value)))
@@ -652,7 +658,7 @@ int kern_open(struct kern *k, const char *instance)
 	return 0;
 }
 
-/* A map like `model`, which one of maps takes only with its types (before Linux 6.2). */
+/* Makes a map like `model`. Before Linux 6.2 a map of maps takes only one with its types. */
 static int inner_create(struct kern *k, const struct bpf_map *model, __u32 max_entries)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .btf_fd = bpf_object__btf_fd(k->objects->port->obj));
@@ -667,7 +673,7 @@ static int inner_create(struct kern *k, const struct bpf_map *model, __u32 max_e
 			      max_entries, &opts);
 }
 
-/* What packets look up that meet the policy of that generation. */
+/* Names that packets look up if they meet the policy of that generation. */
 static int kern_names(struct kern *k, const struct policy_name *names, int n, uint32_t generation)
 {
 	int fd = inner_create(k, k->objects->port->maps.name_rules, n ? n : 1), i, err = 0;
@@ -691,7 +697,7 @@ int kern_policy(struct kern *k, const struct seam_rule *lines, int n,
 
 	if (fd < 0)
 		return fd;
-	/* First: the policy says in which slot they are. */
+	/* First: the policy says in which slot the names are. */
 	err = kern_names(k, names, n_names, generation);
 	for (i = 0; i < (__u32)n && !err; i++)
 		err = bpf_map_update_elem(fd, &i, &lines[i], BPF_ANY);
@@ -711,7 +717,10 @@ int kern_ctl(struct kern *k, struct seam_ctl *c)
 	int err;
 
 	c->result = -EIO;
-	/* There is one room for it on each CPU, where before Linux 6.11 another test run could come between. */
+	/*
+	 * Each CPU has one room for it, and before Linux 6.11 another test run could come
+	 * between.
+	 */
 	pthread_mutex_lock(&one);
 	err = bpf_prog_test_run_opts(k->ctl_fd, &opts);
 	pthread_mutex_unlock(&one);

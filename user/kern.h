@@ -15,32 +15,32 @@
 #include "seam/event.h"
 
 #define KERN_BPFFS "/sys/fs/bpf"
-#define KERN_TC_PRIORITY 1514 /* of its filters: `tc filter` calls it pref */
+#define KERN_TC_PRIORITY 1514 /* of its filters; `tc filter` calls it pref */
 #define KERN_RUN_DIR "/run/seam"
 #define KERN_PORTS_MAX 64
 
 /* A port: an interface on the client or the server side. */
 struct kern_port {
 	char name[32];
-	int ifindex;		/* 0: it is gone, and there is nothing in its place yet */
+	int ifindex;		/* 0: it is gone, and not replaced yet */
 	int mtu;
 	unsigned char mac[6];
 	int partner;		/* ifindex of the other port of its wire, 0: none */
-	bool link;		/* wire: it has its link, as far as is known */
-	bool held_down;		/* ... it is down, as its partner has none */
-	uint64_t settle_ns;	/* ... until then it may still be getting it, 0: no more */
+	bool link;		/* wire: it has link, as far as is known */
+	bool held_down;		/* ... it is set down, as its partner has no link */
+	uint64_t settle_ns;	/* ... until then it may still get its link, 0: no more */
 	enum seam_end end;
 	enum port_xdp xdp;
 	char xdp_why[80];	/* why it has the XDP mode it has */
 };
 
-/* An entry of `ports`, of whatever version. */
+/* An entry of `ports`, of any version. */
 union kern_value {
 	struct port port;
 	char room[256];
 };
 
-/* Maps of an instance, opened by their pins. A descriptor is -1 if not there. */
+/* Maps of an instance, opened by their pins. A descriptor is -1 if there is none. */
 struct kern_maps {
 	int flows, embryos, history, records, holds, legs, links, ports, names, policy, control;
 	int reasons, rule_hits, states, events, hops;
@@ -60,18 +60,18 @@ struct kern {
 /* The pin directory of an instance, "/sys/fs/bpf/seam/NAME". */
 void kern_dir(const char *instance, char *dir, size_t len);
 
-/* Microseconds, nanoseconds of CLOCK_MONOTONIC, the clock of all flow times. */
+/* Nanoseconds of CLOCK_MONOTONIC, the clock of all flow times. */
 uint64_t kern_now(void);
 
 /*
- * Loads every program, sharing the pinned maps that are there, and makes the
- * ones that are not. Fails with a message logged, leaving nothing new behind.
+ * Loads every program. Shares the pinned maps that exist and makes the others. On failure logs
+ * a message and leaves nothing new behind.
  */
 int kern_load(struct kern *k, const struct policy *p, const char *instance);
 
 /*
- * Attaches to one port, of a wire whose other port is `partner` (NULL: none); the entry
- * in `ports` says what was done.
+ * Attaches to one port. `partner`: the other port of its wire, or NULL. The entry in `ports`
+ * says what was done.
  */
 int kern_attach(struct kern *k, const char *ifname, const char *partner, enum seam_end end,
 		enum policy_xdp xdp);
@@ -80,23 +80,23 @@ int kern_attach(struct kern *k, const char *ifname, const char *partner, enum se
 struct kern_port *kern_port(struct kern *k, int ifindex);
 
 /*
- * The interface of a port is gone, or is one no more: what was noted of it goes, but for its
- * name. `partner`: the other port of its wire, or NULL. In the host's namespace.
+ * The interface of a port is gone, or is no longer a port: forgets what was noted of it, except
+ * its name. `partner`: the other port of its wire, or NULL. In the host's namespace.
  */
 void kern_port_gone(struct kern *k, struct kern_port *port, struct kern_port *partner);
 
 /*
- * Attaches to the interface that has taken the place of one that is gone; `partner`: the
- * other port of its wire, whose interface has the name `partner_name`, or NULL. In the host's
- * namespace. Negative errno, with a message logged: it stays gone.
+ * Attaches to the interface that replaces one that is gone. `partner`: the other port of its
+ * wire, whose interface is named `partner_name`, or NULL. In the host's namespace. Negative
+ * errno, with a message logged: the port stays gone.
  */
 int kern_attach_again(struct kern *k, struct kern_port *port, struct kern_port *partner,
 		      const char *partner_name, enum policy_xdp xdp);
 
-/* Whether the ports of an instance are in the current network namespace, or that is not known. */
+/* Whether the ports of an instance are in the current network namespace; true also if unknown. */
 bool kern_is_here(const struct control *c);
 
-/* Detaches from the ports of the run before that kern_attach() was not called for. */
+/* Detaches from the ports of the previous run that kern_attach() was not called for. */
 void kern_detach_dropped(struct kern *k);
 
 /* Attaches the programs of the hold device and the veth pair. Called with the
@@ -105,7 +105,7 @@ int kern_attach_hold(struct kern *k, int ifindex);
 int kern_attach_veth(struct kern *k, int ifindex);
 int kern_attach_inner(struct kern *k, int ifindex);
 
-/* Whether Seam's program is at the TC ingress of an interface here, of whichever instance. */
+/* Whether a program of Seam, of any instance, is at the TC ingress of this interface. */
 bool kern_attached(int ifindex);
 
 /* Takes the programs off every port of the `ports` map and removes all pins. */
@@ -114,10 +114,10 @@ int kern_detach(const char *instance);
 /* Frees what the process holds; what is pinned and attached stays. */
 void kern_close(struct kern *k);
 
-/* Opens the maps of a running or lingering instance, read-only use. -ENOENT. */
+/* Opens the maps of a running or lingering instance for reading. -ENOENT. */
 int kern_open(struct kern *k, const char *instance);
 
-/* Puts a compiled policy and its names in force, whole. */
+/* Puts a compiled policy and its names in force, as a whole. */
 int kern_policy(struct kern *k, const struct seam_rule *lines, int n,
 		const struct policy_name *names, int n_names, uint32_t generation);
 
@@ -130,14 +130,17 @@ int kern_ctl(struct kern *k, struct seam_ctl *c);
 /* Copies a flow's entry; 0, or -ENOENT. */
 int kern_flow(const struct kern *k, const struct flow_key *key, struct flow *f);
 
-/* Bytes of a map's values; 0: it is not to be had. */
+/* Size of a map's values in bytes; 0: not known. */
 size_t kern_value_size(int map);
-/* An entry of a map that another version may have made. Negative errno: none, or larger than `size`. */
+/*
+ * Reads an entry of a map that another version may have made. Negative errno: none, or larger
+ * than `size`.
+ */
 int kern_read(int map, const void *key, void *value, size_t size);
 
 /* Sum over CPUs of entry `key` of a per-CPU counter map. */
 int64_t kern_counter(int map, uint32_t key);
-/* Sets the first `n` of them to 0. */
+/* Sets its first `n` entries to 0. */
 void kern_counters_clear(int map, uint32_t n);
 
 #endif

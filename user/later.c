@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Flows that are split at a later moment than their first payload: armed by what the
- * first payload decided, or by the kernel at the SYN; and when the kernel has begun a
- * split, the rule that it is for. A flow keeps the policy it was decided by, so that one
- * that is no longer in force is kept for as long as an armed flow may come back to it.
+ * Flows that are split later than at their first payload: armed by what the first payload
+ * decided, or by the kernel at the SYN. Once the kernel has begun a split, this finds the rule
+ * it is for. A flow keeps the policy that decided it, so a policy no longer in force is kept
+ * for as long as an armed flow may come back to it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -59,7 +59,7 @@ void later_seen(struct daemon *d, const struct flow *f, uint64_t now)
 
 void later_swept(struct daemon *d, uint64_t began)
 {
-	/* A connection of it may still be in its handshake. */
+	/* A connection decided by it may still be in its handshake. */
 	uint64_t wait = d->policy->timeout_ns[FLOW_HANDSHAKE];
 	struct retired **at = &d->retired, *r;
 
@@ -105,7 +105,7 @@ void later_disarm(struct daemon *d, struct conn *c)
 	conn_ctl(d, c, CTL_ARM, SEAM_R_AFTER, 0, NULL);
 }
 
-/* The rule of a flow that is due, and the policy it is in; NULL: nobody knows it any more. */
+/* The rule of a flow that is due, and in *p its policy; NULL: no longer known. */
 static const struct policy_rule *rule_of(struct daemon *d, const struct flow_key *key,
 					 const struct flow *f, struct policy **p)
 {
@@ -120,12 +120,12 @@ static const struct policy_rule *rule_of(struct daemon *d, const struct flow_key
 	rule = f->rule <= (*p)->n_rules ? &(*p)->rules[f->rule - 1] : NULL;
 	if (!rule || r || f->policy == d->generation)
 		return rule;
-	/* Of a daemon before this one: the rule in its place, if it is such a rule. */
+	/* From an earlier daemon: the rule in its place, if that is such a rule. */
 	return policy_rule_later(rule) && policy_rule_match_syn(rule, &facts, NULL) != MATCH_NO ?
 		       rule : NULL;
 }
 
-/* The fail answer of a flow that was to be split. */
+/* Gives the fail answer of a flow that was to be split. */
 static void give_up(struct daemon *d, const struct flow_key *key, const struct flow *f, __u8 reason)
 {
 	struct seam_ctl ctl = {
@@ -146,7 +146,7 @@ void later_split(struct daemon *d, const struct flow_key *key, const struct flow
 		give_up(d, key, f, rule ? SEAM_R_SHUTDOWN : SEAM_R_RULE_GONE);
 		return;
 	}
-	/* Frees what is left of the split before. */
+	/* Also frees what is left of the previous split. */
 	c = conn_new(d, key, f);
 	if (!c) {
 		give_up(d, key, f, SEAM_R_NO_MEMORY);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The order of the steps is CRIU's, with two additions for what a repaired
- * socket gets wrong by itself: its MSS stays at the default until something
- * makes it look again, and its clock must go on where the end's own was.
+ * The order of the steps is CRIU's, with two additions for what a repaired socket gets wrong by
+ * itself: its MSS stays at the default until something makes it look again, and its clock must
+ * continue where the end's own was.
  */
 #include <errno.h>
 #include <limits.h>
@@ -60,7 +60,7 @@ static int queue_seq(int fd, int queue, __u32 seq)
 	return err ? err : set_int(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, seq);
 }
 
-/* What the leg may send in one segment: announced, seen, and what the port takes. */
+/* What the leg may send in one segment: as announced, as seen, and as the port takes it. */
 static __u16 leg_mss(const struct flow *f, const struct flow_end *to, int mtu)
 {
 	int v4 = f->flags & FLOW_F_IPV4, mss = to->mss ? to->mss : v4 ? 536 : 1220;
@@ -87,9 +87,9 @@ static int set_options(int fd, const struct flow *f, const struct flow_end *to,
 }
 
 /*
- * What it has been promised, and its end. To one whose window is never larger than a few
- * segments a kernel sends smaller ones (tcp_bound_to_half_wnd()): of the largest window
- * that `to` had, it is known what was in flight there.
+ * Sets the windows promised to the leg and to its end. To an end whose window is never larger
+ * than a few segments a kernel sends smaller ones (tcp_bound_to_half_wnd()): of the largest
+ * window that `to` had, what was in flight there is known.
  */
 static int set_window(int fd, const struct flow_end *to, const struct flow_end *as, __u32 room,
 		      __u32 primed)
@@ -104,15 +104,15 @@ static int set_window(int fd, const struct flow_end *to, const struct flow_end *
 	win.max_window = win.snd_wnd > as->flight ? win.snd_wnd : as->flight;
 	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &win, sizeof(win)))
 		return -errno;
-	/* mss_cache was computed by connect(), before there was an MSS, or a window. */
+	/* connect() computed mss_cache before there was an MSS, or a window. */
 	return setsockopt(fd, IPPROTO_IP, 4 /* IP_OPTIONS */, "", 0) ? -errno : 0;
 }
 
 /*
- * The clock goes on where the end's own would be now, at its rate. Since Linux
- * 6.7 the lowest bit switches to microseconds, before that it is a bit like the
- * others. Rounded down: seam_leg_out sees to it that what was told before does
- * not step back, and a clock that leads the end's own costs a delta later.
+ * The clock continues where the end's own would be now, at its rate. Since Linux 6.7 the lowest
+ * bit switches to microseconds; before, it is a bit like the others. Rounded down: seam_leg_out
+ * makes sure that what was told before does not step back, and a clock ahead of the end's own
+ * costs a delta later.
  */
 static int set_clock(int fd, const struct flow *f, const struct flow_end *as)
 {
@@ -126,9 +126,9 @@ static int set_clock(int fd, const struct flow *f, const struct flow_end *as)
 }
 
 /*
- * The window that its end was promised fits into its queue, or the kernel would
- * take the promise back. A queue that large is not tuned any further: it covers
- * what the real receiver told, and no more is ever told than that.
+ * The window promised to its end must fit into its queue, or the kernel would take the promise
+ * back. A queue that large is not tuned any further: it covers what the real receiver told, and
+ * no more is ever told than that.
  */
 static int cover_window(int fd, __u32 window)
 {
@@ -144,10 +144,10 @@ static int cover_window(int fd, __u32 window)
 }
 
 /*
- * The path to its end is known to carry what the other one had in flight there: a
- * leg that started with the ten segments of a new connection would be a stall. The
- * route that the mark selects tells the kernel, rounded up; a leg gets bytes no
- * faster than the other end sends them, so that this makes no burst.
+ * The path to its end is known to carry what the other end had in flight there: a leg that
+ * started with the ten segments of a new connection would stall. The route that the mark
+ * selects tells the kernel, rounded up. A leg gets bytes no faster than the other end sends
+ * them, so this makes no burst.
  */
 static int set_flight(int fd, const struct flow *f, const struct flow_end *to,
 		      const struct flow_end *as, int mtu)
@@ -235,8 +235,8 @@ int leg_keepalive(int fd, unsigned int idle_s)
 	int idle = idle_s < 1 ? 1 : idle_s > 32767 ? 32767 : idle_s, err;
 
 	/*
-	 * How soon the end would repeat an unanswered probe is not known, as all of
-	 * them are answered: who asks often wants to know soon.
+	 * How soon the end would repeat an unanswered probe is unknown, as all are answered: an
+	 * end that asks often wants to know soon.
 	 */
 	if ((err = set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle)) ||
 	    (err = idle < KEEPALIVE_INTERVAL ? set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, idle) : 0))
@@ -258,8 +258,9 @@ unsigned int leg_memory(int fd)
 void leg_speak(int fd)
 {
 	/*
-	 * tcp_send_window_probe() is there for a window that opened while nobody was there to say so. One
-	 * that speaks already is not put into repair for it: the kernel relay could not send just then.
+	 * tcp_send_window_probe() exists for a window that opened while nobody was there to say
+	 * so. A leg that already speaks is not put into repair for it: the kernel relay could
+	 * not send just then.
 	 */
 	set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF);
 }

@@ -8,7 +8,10 @@
 
 #include "seam/flow.h"
 
-/* What is left of a window up to `edge` behind `nxt`: a probe of a shut one, or a FIN, may be beyond it. */
+/*
+ * What is left after `nxt` of a window up to `edge`. A probe of a shut window, or a FIN, may be
+ * beyond it.
+ */
 static inline __u32 leg_room(__u32 edge, __u32 nxt)
 {
 	return (__s32)(edge - nxt) > 0 ? edge - nxt : 0;
@@ -21,27 +24,26 @@ struct leg_options {
 };
 
 /*
- * Builds the leg that faces `end` of the flow and speaks for the other one,
- * from the flow's state at the boundary. It is established, silent until
- * leg_speak(), and sends nothing but what is written to it. Returns its
- * descriptor, or a negative errno.
+ * Builds the leg that faces `end` of the flow and speaks for the other end, from the flow's
+ * state at the boundary. It is established, stays silent until leg_speak(), and sends only what
+ * is written to it. Returns its descriptor, or a negative errno.
  */
 int leg_build(const struct flow_key *key, const struct flow *f, enum seam_end end,
 	      const struct leg_options *opt);
 
-/* Has it probe its end after `idle_s` seconds of silence. */
+/* Makes it probe its end after `idle_s` seconds of silence. */
 int leg_keepalive(int fd, unsigned int idle_s);
 
 /* Bytes of kernel memory that its queues take. */
 unsigned int leg_memory(int fd);
 
 /*
- * Lets it speak, and say at once what window it has, to an end that may wait for one, by
- * a probe, of which seam_leg_out makes a bare ack (END_F_ANNOUNCE). Or say it once more.
+ * Lets it speak, and makes it tell its window at once to an end that may wait for one. It does
+ * so by a probe, which seam_leg_out turns into a bare ack (END_F_ANNOUNCE). Can be repeated.
  */
 void leg_speak(int fd);
 
-/* Makes it vanish: no FIN, no RST, whatever is queued in it. Closes fd. */
+/* Makes it vanish without FIN or RST, whatever is queued in it. Closes fd. */
 void leg_vanish(int fd);
 
 /* Ends it with a RST. Closes fd. */

@@ -27,7 +27,7 @@ static void write_line(int priority, const char *fmt, va_list args)
 	char line[1024];
 	size_t n;
 
-	/* One that is not read, or a terminal that is stopped, must not stop the daemon. */
+	/* If nobody reads it, or the terminal is stopped, the daemon must not stop. */
 	if (priority > level || !poll(&(struct pollfd){ .fd = STDERR_FILENO, .events = POLLOUT }, 1, 0))
 		return;
 	vsnprintf(line, sizeof(line), fmt, args);
@@ -48,7 +48,7 @@ void log_write(int priority, const char *fmt, ...)
 
 static int from_libbpf(enum libbpf_print_level from, const char *fmt, va_list args)
 {
-	/* libbpf's warnings are about attempts too that Seam expects to fail. */
+	/* libbpf also warns about attempts that Seam expects to fail. */
 	if (from == LIBBPF_DEBUG)
 		write_line(LOG_DEBUG + 1, fmt, args);
 	else

@@ -38,7 +38,7 @@ static void usage(FILE *out)
 	      "`seam -V` is the version.\n", out);
 }
 
-/* The exit status of a verb, if all that it said could be written. */
+/* The exit status of a verb, provided all its output could be written. */
 static int written(int rc)
 {
 	if (!fflush(stdout) && !ferror(stdout))
@@ -67,7 +67,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < N_VERBS; i++) {
 		if (strcmp(argv[1], verbs[i].name))
 			continue;
-		argv[1] = strcat(name, verbs[i].name); /* getopt() puts it before what it finds wrong */
+		argv[1] = strcat(name, verbs[i].name); /* getopt() puts it before its messages */
 		return written(verbs[i].run(argc - 1, argv + 1));
 	}
 	fprintf(stderr, "seam: there is no verb `%s`; `seam --help` lists them\n", argv[1]);

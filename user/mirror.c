@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The links of the ports, as the kernel reports them: that one is gone, or its name another's,
- * is for ports.c. On wires, where the policy asks for it, a port whose partner has lost its
- * link is set down until that has it again.
+ * The links of the ports, as the kernel reports them. ports.c handles an interface that is
+ * gone, or whose name is another's. On wires, where the policy asks for it, a port whose
+ * partner has lost its link is set down until the partner has it again.
  *
- * A port that is down tells nothing of its own link. So one that is set up again is
- * given SETTLE_NS to get it, and only then has lost it: both ends of a wire would
- * otherwise take each other down for ever while they negotiate.
+ * A port that is down tells nothing of its own link. So one that is set up again is given
+ * SETTLE_NS to get it, and only then has lost it: otherwise both ends of a wire would take
+ * each other down for ever while they negotiate.
  */
 #include <errno.h>
 #include <linux/if.h>
@@ -36,7 +36,7 @@ static int send_request(struct daemon *d, int type, int flags, const struct ifin
 	return mnl_socket_sendto(d->links, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
 }
 
-/* Remembered for whoever detaches, should this process not come to it. */
+/* Recorded for whoever detaches, in case this process does not come to it. */
 static void note_held_down(struct daemon *d, const struct kern_port *port)
 {
 	__u32 key = port->ifindex;
@@ -125,7 +125,7 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_OK;
 }
 
-/* All links are told, as if they had just changed. */
+/* Asks for all links, reported as if they had just changed. */
 static void ask_all(struct daemon *d)
 {
 	const struct ifinfomsg any = {};
@@ -145,13 +145,16 @@ static void links_ready(struct daemon *d, struct watch *w, uint32_t events)
 	(void)events;
 	for (;;) {
 		n = mnl_socket_recvfrom(d->links, buf, sizeof(buf));
-		if (n < 0 && errno == ENOBUFS) { /* more has happened than was told */
+		if (n < 0 && errno == ENOBUFS) { /* more has happened than was reported */
 			ports_look(d);
 			ask_all(d);
 		} else if (n <= 0) {
 			break;
 		} else if (mnl_cb_run(buf, n, 0, 0, on_link, d) < 0) {
-			/* Something changed while they were told, and part of it is missing; or they still are. */
+			/*
+			 * Something changed during the dump, and part of it is missing; or the
+			 * dump still runs.
+			 */
 			if (errno == EINTR || errno == EBUSY)
 				d->links_torn = true;
 			else

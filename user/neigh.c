@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Neighbours that XDP sends to. The kernel asks a stale one whether it is still there only
- * if it sees that it is in use, and of what XDP forwards it sees nothing: so it is told,
- * once a second, of those that the `hops` map says were lately asked for.
+ * Neighbours that XDP sends to. The kernel asks a stale neighbour whether it is still there
+ * only if it sees that neighbour in use, and it sees nothing of what XDP forwards. So it is
+ * told, once a second, of those that the `hops` map says were lately asked for.
  */
 #include <errno.h>
 #include <linux/neighbour.h>
@@ -46,7 +46,7 @@ void neigh_close(struct daemon *d)
 	d->neighbours = NULL;
 }
 
-/* As if a packet had been sent to it; one that there is no entry of is not made. */
+/* Acts as if a packet had been sent to it; does not create an entry. */
 static void used(struct daemon *d, const struct neigh *n)
 {
 	char buf[128] = "";
@@ -68,7 +68,7 @@ static int by_content(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct neigh));
 }
 
-/* Those that XDP or TC has asked for since then, on any CPU: HOPS of each, at most. */
+/* Those that XDP or TC has asked for since then, on any CPU: at most HOPS of each. */
 static size_t lately(const struct daemon *d, uint64_t since, struct neigh *out, int cpus)
 {
 	size_t size = (sizeof(struct hop) + 7) & ~7UL, n = 0;
@@ -112,7 +112,7 @@ void neigh_tick(struct daemon *d, uint64_t now)
 		if (!i || by_content(&found[i - 1], &found[i]))
 			used(d, &found[i]);
 	free(found);
-	/* Only of those that are gone there is an answer, and it says no more than that. */
+	/* There is an answer only for those that are gone, and it says no more than that. */
 	while (recv(mnl_socket_get_fd(d->neighbours), answers, sizeof(answers), MSG_DONTWAIT) > 0)
 		;
 }

@@ -34,11 +34,14 @@
 #define SO_NETNS_COOKIE 71
 #endif
 
-/* The table that makes every packet local: from the veth pair, or with NET_LOCAL_MARK. */
+/*
+ * The table that makes every packet local: for packets from the veth pair, or with
+ * NET_LOCAL_MARK.
+ */
 #define LOCAL_TABLE 100
-/* And the first of those with an initial congestion window. */
+/* The first of the tables with an initial congestion window. */
 #define CWND_TABLE 101
-/* Of the sysctl tcp_recovery. */
+/* A value of the sysctl tcp_recovery. */
 #define RACK_NO_DUPTHRESH 4
 #define NEXT_HOP4 "169.254.1.1"
 #define NEXT_HOP6 "fe80::1"
@@ -126,7 +129,7 @@ void net_no_ipv6(const char *name)
 	net_sysctl(path, "1");
 }
 
-/* Begins a request: all zeros, since attributes are sent with what pads them. */
+/* Begins a request: all zeros, since attributes are sent with their padding. */
 static struct nlmsghdr *request_new(char *buf)
 {
 	memset(buf, 0, MNL_SOCKET_BUFFER_SIZE);
@@ -157,7 +160,7 @@ out:
 	return err;
 }
 
-/* Dumps that may be torn by changes meanwhile, before it is no accident any more. */
+/* How many dumps may be torn by concurrent changes before that counts as an error. */
 #define DUMP_TRIES 5
 
 static int dump_once(struct nlmsghdr *nlh, mnl_cb_t each, void *data)
@@ -200,7 +203,7 @@ int net_dump(struct nlmsghdr *nlh, mnl_cb_t each, void *data)
 	return err;
 }
 
-/* Creates the pair: the host end here, the other in the namespace `inner_ns`. */
+/* Creates the pair: the host end here, the other end in the namespace `inner_ns`. */
 static int veth_create(const char *name, int inner_ns, unsigned int mtu)
 {
 	char buf[MNL_SOCKET_BUFFER_SIZE];
@@ -258,9 +261,9 @@ int net_link_delete(int ifindex, const char *prefix)
 }
 
 /*
- * One on-link next hop with a fixed address, instead of a route to the device:
- * that would make a neighbour of every destination, and their number is limited
- * over all namespaces together.
+ * One on-link next hop with a fixed address, instead of a route to the device. Such a route
+ * would make a neighbour of every destination, and their number is limited over all namespaces
+ * together.
  */
 static int neigh_add(int family, const void *addr, size_t len, int ifindex)
 {
@@ -280,7 +283,7 @@ static int neigh_add(int family, const void *addr, size_t len, int ifindex)
 	return transact(nlh);
 }
 
-/* `cwnd`: segments that a connection by this route may send at first, 0: the kernel's choice. */
+/* `cwnd`: segments that a connection by this route may first send, 0: the kernel's choice. */
 static int route_add(int family, int table, int type, int oif, const void *gw, size_t len,
 		     unsigned int cwnd)
 {
@@ -310,7 +313,7 @@ static int route_add(int family, int table, int type, int oif, const void *gw, s
 	return transact(nlh);
 }
 
-/* Everything that comes in by `iif`, or has the mark, looks into `table`. */
+/* Makes everything that comes in by `iif`, or has the mark, look into `table`. */
 static int rule_add(int family, const char *iif, unsigned int mark, int table)
 {
 	char buf[MNL_SOCKET_BUFFER_SIZE];
@@ -332,8 +335,8 @@ static int rule_add(int family, const char *iif, unsigned int mark, int table)
 }
 
 /*
- * How the box's own TCP recovers from loss is how its legs do: what the host's
- * administrator has set, a new namespace does not inherit.
+ * Legs recover from loss as the box's own TCP does: a new namespace does not inherit what the
+ * host's administrator has set.
  */
 static const char *const inherited[] = {
 	"net/ipv4/tcp_early_retrans", "net/ipv4/tcp_recovery", "net/ipv4/tcp_reordering",
@@ -366,9 +369,9 @@ static void settings_read(struct tcp_settings *s)
 }
 
 /*
- * How much a path reorders a connection learns, and a leg that takes its place knows
- * nothing of it: three SACKed segments alone are no loss to it yet, a quarter of a
- * round trip has to pass as well (RFC 8985 6.2 step 4).
+ * A connection learns how much its path reorders; a leg that takes its place knows nothing of
+ * that. Three SACKed segments alone are therefore no loss to a leg yet: a quarter of a round
+ * trip has to pass as well (RFC 8985 6.2 step 4).
  */
 static void patient_recovery(const struct tcp_settings *s)
 {
@@ -400,11 +403,11 @@ static void settings_write(const struct tcp_settings *s)
 }
 
 /*
- * A veth queues to the backlog of the CPU that sends, and a leg sends from
- * several: whoever writes to it, and whichever takes its acks. Its packets would
- * overtake each other. Receive packet steering brings those of a socket to one
- * CPU (Documentation/networking/scaling.rst). It is set in sysfs, of which the
- * one mounted need not be this namespace's: a child mounts its own.
+ * A veth queues to the backlog of the sending CPU, and a leg sends from several: that of
+ * whoever writes to it, and that of whichever takes its acks. Its packets would overtake each
+ * other. Receive packet steering brings those of a socket to one CPU
+ * (Documentation/networking/scaling.rst). It is set in sysfs, and the one mounted need not be
+ * this namespace's: a child mounts its own.
  */
 static int steer_packets(const char *name)
 {
@@ -423,7 +426,7 @@ static int steer_packets(const char *name)
 	if (!child) {
 		if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
 			_exit(errno);
-		/* Busy: the one mounted is this namespace's already. */
+		/* EBUSY: the one mounted is already this namespace's. */
 		if (mount("sysfs", "/sys", "sysfs", 0, NULL) && errno != EBUSY)
 			_exit(errno);
 		fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -454,7 +457,7 @@ static int routes_add(int family, int inner, const void *hop, size_t len)
 	return err;
 }
 
-/* Routes and settings inside; the thread is there already. */
+/* Sets up routes and settings inside; the thread is there already. */
 static int inner_configure(int inner)
 {
 	static const struct {
@@ -555,7 +558,7 @@ bool net_driver(const char *ifname, char *driver, size_t len)
 	if (net_ethtool(ifname, &info))
 		memset(&info, 0, sizeof(info));
 	snprintf(driver, len, "%s", info.driver);
-	/* What some virtual devices put where others have nothing. */
+	/* Some virtual devices put these where others have nothing. */
 	return info.bus_info[0] && strcmp(info.bus_info, "N/A") && strcmp(info.bus_info, "tap") &&
 	       strcmp(info.bus_info, "tun");
 }

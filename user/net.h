@@ -14,11 +14,14 @@
 
 struct ifreq;
 
-#define NET_VETH_NAME "seam%d"	/* host end: the first number that is free */
+#define NET_VETH_NAME "seam%d"	/* host end: the first free number */
 #define NET_HOLD_NAME "seamh%d"
 #define NET_INNER_NAME "inner"	/* the other end, in the inner namespace */
-#define NET_LOCAL_MARK 0x5ea	/* every address is local to packets sent in there with it */
-/* A TCP socket that connects in there with mark NET_CWND_MARK + n may send 16 << n segments at first. */
+#define NET_LOCAL_MARK 0x5ea	/* in there, every address is local to packets sent with it */
+/*
+ * A TCP socket that connects in there with mark NET_CWND_MARK + n may first send 16 << n
+ * segments.
+ */
 #define NET_CWND_MARK 0x600
 #define NET_CWND_MARKS 11
 
@@ -37,7 +40,7 @@ int net_hold_open(unsigned int queue, int *ifindex);
  */
 int net_inner_open(int *host_ns, int *inner_ns, int *veth, int *inner);
 
-/* A number for the current network namespace that no other ever has; 0 if the kernel tells none. */
+/* A number that only this network namespace ever has; 0 if the kernel gives none. */
 uint64_t net_cookie(void);
 
 /* Deletes a link by ifindex, if its name begins with `prefix`. */
@@ -46,25 +49,25 @@ int net_link_delete(int ifindex, const char *prefix);
 /* Writes a sysctl of the current namespace, "net/ipv4/...". Negative errno. */
 int net_sysctl(const char *path, const char *value);
 
-/* The number that is there; `unset` if there is none. */
+/* Reads the number in a sysctl; `unset` if there is none. */
 int net_sysctl_read(const char *path, int unset);
 
-/* Whether this host tracks connections: then it may drop those that it has not seen. */
+/* Whether this host tracks connections, and so may drop those it has not seen. */
 bool net_host_is_stateful(void);
 
 /*
- * The driver of an interface as ethtool -i tells it, "" if it has none. Returns
- * whether the interface is a device on a bus, and not a virtual one.
+ * The driver of an interface as ethtool -i shows it, "" if it has none. Returns whether the
+ * interface is a device on a bus, not a virtual one.
  */
 bool net_driver(const char *ifname, char *driver, size_t len);
 
 /*
- * Sends the dump request that `nlh` begins, but for its flags, and has `each` see every
- * message of the answer. 0, or a negative errno.
+ * Sends the dump request in `nlh`, after setting its flags, and calls `each` for every message
+ * of the answer. 0, or a negative errno.
  */
 int net_dump(struct nlmsghdr *nlh, mnl_cb_t each, void *data);
 
-/* Whether an interface's clsact qdisc has any filter, or that cannot be told. */
+/* Whether an interface's clsact qdisc has any filter; true also if unknown. */
 bool net_has_filters(int ifindex);
 
 /* Whether a feature of an interface, named as by ethtool -k, is known to be on. */
@@ -72,19 +75,19 @@ bool net_feature(const char *ifname, const char *feature);
 /* Turns one on, if the interface has it. */
 void net_feature_on(const char *ifname, const char *feature);
 
-/* What offloads are on, as ETH_FLAG_*. Negative errno. */
+/* The offloads that are on, as ETH_FLAG_*. Negative errno. */
 int net_offloads(const char *ifname);
 
-/* An ioctl for the interface that is named in `ifr`. Negative errno. */
+/* An ioctl for the interface named in `ifr`. Negative errno. */
 int net_ifreq(unsigned long request, struct ifreq *ifr);
 
 /* An ethtool command, a structure of linux/ethtool.h, for an interface. Negative errno. */
 int net_ethtool(const char *ifname, void *command);
 
-/* No IPv6 on a device of Seam's: or it sends neighbour discovery of its own as soon as it is up. */
+/* Disables IPv6 on a device of Seam's: else it sends neighbour discovery as soon as it is up. */
 void net_no_ipv6(const char *name);
 
-/* Changes IFF_* of an interface; `was` (may be NULL) is what they were. Negative errno. */
+/* Changes IFF_* of an interface; `was` (may be NULL) gets the old ones. Negative errno. */
 int net_flags(const char *ifname, short set, short clear, short *was);
 
 /* MAC address and MTU of an interface; -EINVAL unless it is Ethernet. */

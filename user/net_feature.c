@@ -7,7 +7,7 @@
 
 #include "net.h"
 
-/* How many features a device may have, as ethtool -k names them; 0: that is not known. */
+/* How many features a device may have, named as by ethtool -k; 0: not known. */
 static unsigned int features(const char *ifname)
 {
 	struct ethtool_sset_info *set = calloc(1, sizeof(*set) + sizeof(set->data[0]));
@@ -23,7 +23,7 @@ static unsigned int features(const char *ifname)
 	return n;
 }
 
-/* The number of a feature of `n`; negative: there is none of that name. */
+/* The number of a feature among `n`; negative: there is none of that name. */
 static int feature_number(const char *ifname, unsigned int n, const char *feature)
 {
 	struct ethtool_gstrings *names = calloc(1, sizeof(*names) + (size_t)n * ETH_GSTRING_LEN);
@@ -43,7 +43,7 @@ static int feature_number(const char *ifname, unsigned int n, const char *featur
 	return found;
 }
 
-/* The number of a feature, and how many words of 32 there are; negative: there is none of that name. */
+/* The number of a feature, and the number of 32-bit words; negative: there is none of that name. */
 static int feature_find(const char *ifname, const char *feature, unsigned int *words)
 {
 	unsigned int n = features(ifname);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* What an operator asks of one flow, by the control socket: split it, merge it, who relays it. */
+/* What an operator asks of one flow over the control socket: split it, merge it, who relays it. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "daemon.h"
 #include "show.h"
 
-/* Keeps a flow split that nobody inspects, until the operator says otherwise. */
+/* Keeps a flow split, without inspection, until the operator says otherwise. */
 static const struct policy_rule by_hand = {
 	.name = "operator",
 	.action = RULE_INSPECT,
@@ -37,7 +37,7 @@ int operator_split(struct daemon *d, const struct flow_key *key, uint64_t id, ch
 		snprintf(why, len, "it cannot be split: %s", show_reason_text(f.why_not));
 		return -EOPNOTSUPP;
 	}
-	/* Its merge may be over, with the event on its way: then these legs are no more. */
+	/* Its merge may be over and the event on its way: then these legs are gone. */
 	if (c && c->phase == CONN_MERGING && !d->stopping &&
 	    !conn_ctl(d, c, CTL_SPLIT, SEAM_R_OPERATOR, CTL_SPLIT_SAME, &f)) {
 		c->phase = CONN_SPLIT;

@@ -17,15 +17,16 @@
 #define RTO_MIN_US 200000
 /*
  * A tail loss probe waits for two round trips and some milliseconds (RFC 8985 7.2; Linux: two
- * ticks of up to 4). If the other end is farther from the box than the sender by less, none is sent.
+ * ticks of up to 4). None is sent if the other end is farther from the box than the sender by
+ * less than that.
  */
 #define PROBE_SLACK_US 8000
-/* A sender that sends nothing has nothing to learn from, and not for ever has one that does. */
+/* A sender that sends nothing learns nothing; one that sends is not waited for indefinitely. */
 #define PATIENCE_IDLE_US 1000000
 #define PATIENCE_US 5000000
-/* Acknowledgements that a turn tells at the most: each is a measurement to the sender. */
+/* The most acknowledgements told in one turn: each is a measurement to the sender. */
 #define PARTS 4
-/* Flows at once, each of which is looked at 500 times a second; others merge as they are. */
+/* Flows paced at once, each looked at 500 times a second; others merge as they are. */
 #define PACED_MOST 128
 
 void pace_measured(struct pace_rtt *r, uint32_t rtt)
@@ -33,7 +34,7 @@ void pace_measured(struct pace_rtt *r, uint32_t rtt)
 	int32_t err = (int32_t)(rtt - r->srtt), delta = (err < 0 ? -err : err) - (int32_t)(r->var / 4);
 
 	r->srtt += err / 8;
-	/* As Linux does: a round trip that shrinks is no reason for impatience. */
+	/* As Linux does: a shrinking round trip is no reason for impatience. */
 	if (err < 0 && delta > 0)
 		delta /= 8;
 	r->var += delta;
@@ -49,7 +50,7 @@ bool pace_enough(const struct pace_rtt *r, uint32_t far)
 	return pace_rto(r) > far + far / 4 && 2 * r->srtt > far + far / 8;
 }
 
-/* What the leg knows of its round trip: as it is now, and the shortest that it has seen. */
+/* The leg's round trip as it is now, and the shortest that it has seen. */
 static uint32_t leg_rtt(const struct conn *c, const struct flow *f, int end, uint32_t *min)
 {
 	struct tcp_info info = {};
@@ -71,7 +72,7 @@ static bool room_for(struct daemon *d)
 	return room;
 }
 
-/* Whether an end so far away is silent for longer than the timers of one so near are set to. */
+/* Whether an end as far away as `far` is silent for longer than timers set for `near` wait. */
 static bool far_from(uint32_t far, uint32_t near)
 {
 	return far > near + near / 4 + PROBE_SLACK_US;
@@ -89,7 +90,7 @@ uint64_t pace_wanted(struct daemon *d, struct conn *c)
 	for (end = 0; end < 2; end++)
 		rtt[end] = leg_rtt(c, &f, end, &min[end]);
 	end = min[SEAM_CLIENT] < min[SEAM_SERVER] ? SEAM_CLIENT : SEAM_SERVER;
-	/* By the shortest: what a busy machine adds is no distance. */
+	/* By the shortest: what a busy machine adds is not distance. */
 	if (!far_from(min[!end], min[end]) ||
 	    (f.end[end].flags & (END_F_DATA | END_F_FIN)) != END_F_DATA ||
 	    (f.end[!end].flags & END_F_FIN)) /* its leg has sent that FIN, and probes no more */
@@ -98,7 +99,7 @@ uint64_t pace_wanted(struct daemon *d, struct conn *c)
 		return 0;
 	if (!p->line && !(p->line = calloc(PACE_LINE, sizeof(*p->line))))
 		return 0;
-	/* Not where it is in the list, which is another lock's. */
+	/* Leaves its place in the list alone, which another lock guards. */
 	p->conn = c;
 	p->end = end;
 	p->near = min[end];
@@ -147,7 +148,7 @@ void pace_stop(struct daemon *d, struct conn *c)
 	c->pace.line = NULL;
 }
 
-/* Tells it of `bytes` more; `how`: CTL_PACE_*. Negative errno. */
+/* Tells the end of `bytes` more; `how`: CTL_PACE_*. Negative errno. */
 static int pace_tell(struct daemon *d, struct pace *p, uint32_t bytes, uint64_t how)
 {
 	struct flow f;
@@ -158,13 +159,13 @@ static int pace_tell(struct daemon *d, struct pace *p, uint32_t bytes, uint64_t 
 	return err;
 }
 
-/* Whether there is nothing left to pace; else it may work the next time. */
+/* Whether nothing is left to pace; else it may work the next time. */
 static bool over(int err)
 {
 	return err == -ENOENT || err == -EINVAL;
 }
 
-/* Notes what its leg has acknowledged by now; no more often than the line has room for. */
+/* Notes what the leg has acknowledged by now, no more often than the line has room for. */
 static void line_in(struct pace *p, uint32_t ack, uint64_t now)
 {
 	struct pace_ack *last = &p->line[(p->first + p->n + PACE_LINE - 1) % PACE_LINE];
@@ -179,7 +180,7 @@ static void line_in(struct pace *p, uint32_t ack, uint64_t now)
 	p->line[(p->first + p->n++) % PACE_LINE] = (struct pace_ack){ now, ack };
 }
 
-/* Takes out what has been held back for `hold`; how long that was, 0: there is nothing. */
+/* Takes out what has been held back for `hold`. Returns how long that was; 0: nothing was. */
 static uint32_t line_out(struct pace *p, uint64_t now, uint32_t hold, uint32_t *ack)
 {
 	uint32_t held = 0;
@@ -193,17 +194,23 @@ static uint32_t line_out(struct pace *p, uint64_t now, uint32_t hold, uint32_t *
 	return held;
 }
 
-/* The longest that something may be held back, short of the sender's timers for what it has under way. */
+/*
+ * The longest that an acknowledgement may be held back, short of the sender's timers for what
+ * it has under way.
+ */
 static uint32_t hold_most(const struct pace *p, bool single)
 {
-	/* Of a single segment the probe waits for a delayed acknowledgement, longer than any RTO_MIN_US. */
+	/*
+	 * For a single segment the probe waits for a delayed acknowledgement, longer than any
+	 * RTO_MIN_US.
+	 */
 	uint32_t most = single ? pace_rto(&p->rtt) / 8 * 7 : p->rtt.srtt + p->rtt.srtt / 2 + PROBE_SLACK_US / 4;
 
 	most = most > p->near ? most - p->near : 0;
 	return most < p->far ? most : p->far;
 }
 
-/* One turn of one flow; false if it is paced no longer. */
+/* One turn of one flow; false if it is no longer paced. */
 static bool pace_turn(struct daemon *d, struct pace *p, uint64_t now)
 {
 	uint32_t ack, held, left, most, bytes, n;
@@ -219,7 +226,7 @@ static bool pace_turn(struct daemon *d, struct pace *p, uint64_t now)
 	if (!(e->flags & END_F_PACED) || (e->flags & END_F_FIN))
 		return false;
 	left = e->leg_ack - e->pace;
-	/* With the other end's FIN its leg probes no more: nothing would be told in time. */
+	/* After the other end's FIN its leg probes no more: nothing would be told in time. */
 	if (!p->learnt && (d->stopping || (f.end[!p->end].flags & END_F_FIN) || now - p->began_us > PATIENCE_US ||
 			   (!left && now - p->told_us > PATIENCE_IDLE_US)))
 		return !over(pace_tell(d, p, 0, CTL_PACE_END));
@@ -243,7 +250,7 @@ static bool pace_turn(struct daemon *d, struct pace *p, uint64_t now)
 	pace_measured(&p->rtt, p->near + held);
 	enough = p->learnt;
 	if (!p->learnt) {
-		/* For half of the time that has passed longer than the last. */
+		/* Longer than the last, by half of the time that has passed. */
 		p->hold = single ? most : p->hold + (now - p->told_us) / 2;
 		most = hold_most(p, single);
 		if (p->hold > most)

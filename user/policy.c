@@ -184,10 +184,9 @@ static enum policy_match match_want(enum policy_want want, bool known, bool valu
 }
 
 /*
- * What one classification comes to once the other facts are taken into
- * account: a flow is one of TLS and HTTP/1 at most, and in both the client
- * speaks first. Without the latter a server that waits for nobody would be
- * held until its client answered what it has not been shown.
+ * What one classification amounts to once the other facts are considered: a flow is at most one
+ * of TLS and HTTP/1, and in both the client speaks first. Without the latter, a server that
+ * waits for nobody would be held until its client answered what it has not been shown.
  */
 static enum classify classified(bool known, enum classify own, bool other_known,
 				enum classify other, const struct policy_facts *f)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The policy: settings and rules of one configuration file (seam.conf(5)),
- * read as a whole, never changed afterwards and counted by reference, so that
- * flows decided by an old policy outlive a reload.
+ * The policy: settings and rules of one configuration file (seam.conf(5)). It is read as a
+ * whole, never changed afterwards and reference-counted, so that flows decided by an old policy
+ * outlive a reload.
  */
 #ifndef SEAM_POLICY_H
 #define SEAM_POLICY_H
@@ -31,7 +31,7 @@ struct policy_ports {
 	__u16 lo, hi;
 };
 
-/* The values of one condition; n = 0: the rule does not have it. */
+/* The values of one condition; n = 0: the rule has no such condition. */
 struct policy_prefixes {
 	struct policy_prefix *v;
 	size_t n;
@@ -63,12 +63,12 @@ struct policy_until {
 
 #define AFTER_NEVER (~0ULL)
 
-/* When an inspected flow is split that is not at its first payload, whichever comes first. */
+/* When an inspected flow is split, if not at its first payload; whichever comes first. */
 struct policy_after {
 	__u64 bytes;	  /* payload, both directions together; 0: at once; AFTER_NEVER */
 	__u64 time_ns;	  /* since it began; 0: never */
-	__u32 request;	  /* the client's turn of that number; 0: never */
-	bool again;	  /* after each merge anew */
+	__u32 request;	  /* number of the client's turn; 0: never */
+	bool again;	  /* again after each merge */
 };
 
 /* Who moves the bytes of a split flow that nobody reads. */
@@ -78,19 +78,19 @@ enum policy_relay {
 	POLICY_RELAY_KERNEL,
 };
 
-/* The one of that name into `relay`; false: there is none. */
+/* Looks up `name`, into `relay`; false: there is no such relay. */
 bool policy_relay_named(const char *name, enum policy_relay *relay);
 
-/* Who decides where the first payload does, and by what. */
+/* Who decides where the first payload counts, and by what. */
 enum policy_decide {
-	DECIDE_KERNEL = 0, /* the kernel by the first packet; what it cannot, the daemon */
+	DECIDE_KERNEL = 0, /* the kernel by the first packet; where it cannot, the daemon */
 	DECIDE_DAEMON,	   /* the daemon by the packets that are held */
 	DECIDE_SPLIT,	   /* the daemon by what the client's leg has received */
 };
 
 /* What becomes of a flow for which no rule was found within the limits of `hold`. */
 enum policy_hold {
-	HOLD_FAIL = 0,	   /* the fail answer of the rule that it waits for */
+	HOLD_FAIL = 0,	   /* the fail answer of the rule it waits for */
 	HOLD_PASS,
 	HOLD_BLOCK,
 };
@@ -128,11 +128,11 @@ struct policy {
 	struct policy_strings client, server; /* interface names; on wires in pairs */
 	enum seam_mode mode;
 	bool mirror_link;		 /* wires: a port whose partner has no link is down */
-	bool bypass;			 /* flows that are passed go past the host's stack, as merged ones */
+	bool bypass;			 /* passed flows bypass the host's stack like merged ones */
 	char instance[POLICY_NAME_MAX];
 	char congestion[16];		 /* TCP_CONGESTION of legs; "": system default */
 	enum policy_xdp xdp;
-	enum policy_relay relay;	 /* of rules that do not say, and of flows split by hand */
+	enum policy_relay relay;	 /* of rules that name none, and of flows split by hand */
 	enum policy_decide decide;
 	int log;			 /* highest priority number logged, syslog(3) */
 	bool fail_block;
@@ -143,17 +143,20 @@ struct policy {
 		enum policy_hold answer;
 	} hold;				 /* limits of an undecided flow, then the answer */
 	__u64 backlog;			 /* bytes of one direction that legs take charge of */
-	__u32 workers;			 /* threads that move bytes of split flows; 0: the loop does */
+	__u32 workers;			 /* threads moving split flows' bytes; 0: the loop does */
 	__u32 max_flows;
 	__u32 max_embryos;
 	__u64 timeout_ns[FLOW_STATE_MAX]; /* idle, by enum flow_state */
-	__u64 grace_ns;			 /* shutdown waits that long for merges */
+	__u64 grace_ns;			 /* shutdown waits this long for merges */
 	struct policy_rule default_rule; /* number 0, no conditions */
 	struct policy_rule *rules;
 	size_t n_rules;
 };
 
-/* What is not known of it: parts of policy_facts.key, or what a TLS client offers. 0 for a real flow. */
+/*
+ * What is not known of a flow: parts of policy_facts.key, or what a TLS client offers. 0 for a
+ * real flow.
+ */
 #define FACT_NO_CLIENT	    (1U << 0)
 #define FACT_NO_SERVER	    (1U << 1)
 #define FACT_NO_CLIENT_PORT (1U << 2)
@@ -210,15 +213,15 @@ void policy_put(struct policy *p);
 
 #define POLICY_FIXED_MAX 12
 /*
- * The settings by which two policies differ and that a daemon takes from the one it
- * starts with: fills in up to POLICY_FIXED_MAX names, static, and returns how many.
+ * The settings that differ between two policies and that a daemon takes from the one it starts
+ * with. Fills in up to POLICY_FIXED_MAX static names and returns how many.
  */
 size_t policy_fixed(const struct policy *a, const struct policy *b,
 		    const char *names[static POLICY_FIXED_MAX]);
 
 /*
- * The rule that decides: the first that matches, else the default. If that
- * depends on something not yet known returns NULL and sets `need_more`.
+ * The rule that decides: the first that matches, else the default. If that depends on something
+ * not known yet, returns NULL and sets `need_more`.
  */
 const struct policy_rule *policy_decide(const struct policy *p, const struct policy_facts *facts,
 					bool *need_more);
@@ -241,10 +244,10 @@ bool policy_rule_asks(const struct policy_rule *rule);
 /* Whether its flows are split at another moment than their first payload. */
 bool policy_rule_later(const struct policy_rule *rule);
 
-/* That moment, as the kernel counts to it. */
+/* That moment, in the form the kernel counts to it. */
 struct seam_after policy_rule_after(const struct policy_rule *rule);
 
-/* The setting that a condition is, as in seam.conf(5). */
+/* The condition's setting, as in seam.conf(5). */
 const char *policy_condition_name(enum policy_condition cond);
 
 /* "route" or "wire". */
@@ -254,15 +257,15 @@ const char *policy_mode_name(enum seam_mode mode);
 const char *policy_action_name(enum rule_action action);
 
 /*
- * Whether the kernel decides such a flow by itself, given that its first payload is plain
- * and comes in one packet. Not where something that it has to know is missing.
+ * Whether the kernel decides such a flow by itself, provided its first payload is plain and
+ * comes in one packet. False if something the kernel has to know is missing.
  */
 bool policy_kernel_decides(const struct policy *p, const struct policy_facts *facts);
 
-/* Whether the fail answer is block, of any rule that flows may wait for. */
+/* Whether any rule that flows may wait for has the fail answer block. */
 bool policy_fails_closed(const struct policy *p);
 
-/* Lines of the kernel's table that a rule needs, capped far above any limit. */
+/* Lines that a rule needs in the kernel's table, capped far above any limit. */
 size_t policy_rule_lines(const struct policy_rule *rule);
 
 /*
@@ -274,16 +277,16 @@ size_t policy_rule_lines(const struct policy_rule *rule);
 int policy_compile(const struct policy *p, struct seam_rule *lines, size_t max,
 		   __u16 generation);
 
-/* A name that rules list, and which. */
+/* A name, and which rules list it. */
 struct policy_name {
 	struct seam_name name;
 	struct seam_name_rules rules;
 };
 
 /*
- * The names of a policy as the kernel looks them up, each once, but for those that it does
- * not: too long, or addresses. Returns how many are in *out, which is malloc'ed, or
- * -ENOMEM. None of a policy that does not have the kernel decide.
+ * The names of a policy as the kernel looks them up, each once. Leaves out those that it does
+ * not look up: too long, or addresses. Returns how many are in *out, which is malloc'ed, or
+ * -ENOMEM. None if the policy does not have the kernel decide.
  */
 int policy_names(const struct policy *p, struct policy_name **out);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Reading what a rule has its inspectors change: the fields of HTTP/1 heads, the
- * version of the PROXY protocol.
+ * Reads what a rule has its inspectors change: the fields of HTTP/1 heads, the version of the
+ * PROXY protocol.
  */
 #include "header_edits.h"
 #include "policy_read.h"
@@ -15,7 +15,7 @@
 
 const struct choice policy_proxy_versions[] = { { "v1", PROXY_V1 }, { "v2", PROXY_V2 }, { NULL, 0 } };
 
-/* Room for one more element, zeroed, behind the `n` there are. */
+/* Room for one more element, zeroed, after the `n` that there are. */
 static void *grow(struct load *l, const config_setting_t *s, const struct key *k, void *list,
 		  size_t n, size_t size)
 {
@@ -103,7 +103,7 @@ static const struct key field_keys[] = {
 	{ NULL, NULL, 0, 0, 0, NULL },
 };
 
-/* `add` and `set`, which removes what there was as well. */
+/* Reads `add`, and `set`, which also removes what was there. */
 static void read_fields(struct load *l, const config_setting_t *s, struct header_edits *e,
 			const struct key *k, bool set)
 {
@@ -184,7 +184,7 @@ void read_header_edits(struct load *l, const config_setting_t *s, void *field,
 		    HEADER_TEXT_MAX);
 }
 
-/* Settings that only an inspector makes something of, which makes nothing without them. */
+/* Checks settings that only one inspector uses, and that this inspector does nothing without. */
 void check_edits(struct load *l, const config_setting_t *s, const struct policy_rule *rule)
 {
 	const config_setting_t *proxy = config_setting_get_member(s, "proxy");

@@ -40,7 +40,7 @@ size_t policy_rule_lines(const struct policy_rule *rule)
 	return lines;
 }
 
-/* Whether a rule matches flows of that protocol, by what it asks of their first payload. */
+/* Whether a rule matches flows of that protocol, by its conditions on their first payload. */
 static __u8 by_payload(const struct policy_rule *rule, enum rule_proto proto)
 {
 	const struct policy_strings *own = proto == PROTO_TLS ? &rule->sni : &rule->host;
@@ -53,7 +53,7 @@ static __u8 by_payload(const struct policy_rule *rule, enum rule_proto proto)
 	return own->n ? BY_NAME : BY_ALL;
 }
 
-/* What the kernel may do by itself where a rule matches; of ALPN it knows nothing. */
+/* What the kernel may do by itself where a rule matches; it knows nothing of ALPN. */
 static __u8 by_itself(const struct policy_rule *rule)
 {
 	if (rule->alpn.n || rule->action == RULE_INSPECT)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Reading seam.conf(5): the file, its syntax, which is libconfig's, and the
- * settings outside the rules.
+ * Reads seam.conf(5): the file, its syntax, which is libconfig's, and the settings outside the
+ * rules.
  */
 #include "policy_read.h"
 
@@ -70,7 +70,7 @@ static const struct key timeout_keys[] = {
 	{ NULL, NULL, 0, 0, 0, NULL },
 };
 
-/* Rules inherit from settings that may stand behind them. */
+/* Rules inherit from settings that may come after them. */
 static void defer_rules(struct load *l, const config_setting_t *s, void *field,
 			const struct key *k)
 {
@@ -126,7 +126,7 @@ static void set_defaults(struct policy *p)
 	p->default_rule.after.bytes = AFTER_NEVER;
 }
 
-/* Wires are pairs of ports, and some settings are for them alone, or not for them. */
+/* Wires are pairs of ports; some settings are for wires only, or not for them. */
 static void check_wires(struct load *l, const config_setting_t *root)
 {
 	const config_setting_t *server = config_setting_get_member(root, "server");
@@ -181,7 +181,7 @@ static void finish(struct load *l, const config_setting_t *root)
 	}
 }
 
-/* What libconfig makes of an escape that is not what was written. `c` is behind the backslash. */
+/* Reports an escape that libconfig does not take as it was written. `c` is after the backslash. */
 static void check_escape(struct load *l, unsigned int line, const char *c)
 {
 	if (!strncasecmp(c, "x00", 3))
@@ -191,7 +191,7 @@ static void check_escape(struct load *l, unsigned int line, const char *c)
 		       "regular expression, else \\x07, \\x08 or \\x0b", *c, *c);
 }
 
-/* Of a number that begins at `c`, which libconfig cuts to 32 bits without an L, or takes for octal. */
+/* Reports a number at `c` that libconfig cuts to 32 bits without an L, or takes for octal. */
 static void check_number(struct load *l, unsigned int line, const char *c)
 {
 	size_t n = strspn(c, "0123456789");
@@ -205,9 +205,9 @@ static void check_number(struct load *l, unsigned int line, const char *c)
 }
 
 /*
- * What libconfig takes without a word for something else than was meant: the end of the
- * file for the end of a comment or string; two strings, where a comma was forgotten, for
- * one; escapes; numbers. Lists nested deeper than any policy has them are not looked into.
+ * Reports what libconfig silently takes for something else than was meant: the end of the file
+ * for the end of a comment or string; two strings, where a comma was forgotten, for one;
+ * escapes; numbers. It does not look into lists nested deeper than in any policy.
  */
 static void check_text(struct load *l, const char *text)
 {
@@ -265,7 +265,7 @@ static void check_text(struct load *l, const char *text)
 		report(l, opened, "this string is never closed; expected '\"' after it");
 }
 
-/* libconfig says what is wrong in a few words; add what to do about it. */
+/* libconfig says what is wrong in a few words; this adds what to do about it. */
 static void report_syntax(struct load *l, const config_t *config)
 {
 	const char *text = config_error_text(config);

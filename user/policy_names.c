@@ -66,7 +66,7 @@ static int add_list(struct entry **all, enum rule_proto proto, const struct poli
 	return err;
 }
 
-/* A name is in what rules say of its endings, too; these are what its key begins with. */
+/* What rules say of its endings counts for a name, too; these are what its key begins with. */
 static void add_endings(struct entry *all, const struct entry *e, struct seam_name_rules *rules)
 {
 	struct seam_name key = { .proto = e->name.proto };

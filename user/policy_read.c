@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/*
- * Reading single settings of the policy: types, limits, messages.
- */
+/* Reads single settings of the policy: types, limits, messages. */
 #include "policy_read.h"
 #include "policy_value.h"
 
@@ -19,7 +17,7 @@ static void vreport(struct load *l, unsigned int line, const char *fmt, va_list 
 	if (!l->err)
 		return;
 	vsnprintf(text, sizeof(text), fmt, ap);
-	/* values of the file are quoted in messages: keep the terminal out of it */
+	/* messages quote values of the file: these must not control the terminal */
 	for (char *c = text; *c; c++) {
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			*c = '?';
@@ -103,7 +101,7 @@ const char *get_string(struct load *l, const config_setting_t *s, const struct k
 	return v;
 }
 
-/* In decimal: of a hexadecimal one libconfig may keep 32 bits. */
+/* Whether it is a decimal integer: of a hexadecimal one libconfig may keep 32 bits. */
 static bool is_integer(const config_setting_t *s)
 {
 	int type = config_setting_type(s);
@@ -156,7 +154,7 @@ static void append(struct load *l, const config_setting_t *s, const struct key *
 		list->n++;
 }
 
-/* Reads a list of strings; `check` puts the value in the form it is kept in. */
+/* Reads a list of strings; `check` converts a value to the form it is kept in. */
 static void read_strings(struct load *l, const config_setting_t *s, struct policy_strings *list,
 			 const struct key *k, const char *expected,
 			 const char *(*check)(const char *s, char out[256]))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Shared by the files that read the policy from libconfig's tree: tables say
- * which settings there are, what may be in them and where they go. Readers
- * report errors and go on, so that one run shows all of them.
+ * Shared by the files that read the policy from libconfig's tree. Tables say which settings
+ * there are, what they may contain and where they go. Readers report errors and go on, so that
+ * one run shows all of them.
  */
 #ifndef SEAM_POLICY_READ_H
 #define SEAM_POLICY_READ_H
@@ -29,7 +29,7 @@ struct choice {
 	int value;
 };
 
-/* A setting: its name, what reads it, where it goes and between which limits. */
+/* A setting: its name, its reader, where the value goes and its limits. */
 struct key {
 	const char *name;
 	void (*read)(struct load *l, const config_setting_t *s, void *field, const struct key *k);
@@ -43,7 +43,7 @@ extern const struct choice policy_actions[]; /* into enum rule_action */
 extern const struct choice policy_proxy_versions[]; /* into enum proxy_version */
 extern const struct choice policy_relays[]; /* into enum policy_relay */
 
-/* One error, at a line of the file (0: the whole file) or at a setting. */
+/* Report one error, at a line of the file (0: the whole file) or at a setting. */
 __attribute__((format(printf, 3, 4)))
 void report(struct load *l, unsigned int line, const char *fmt, ...);
 __attribute__((format(printf, 3, 4)))
@@ -57,19 +57,22 @@ char *duplicate(struct load *l, const char *s);
 const char *get_string(struct load *l, const config_setting_t *s, const struct key *k,
 		       const char *expected);
 
-/* The values of a setting that may be one or several in [ ] or ( ); 0 after an error. */
+/* How many values a setting has: one, or several in [ ] or ( ); 0 after an error. */
 size_t count(struct load *l, const config_setting_t *s, const struct key *k);
 const config_setting_t *element(const config_setting_t *s, size_t i);
 
-/* For settings that are a list of groups: is this one, is this element of `name` one. */
+/*
+ * For settings that are a list of groups: whether `s` is a list, whether `s` in list `name` is
+ * a group.
+ */
 bool is_list(struct load *l, const config_setting_t *s, const char *name);
 bool is_group_in(struct load *l, const config_setting_t *s, const char *name);
 
-/* An error if the group has no setting of that name. */
+/* Reports an error if the group has no setting of that name. */
 void require(struct load *l, const config_setting_t *group, const char *name, const char *what,
 	     const char *expected);
 
-/* Every setting of a group, by its table; `base` is what the offsets count from. */
+/* Reads every setting of a group, by its table; offsets count from `base`. */
 void read_keys(struct load *l, const config_setting_t *group, void *base,
 	       const struct key *keys);
 
@@ -97,10 +100,10 @@ key_reader read_header_edits; /* struct header_edits *, allocated */
 
 bool rule_uses(const struct policy_rule *rule, const struct inspector *inspector);
 
-/* What must be true of an inspect rule's edits. */
+/* Checks what must be true of an inspect rule's edits. */
 void check_edits(struct load *l, const config_setting_t *s, const struct policy_rule *rule);
 
-/* The rules in l->rules, once everything else has been read. */
+/* Reads the rules in l->rules, once everything else has been read. */
 void read_rules(struct load *l);
 
 #endif

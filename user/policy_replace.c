@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Reading what the `replace` inspector of a rule is to replace. */
+/* Reads what the `replace` inspector of a rule is to replace. */
 #include "policy_read.h"
 
 #include <string.h>

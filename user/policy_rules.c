@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/*
- * Reading the rules of the policy, and what must be true of each.
- */
+/* Reads the rules of the policy, and checks what must be true of each. */
 #include "policy_read.h"
 #include "policy_value.h"
 
@@ -82,7 +80,7 @@ static const struct key pattern_keys[] = {
 	{ NULL, NULL, 0, 0, 0, NULL },
 };
 
-/* All that can be wrong with the patterns, each at its own line. */
+/* Reports all that is wrong with the patterns, each at its own line. */
 static void compile_patterns(struct load *l, const config_setting_t *s,
 			     const struct pattern *patterns, size_t n, struct pattern_db **db)
 {
@@ -210,7 +208,7 @@ static const struct key rule_keys[] = {
 	{ NULL, NULL, 0, 0, 0, NULL },
 };
 
-/* Settings that mean something with one action only. */
+/* Settings that make sense with one action only. */
 static void check_action(struct load *l, const config_setting_t *s, const struct policy_rule *rule)
 {
 	static const struct {
@@ -297,7 +295,7 @@ static void check_inspect(struct load *l, const config_setting_t *s,
 		    "until, or verdict = true there if that is meant");
 }
 
-/* A later moment must be one that comes, and one at which its inspectors see what they read. */
+/* A later moment must be one that comes, and inspectors must still see then what they read. */
 static void check_after(struct load *l, const config_setting_t *s, const struct policy_rule *rule)
 {
 	const config_setting_t *m = config_setting_get_member(s, "after");
@@ -320,7 +318,7 @@ static void check_after(struct load *l, const config_setting_t *s, const struct 
 		bad(l, m, "inspector \"tls\" reads a ClientHello, which is not to be expected %s; "
 		    "expected request, or bytes = 0, alone, or other inspectors",
 		    middle ? "in mid-stream" : "again");
-	/* With what the SYN decides, bytes = 0 is the only moment before all payload. */
+	/* If the SYN decides, bytes = 0 is the only moment before all payload. */
 	if (rule_uses(rule, &inspector_proxy) && (a->bytes || a->again))
 		bad(l, m, "inspector \"proxy\" writes in front of the client's first byte, which may "
 		    "have passed by then; expected bytes = 0 alone, or no after");
@@ -329,7 +327,7 @@ static void check_after(struct load *l, const config_setting_t *s, const struct 
 		    "or bytes = 0");
 }
 
-/* `whole`: every setting of it could be read. */
+/* `whole`: all its settings could be read. */
 static void check_rule(struct load *l, const config_setting_t *s, const struct policy_rule *rule,
 		       bool whole)
 {

@@ -7,7 +7,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-/* Reads a decimal number at *s and moves on behind it; false if there is none or it is too big. */
+/* Reads a decimal number at *s and moves past it; false if there is none or it is too big. */
 static bool number(const char **s, __u64 *out)
 {
 	const char *p = *s;
@@ -198,7 +198,7 @@ const char *value_host(const char *s, char out[256])
 			label = 0;
 			continue;
 		}
-		/* '_' is no host name, but is looked up and sent all the same */
+		/* '_' is not allowed in a host name, but is looked up and sent all the same */
 		if ((!is_alnum(*p) && *p != '-' && *p != '_') || ++label > 63)
 			return wrong;
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The values that settings of the policy are written in. Each parser returns
- * NULL, or the rest of a message that begins with the value in quotes: what is
- * wrong, and what was expected. It has no state and allocates nothing.
+ * Parsers for the values of policy settings. Each returns NULL, or the rest of a message that
+ * begins with the value in quotes: what is wrong and what was expected. They have no state and
+ * allocate nothing.
  */
 #ifndef SEAM_POLICY_VALUE_H
 #define SEAM_POLICY_VALUE_H
@@ -25,8 +25,8 @@ const char *value_ports(const char *s, struct policy_ports *ports);
 const char *value_host(const char *s, char out[256]);
 
 /*
- * The same, or an IPv6 address in brackets, as an HTTP Host header has it; that
- * is written to `out` without them.
+ * The same, or an IPv6 address in brackets as in an HTTP Host header, which is written to `out`
+ * without them.
  */
 const char *value_http_host(const char *s, char out[256]);
 

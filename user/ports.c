@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Ports whose interface goes, and what takes its place: what has their name. That a live
- * one is renamed changes nothing, until another interface gets its name.
+ * Ports whose interface disappears, and its replacement: an interface with their name. If a
+ * live one is renamed nothing changes, until another interface gets its name.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,12 +12,15 @@
 #include "daemon.h"
 #include "log.h"
 
-/* What takes the place of a port may not be as it has to be yet. */
+/* An interface that replaces a port may not be in the right state yet. */
 #define RETRY_NS (10 * 1000000000ULL)
-/* No program takes longer to load, which XDP's may have to be. */
+/* No program takes longer to load, and XDP's may have to be loaded. */
 #define ATTACH_MAX_NS (5 * 1000000000ULL)
 
-/* The other port of the same wire, gone or not; NULL: there are no wires. Clients come first, in order. */
+/*
+ * The other port of the same wire, gone or not; NULL: there are no wires. Clients come first,
+ * in order.
+ */
 static struct kern_port *partner_of(struct daemon *d, const struct kern_port *port)
 {
 	int i = port - d->kern.ports, n = d->started->client.n;
@@ -25,7 +28,7 @@ static struct kern_port *partner_of(struct daemon *d, const struct kern_port *po
 	return d->started->mode == MODE_WIRE ? &d->kern.ports[port->end == SEAM_CLIENT ? i + n : i - n] : NULL;
 }
 
-/* The thread is where the legs are made, and there interfaces have the same numbers. */
+/* The thread is in the legs' namespace, where other interfaces have the same numbers. */
 static bool enter_host(struct daemon *d)
 {
 	if (!setns(d->host_ns, CLONE_NEWNET))
@@ -103,7 +106,7 @@ void ports_named(struct daemon *d, const char *name, int ifindex)
 	}
 }
 
-/* Whether it was attached to what has taken the place of `port`. In the host's namespace. */
+/* Attaches to what has replaced `port`, and returns whether it did. In the host's namespace. */
 static bool take_place(struct daemon *d, struct kern_port *port, bool *failed)
 {
 	struct kern_port *partner = partner_of(d, port);
@@ -111,13 +114,13 @@ static bool take_place(struct daemon *d, struct kern_port *port, bool *failed)
 	char other[IF_NAMESIZE] = "";
 	int err;
 
-	/* It may be another port, that was renamed. */
+	/* It may be another port that was renamed. */
 	if (!now || kern_port(&d->kern, now))
 		return false;
 	if (partner && !(partner->ifindex ? if_indextoname(partner->ifindex, other) :
 					    if_indextoname(if_nametoindex(partner->name), other)))
 		return false;
-	/* A slow one is no death of the daemon. */
+	/* Being slow here is not being dead. */
 	d->kern.control->heartbeat_ns = kern_now() + ATTACH_MAX_NS;
 	*failed |= kern_attach_again(&d->kern, port, partner, other, d->started->xdp);
 	daemon_beat(d);

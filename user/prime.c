@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The acknowledgement goes by way of the inner namespace's loopback device: a
- * raw packet with a mark that makes every address local. tcp_ack_update_rtt()
- * takes the round trip from its TSecr, and only from there: a byte put into the
- * queue by repair counts as retransmitted (RFC 7323 4, Karn's algorithm).
+ * The acknowledgement goes through the inner namespace's loopback device, as a raw packet with
+ * a mark that makes every address local. tcp_ack_update_rtt() takes the round trip from its
+ * TSecr, and only from there: a byte put into the queue by repair counts as retransmitted (RFC
+ * 7323 4, Karn's algorithm).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -91,7 +91,7 @@ static void segment_fill(struct segment *s, const struct flow_key *key, const st
 	s->th.ack = 1;
 	s->th.window = htons(wnd > 0xffff ? 0xffff : wnd);
 	memcpy(s->options, "\1\1\10\12", 4);
-	/* Not of a packet that is held: the leg would refuse those before it (RFC 7323 5.3). */
+	/* Not that of a held packet: the leg would refuse those before it (RFC 7323 5.3). */
 	put32(s->options + 4, from->free_tsval);
 	put32(s->options + 8, tsecr);
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What a leg cannot be told by any socket option: the round trip to its end. A
- * repaired socket has none, so its first retransmission timeout is 3 s and its
- * first loss probe 1 s, where the end it speaks for had learnt better long ago.
- * A leg is therefore built one byte short of its boundary (leg_build()), with
- * that byte as sent but not acknowledged, and is then given the acknowledgement,
- * with the timestamps that tell the round trip which the tracker saw.
+ * What no socket option can tell a leg: the round trip to its end. A repaired socket has none,
+ * so its first retransmission timeout is 3 s and its first loss probe 1 s, where the end it
+ * speaks for had learnt better long ago. A leg is therefore built one byte short of its
+ * boundary (leg_build()), with that byte as sent but not acknowledged. It is then given the
+ * acknowledgement, with timestamps that tell the round trip the tracker saw.
  */
 #ifndef SEAM_PRIME_H
 #define SEAM_PRIME_H
@@ -14,7 +13,7 @@
 
 #include "seam/flow.h"
 
-/* Sockets to send packets to the legs with, in the inner namespace. */
+/* Sockets in the inner namespace that send packets to the legs. */
 struct primer {
 	int fd4, fd6;
 };
@@ -23,7 +22,7 @@ struct primer {
 int primer_open(struct primer *p);
 void primer_close(struct primer *p);
 
-/* Whether the leg that faces `end` can be told its round trip: it takes timestamps. */
+/* Whether the leg facing `end` can be told its round trip: it takes timestamps. */
 bool prime_possible(const struct flow *f, enum seam_end end);
 
 /*

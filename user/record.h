@@ -12,8 +12,8 @@
 void record_from(const struct flow_record *from, struct seam_record *to);
 
 /*
- * Adds the objects "tls", "http" and "alert" (a pattern matched) to `to`, each
- * if there is something to tell. `blocked`: what became of the flow.
+ * Adds the objects "tls", "http" and "alert" (a pattern matched) to `to`, each if it has
+ * something to say. `blocked`: what became of the flow.
  */
 void record_json(const struct seam_record *rec, bool blocked, json_t *to);
 

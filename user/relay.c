@@ -19,10 +19,10 @@
 #include "daemon.h"
 #include "frame.h"
 
-/* Bytes moved at a time, and turns of one direction before others get theirs. */
+/* Bytes moved at a time, and turns a flow takes before others get theirs. */
 #define RELAY_CHUNK 65536
 #define RELAY_TURNS 8
-/* Edits made in one step: one byte in each place may be one. */
+/* Most edits made in one step: each single byte may be one. */
 #define RELAY_EDITS 256
 /* A RST waits this long for what was sent before it. */
 #define ABORT_PATIENCE 1000000000ULL
@@ -41,7 +41,7 @@ static int unacked(const struct conn_leg *leg)
 	return ioctl(leg->watch.fd, SIOCOUTQ, &n) ? 0 : n;
 }
 
-/* Bytes in a leg's receive queue, up to `most`. SIOCINQ does not tell, of a socket in a sockmap. */
+/* Bytes in a leg's receive queue, up to `most`. SIOCINQ does not tell for a socket in a sockmap. */
 static size_t queued(const struct conn_leg *leg, size_t most)
 {
 	ssize_t n = recv(leg->watch.fd, NULL, most, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
@@ -105,7 +105,7 @@ static enum inspect_answer inspect(struct conn *c, enum seam_dir dir, const uint
 	return more || !c->rule->until.verdict ? INSPECT_MORE : INSPECT_LET_GO;
 }
 
-/* One end has reset: the other one gets what is left, and then a RST. */
+/* One end has reset: the other gets what is left, and then a RST. */
 static enum step aborting(struct daemon *d, struct conn *c)
 {
 	struct conn_leg *other;
@@ -138,7 +138,7 @@ int relay_tcp_state(const struct conn_leg *leg)
 									     info.tcpi_state;
 }
 
-/* Looks at what is new of the client's first bytes, all in its leg's queue, up to the limit. */
+/* Peeks at what is new of the client's first bytes, all in its leg's queue, up to the limit. */
 static void head_peek(struct conn *c)
 {
 	size_t n = queued(&c->leg[SEAM_CLIENT], c->head_limit);
@@ -198,8 +198,8 @@ static enum step undecided(struct daemon *d, struct conn *c)
 }
 
 /*
- * Tells the kernel side of edits before any of them is made: from then on the two
- * legs' streams differ in length. False: not now, or the flow is over.
+ * Tells the kernel side about edits before any of them is made: from then on the two legs'
+ * streams differ in length. False: not now, or the flow is over.
  */
 static bool tell_edits(struct daemon *d, struct conn *c)
 {
@@ -238,13 +238,13 @@ static size_t give(struct conn_leg *to, const void *data, size_t len, int flags)
 	return n < 0 ? 0 : n;
 }
 
-/* Takes bytes out of a leg's queue: handed on, or removed, and only now. */
+/* Takes bytes out of a leg's queue, only now that they are handed on or removed. */
 static void take(struct conn_leg *from, size_t n)
 {
 	ssize_t got;
 
 	editor_advance(&from->edit, n);
-	/* Nothing is written there, though TSan expects it. No read goes across a mark of urgent data. */
+	/* Nothing is written there, though TSan expects it. No read goes across an urgent mark. */
 	for (; n; n -= got) {
 		got = recv(from->watch.fd, from->conn->worker->buf, n < FRAME_MAX ? n : FRAME_MAX,
 			   MSG_TRUNC | MSG_DONTWAIT);
@@ -253,7 +253,7 @@ static void take(struct conn_leg *from, size_t n)
 	}
 }
 
-/* Makes edits that are due, as far as the other leg has room for them, and no more than a step's. */
+/* Makes edits that are due, as far as the other leg has room for them, and at most RELAY_EDITS. */
 static enum step make_edits(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
 	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
@@ -276,7 +276,7 @@ static enum step make_edits(struct daemon *d, struct conn *c, enum seam_dir dir)
 	return STEP_AGAIN;
 }
 
-/* Shows the inspectors what is new; true: they had the flow blocked, and it is freed. */
+/* Shows the inspectors what is new. True: they blocked the flow, and it is freed. */
 static bool blocked(struct daemon *d, struct conn *c, enum seam_dir dir, const uint8_t *data,
 		    size_t len, bool end)
 {
@@ -300,7 +300,7 @@ static bool blocked(struct daemon *d, struct conn *c, enum seam_dir dir, const u
 	return false;
 }
 
-/* The client begins to speak after the server has. Whether its rule has waited for this turn. */
+/* The client begins to speak after the server has. Whether its rule was waiting for this turn. */
 static bool turn(struct conn *c)
 {
 	const struct policy_after *after = &c->rule->after;
@@ -311,10 +311,10 @@ static bool turn(struct conn *c)
 }
 
 /*
- * The client's next request has got into the legs before the flow was merged: it is
- * inspected here and now, and the merge is given up if it has not begun. Once it has, the
- * rest of the request goes straight, and may not be changed any more: what has to be seen
- * whole is not let by. Negative errno: it must be inspected and cannot.
+ * The client's next request has got into the legs before the flow was merged. It is inspected
+ * here and now, and the merge is given up if it has not begun. If it has begun, the rest of the
+ * request goes straight and can no longer be changed: what has to be seen whole is not let by.
+ * Negative errno: it must be inspected and cannot be.
  */
 static int again(struct daemon *d, struct conn *c)
 {
@@ -340,7 +340,7 @@ static int again(struct daemon *d, struct conn *c)
 	return rule->fail_block ? -ENOMEM : 0;
 }
 
-/* Tells the inspectors, once, that no more comes of a direction; true as blocked(). */
+/* Tells the inspectors, once, that a direction has ended; returns as blocked() does. */
 static bool blocked_at_end(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
 	if (c->leg[dir].ended)
@@ -367,7 +367,7 @@ static enum step relay_end(struct daemon *d, struct conn *c, enum seam_dir dir)
 	return STEP_WAIT;
 }
 
-/* Whether there is urgent data that has not been read: no read looks at what is behind its mark. */
+/* Whether there is unread urgent data: no read looks at what is behind its mark. */
 static bool urgent_ahead(const struct conn_leg *from)
 {
 	struct pollfd p = { .fd = from->watch.fd, .events = POLLPRI };
@@ -375,7 +375,7 @@ static bool urgent_ahead(const struct conn_leg *from)
 	return poll(&p, 1, 0) > 0 && p.revents & POLLPRI;
 }
 
-/* Whether nothing more comes from an end, and the inspectors have been shown what is there. */
+/* Whether nothing more comes from an end and the inspectors have been shown what is there. */
 static bool ends_held(const struct conn_leg *from)
 {
 	switch (relay_tcp_state(from)) {
@@ -388,7 +388,7 @@ static bool ends_held(const struct conn_leg *from)
 	return false;
 }
 
-/* Moves what there is of one direction, one chunk. */
+/* Moves one chunk of one direction. */
 static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 {
 	struct conn_leg *from = &c->leg[dir], *to = &c->leg[!dir];
@@ -409,7 +409,7 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	case RELAY_KERNEL_GONE:
 		return STEP_GONE;
 	}
-	/* Up to the next edit, or each would cost a chunk. */
+	/* Only up to the next edit, or each edit would cost a chunk. */
 	ahead = from->edit.shown - from->edit.next;
 	want = from->edit.edits ? editor_untouched(&from->edit, ahead) : 0;
 	want = want && want < RELAY_CHUNK ? want : RELAY_CHUNK;
@@ -419,9 +419,9 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 			from->dead = true;
 		return STEP_WAIT;
 	}
-	if (got == 0) /* after a reset as well, once SO_ERROR was asked for */
+	if (got == 0) /* also after a reset, once SO_ERROR was asked for */
 		return from->dead ? STEP_WAIT : relay_end(d, c, dir);
-	/* Asked after the byte was seen: its mark was there before it. No read goes across one. */
+	/* Asked after the byte was seen: its mark was there before. No read goes across a mark. */
 	urgent = at_mark(from->watch.fd);
 	n = urgent ? 1 : got;
 	if (dir == SEAM_UP && c->answered && (err = again(d, c))) {
@@ -434,8 +434,8 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 	if (editor_due(&from->edit))
 		return STEP_AGAIN;
 	n = editor_untouched(&from->edit, n);
-	if (!n) { /* an inspector has it stay, until it sees more or there is no more */
-		if (urgent_ahead(from)) { /* before this has gone it sees nothing more */
+	if (!n) { /* an inspector holds it until it sees more or there is no more */
+		if (urgent_ahead(from)) { /* it sees nothing more before this has gone */
 			from->edit.hold = UINT64_MAX;
 			return STEP_AGAIN;
 		}
@@ -444,8 +444,8 @@ static enum step relay_dir(struct daemon *d, struct conn *c, enum seam_dir dir)
 		return blocked_at_end(d, c, dir) ? STEP_GONE : STEP_AGAIN;
 	}
 	/*
-	 * Without its mark the byte is part of the stream, as it was judged and inspected; with it
-	 * a server that does not look out for it finds it missing there.
+	 * Without its mark the byte is part of the stream, as it was judged and inspected. With
+	 * the mark, a server that does not look out for it finds the byte missing there.
 	 */
 	mark = urgent && !c->fail_block && !(c->rule && c->rule->fail_block);
 	more = from->edit.edits && editor_goes_on(&from->edit, from->edit.next + n, from->edit.edits);
@@ -469,9 +469,12 @@ void relay_run(struct daemon *d, struct conn *c)
 		if (up != STEP_AGAIN)
 			return;
 	}
-	/* What is on which side of a boundary that is still being crossed must not be in doubt. */
+	/*
+	 * For edits it must not be in doubt what is on which side of a boundary that is being
+	 * crossed.
+	 */
 	if (!c->crossed && edits(c)) {
-		/* It will not be crossed any more. */
+		/* The boundary will no longer be crossed. */
 		if (c->leg[SEAM_CLIENT].dead || c->leg[SEAM_SERVER].dead)
 			aborting(d, c);
 		return;
@@ -490,7 +493,7 @@ void relay_run(struct daemon *d, struct conn *c)
 		if (c->let_go != let_go)
 			up = STEP_AGAIN; /* what was held in the other direction may go */
 		if (turn == RELAY_TURNS) {
-			/* Asking again brings the edge again, after everybody else had a turn. */
+			/* Asking again raises the edge again, after everybody else's turn. */
 			relay_kernel_rewatch(c);
 			break;
 		}
@@ -508,7 +511,7 @@ void relay_ready(struct daemon *d, struct watch *w, uint32_t events)
 	struct conn_leg *leg = (void *)((char *)w - offsetof(struct conn_leg, watch));
 	struct conn *c = leg->conn;
 
-	if (events & EPOLLERR) { /* without it, SO_ERROR may tell of an ICMP error that is none */
+	if (events & EPOLLERR) { /* without it, SO_ERROR may report an ICMP error, which is none */
 		int err = 0;
 		socklen_t len = sizeof(err);
 

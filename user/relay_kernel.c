@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The bytes of a split flow that nobody reads, moved by the kernel: when, and the
- * ways into it and out of it. Each direction goes by itself.
+ * Has the kernel move the bytes of a split flow that nobody reads: when, and how it starts and
+ * ends. Each direction goes by itself.
  *
- * In: from any byte on, as the program cuts off what was read before. Out: nothing
- * more is taken from the one leg, and the daemon reads it again; but it does not
- * write to the other leg before all that was taken has got there. An end's FIN is
- * such a way out, whereupon the userspace relay finds it. Urgent data is another,
- * with its first packet waiting in the hold queue.
+ * Start: from any byte on, as the program cuts off what was read before. End: the kernel takes
+ * nothing more from the one leg, and the daemon reads it again; but the daemon does not write
+ * to the other leg before everything taken has arrived there. An end's FIN ends it in this way;
+ * the userspace relay then finds the FIN. So does urgent data; its first packet waits in the
+ * hold queue.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -24,18 +24,18 @@
 #include "log.h"
 
 /*
- * `auto`: the kernel works for each packet, the daemon for each byte. A direction becomes
- * the kernel's by packets of one size on average, and is the daemon's again by another;
- * it is looked at once in so many nanoseconds, and if so much has been moved by then.
- * Between the sizes neither is better (docs/benchmarks.md, `sizes`).
+ * `auto`: the kernel works for each packet, the daemon for each byte. A direction becomes the
+ * kernel's at one average packet size, and the daemon's again at another. It is looked at once
+ * in so many nanoseconds, if so much has been moved by then. Between the two sizes neither is
+ * better (docs/benchmarks.md, `sizes`).
  */
 #define BULK_PACKET 24576
 #define SMALL_PACKET 16384
 #define BULK_BYTES (4 << 20)
 #define BULK_LOOK 1000000000ULL
-/* Send buffer of such a leg; it is what it holds that is accounted. */
+/* Send buffer of such a leg; only what it holds is accounted. */
 #define ROOM (64 << 20)
-/* Between looks at what is on its way, milliseconds; from one to the other. */
+/* Milliseconds between looks at what is on its way; grows from first to second. */
 #define LOOK_MIN 1
 #define LOOK_MAX 32
 
@@ -120,7 +120,7 @@ void relay_kernel_look(struct daemon *d, struct watch *w, uint32_t events)
 		look_in(d, d->look_ms * 2 < LOOK_MAX ? d->look_ms * 2 : LOOK_MAX);
 }
 
-/* Bytes have vanished in the kernel: not a clean end, nor a stream with a hole. */
+/* Bytes have vanished in the kernel: the ends must see neither a clean end nor a hole. */
 static void give_up(struct daemon *d, struct conn *c)
 {
 	log_err("flow %llu: the kernel relay lost bytes; both ends are reset",
@@ -138,8 +138,8 @@ static void account(struct conn *c, enum seam_dir dir, uint64_t bytes)
 }
 
 /*
- * A leg to which the kernel relays takes all that comes, which is no more than its
- * end has room for: the kernel tries one that is full only every few milliseconds.
+ * A leg that the kernel relays to takes everything that comes, which is no more than its end
+ * has room for: the kernel retries a full leg only every few milliseconds.
  */
 static void set_room(const struct conn_leg *to, bool all)
 {
@@ -165,7 +165,7 @@ static bool take_back(struct daemon *d, struct conn *c, enum seam_dir dir)
 	account(c, dir, r.bytes);
 	if (err && err != -EIO)
 		from->dead = true;
-	/* What comes before a RST may be cut off by it anywhere. */
+	/* A RST may cut off anywhere what comes before it. */
 	if (err && !from->dead && !c->leg[!dir].dead) {
 		give_up(d, c);
 		return false;
@@ -173,7 +173,7 @@ static bool take_back(struct daemon *d, struct conn *c, enum seam_dir dir)
 	return true;
 }
 
-/* If neither direction is the kernel's any more. */
+/* Ends the relay if neither direction is the kernel's any more. */
 static void relayed_no_more(struct daemon *d, struct conn *c, __u8 reason)
 {
 	if (!c->relayed || c->leg[0].by_kernel || c->leg[1].by_kernel)
@@ -182,7 +182,7 @@ static void relayed_no_more(struct daemon *d, struct conn *c, __u8 reason)
 	conn_ctl(d, c, CTL_UNRELAY, reason, 0, NULL);
 }
 
-/* Whoever else inspects it reads its bytes; `count` only wants their number. */
+/* Any other inspector reads its bytes; `count` only wants their number. */
 static bool is_read(const struct conn *c)
 {
 	const struct policy_until *u = &c->rule->until;
@@ -217,15 +217,15 @@ int relay_kernel_possible(const struct daemon *d, const struct conn *c)
 static enum policy_relay wanted(const struct daemon *d, const struct conn *c)
 {
 	if (relay_kernel_possible(d, c))
-		return POLICY_RELAY_USERSPACE; /* undecided, for one */
+		return POLICY_RELAY_USERSPACE; /* for example undecided */
 	if (c->relay_by_hand)
 		return c->relay;
 	return c->by_hand ? c->policy->relay : c->rule->relay;
 }
 
 /*
- * Looks at the packets of one end since the last look, if there are enough of them; its
- * bare acks count, as they cost as much. `first`: what came before is not what comes now.
+ * Looks at the packets of one end since the last look, if there are enough of them. Bare acks
+ * count, as they cost as much. `first`: what came before says nothing about what comes now.
  */
 static void weigh(struct conn_leg *from, const struct flow_end *end, bool first)
 {
@@ -287,13 +287,13 @@ static bool begin(struct daemon *d, struct conn *c, enum seam_dir dir)
 		frame_reverse(&c->key, &peer);
 	err = sockmap_begin(&d->sockmap, &from->kernel, from->watch.fd, to->watch.fd, &peer);
 	if (err) {
-		/* Half closed, for one. */
+		/* For example, it is half closed. */
 		log_debug("flow %llu: kernel relay: %s", (unsigned long long)c->id, strerror(-err));
 		from->kernel_refused = true;
 		return false;
 	}
 	set_room(to, true);
-	/* Seen by a counter already, and now counted by the kernel. */
+	/* A counter has seen these, and now the kernel counts them. */
 	c->rec.bytes[dir] -= from->edit.shown - from->edit.next;
 	from->edit.shown = from->edit.next;
 	from->by_kernel = true;
@@ -328,7 +328,7 @@ void relay_kernel_try(struct daemon *d, struct conn *c)
 		relayed_no_more(d, c, SEAM_R_RELAY_OVER);
 }
 
-/* Whether it is over, in this direction at least. */
+/* Whether the relay is over, at least in this direction. */
 static bool has_ended(struct conn *c, enum seam_dir dir)
 {
 	struct conn_leg *from = &c->leg[dir];
@@ -432,7 +432,7 @@ void relay_kernel_tick(struct daemon *d)
 			if (!c->leg[dir].by_kernel ||
 			    sockmap_read(&d->sockmap, &c->leg[dir].kernel, &r) || !r.lost)
 				continue;
-			/* To a leg whose end has reset there is nothing to pass on. */
+			/* There is nothing to pass on to a leg whose end has reset. */
 			if (has_ended(c, dir) || relay_tcp_state(&c->leg[!dir]) == TCP_CLOSE)
 				relay_run(d, c);
 			else

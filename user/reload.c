@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Reloads the policy. Its patterns may take seconds to compile, and the loop must
- * not stand still for so long: a thread of its own reads the policy, and the loop
- * puts it in force.
+ * Reloads the policy. Its patterns may take seconds to compile, and the loop must not stand
+ * still for so long: a separate thread reads the policy, and the loop puts it in force.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -68,7 +67,10 @@ static int take_over(struct daemon *d, struct reload *r)
 	return 0;
 }
 
-/* Logs why it was refused, answers whoever waits for what has ended, and reads again if someone asked meanwhile. */
+/*
+ * Logs why it was refused, answers whoever waits for it, and reads again
+ * if someone has asked meanwhile.
+ */
 static void ended(struct daemon *d, uint32_t number, const char *why)
 {
 	int err = d->reload || d->reload_wanted == d->reloads ? 0 : begin(d);
@@ -129,7 +131,7 @@ int reload_ask(struct daemon *d, uint32_t *number)
 {
 	int err;
 
-	/* One that is under way may have read the file already. */
+	/* A reload under way may have read the file already. */
 	*number = d->reload_wanted = d->reloads + 1;
 	err = d->reload ? 0 : begin(d);
 	if (err)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * How flows are shown to people and to programs: names, addresses, durations
- * and times, the same in every verb and on the control socket. The field names
- * of JSON are those of Suricata's EVE where it has one.
+ * How flows are shown to people and to programs: names, addresses, durations and times, the
+ * same in every verb and on the control socket. JSON field names are those of Suricata's EVE
+ * where it has one.
  */
 #ifndef SEAM_SHOW_H
 #define SEAM_SHOW_H
@@ -19,10 +19,13 @@
 #define SHOW_ENDPOINT_LEN 56	/* "[address]:port" */
 #define SHOW_SHORT_LEN 24	/* a duration or a number of bytes */
 #define SHOW_TIME_LEN 40	/* a time */
-/* For JSON that is shown: a time in seconds to the microsecond, not to the noise of a double. */
+/*
+ * For JSON that is shown: prints a time in seconds to the microsecond, not to the noise of a
+ * double.
+ */
 #define SHOW_JSON JSON_REAL_PRECISION(12)
 
-/* "monitored"; "none" where there is no flow. A number it does not know is "?". */
+/* "monitored"; "none" where there is no flow; "?" for an unknown number. */
 const char *show_state(unsigned int state);
 /* The state of that name, or -1. */
 int show_state_find(const char *name);
@@ -52,7 +55,7 @@ void show_tuple_json(json_t *to, uint64_t id, const struct flow_key *key);
 /* One transition, for the history of a flow. */
 json_t *show_transition_json(const struct transition *t);
 
-/* A string for JSON, which is UTF-8: if it is not, with '?' for what is not ASCII. */
+/* A string for JSON, which is UTF-8: if `text` is not, '?' replaces whatever is not ASCII. */
 json_t *show_text(const char *text);
 /* Writes indented JSON to stdout and drops it. */
 void show_print(json_t *json);

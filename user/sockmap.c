@@ -16,7 +16,7 @@
 #include "sockmap.h"
 #include "sockmap_try.h"
 
-/* Times that a reading of two counters which belong together is tried. */
+/* How often the reading of two counters that belong together is tried. */
 #define READINGS 1000
 
 static bool read_info(int fd, struct tcp_info *info)
@@ -28,8 +28,8 @@ static bool read_info(int fd, struct tcp_info *info)
 }
 
 /*
- * Bytes taken out of a leg's receive queue, from wherever the kernel counts. Nobody
- * else takes any. A FIN counts as one that never leaves it.
+ * Bytes taken out of a leg's receive queue, from wherever the kernel counts. Nobody else takes
+ * any. A FIN counts as a byte that never leaves it.
  */
 static int read_consumed(int fd, uint64_t *consumed)
 {
@@ -106,7 +106,7 @@ void sockmap_close(struct sockmap *s)
 	s->obj = NULL;
 }
 
-/* Whether a FIN may have come, even if it is all over by now. */
+/* Whether a FIN may have come, even if all is over by now. */
 static bool has_ended(int fd)
 {
 	struct tcp_info info;
@@ -139,16 +139,15 @@ int sockmap_begin(struct sockmap *s, struct sockmap_leg *leg, int from, int to,
 		sockmap_forget(s, leg);
 		return err;
 	}
-	/* What is in its queue is looked at with the next wake-up, and this is one. */
+	/* What is in its queue is looked at on the next wake-up, which this is. */
 	return set_lowat(from, 1);
 }
 
 /*
- * The kernel drops what comes while a socket loses its verdict program, and has
- * acknowledged it by then (sk_psock_stop_verdict() does not take the socket's
- * lock). So nothing may wake the socket meanwhile, for which its low-water mark
- * is raised to what its window will hardly let in. Whether it has worked shows
- * in the sums; if not, the connection is at an end.
+ * The kernel drops what comes while a socket loses its verdict program, and has acknowledged it
+ * by then (sk_psock_stop_verdict() does not take the socket's lock). So nothing may wake the
+ * socket meanwhile: its low-water mark is raised to what its window will hardly let in. The
+ * sums show whether that worked; if not, the connection is at an end.
  */
 int sockmap_end(struct sockmap *s, struct sockmap_leg *leg, int from, struct relay *out)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The kernel relay tried out, on loopback: a source that has been read in part, a
- * sink that is slow, so that buffers go out in pieces and have to wait, and back
- * to userspace before the end. Kernels before the one that carries "bpf, sockmap:
- * fix duplicated data transmission" send the beginning of such a buffer again.
+ * Tries the kernel relay on loopback: a source that has been read in part, a slow sink, so that
+ * buffers go out in pieces and have to wait, and the return to userspace before the end.
+ * Kernels before the one that carries "bpf, sockmap: fix duplicated data transmission" send the
+ * beginning of such a buffer again.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,7 +43,7 @@ static uint8_t pattern(uint32_t at)
 	return at ^ at >> 7 ^ at >> 15;
 }
 
-/* A connection on loopback, with small buffers where bytes shall pile up. */
+/* A connection on loopback, with small buffers where bytes should pile up. */
 static int connected(int *a, int *b, bool small)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -79,7 +79,7 @@ static void send_some(struct trial *t, uint32_t upto)
 	t->sent += w > 0 ? w : 0;
 }
 
-/* 0: nothing there; -EIO: not what should be. */
+/* 0: nothing there; -EIO: not what it should be. */
 static int read_some(struct trial *t, int fd, uint32_t most)
 {
 	uint8_t buf[16384];
@@ -121,7 +121,7 @@ static int relayed(struct sockmap *s, struct trial *t, const struct flow_key *pe
 	err = sockmap_begin(s, &leg, t->in, t->out, peer);
 	if (err)
 		return err;
-	/* Until the half of it: then what is left in the queue is userspace's again. */
+	/* Until half of it: what is then left in the queue is userspace's again. */
 	while (!err && t->got < TOTAL / 2) {
 		send_some(t, TOTAL);
 		n = read_some(t, t->sink, 16384);

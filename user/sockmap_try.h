@@ -5,8 +5,8 @@
 #include "sockmap.h"
 
 /*
- * Whether the kernel relay of the running kernel does what it should: relays two
- * megabytes between connections of its own. 0, or a negative errno and `why`.
+ * Whether the running kernel's relay does what it should: relays two megabytes between
+ * connections of its own. 0, or a negative errno and `why`.
  */
 int sockmap_try(struct sockmap *s, char *why, size_t len);
 

@@ -26,7 +26,7 @@ static int port_mtu(struct daemon *d, int ifindex)
 	return port ? port->mtu : 0;
 }
 
-/* Whether a leg has taken one of the last descriptors, which are for other things than legs. */
+/* Whether a leg has taken one of the last descriptors, which are reserved for other things. */
 static bool is_last(int fd)
 {
 	struct rlimit limit;
@@ -34,7 +34,7 @@ static bool is_last(int fd)
 	return !getrlimit(RLIMIT_NOFILE, &limit) && (rlim_t)fd + SPARE_FILES >= limit.rlim_cur;
 }
 
-/* Makes the leg known to steering: the key is that of the packets for it. */
+/* Makes the leg known to steering. Its key is that of the packets sent to it. */
 static int leg_insert(struct daemon *d, struct conn *c, enum seam_end end)
 {
 	struct flow_key key = c->key;
@@ -45,11 +45,11 @@ static int leg_insert(struct daemon *d, struct conn *c, enum seam_end end)
 	return bpf_map_update_elem(d->kern.maps.legs, &key, &fd, BPF_ANY) ? -errno : 0;
 }
 
-/* A split that could not be: the rule's fail answer. */
+/* The split has failed: gives the rule's fail answer. */
 static void split_failed(struct daemon *d, struct conn *c, const struct flow *f, int err)
 {
 	const struct policy_rule *rule = c->rule ? c->rule : &c->policy->default_rule;
-	/* Undecided, or by hand while a rule still waits for it: the answer of that rule. */
+	/* Undecided, or split by hand while a rule still waits for it: that rule's answer. */
 	bool waits = !c->rule || c->awaited;
 	bool block = waits ? f->flags & FLOW_F_FAIL_BLOCK : rule->fail_block;
 	__u8 reason = err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS ?
@@ -57,7 +57,7 @@ static void split_failed(struct daemon *d, struct conn *c, const struct flow *f,
 	static uint64_t next_ns;
 	uint64_t now = kern_now();
 
-	/* Out of descriptors it is every connection: once a second. */
+	/* Out of descriptors, every connection gets here: warn once a second. */
 	log_write(now < next_ns ? LOG_DEBUG : LOG_WARNING, "flow %llu: building its legs: %s",
 		  (unsigned long long)c->id, strerror(-err));
 	if (now >= next_ns)
@@ -72,7 +72,7 @@ static void split_failed(struct daemon *d, struct conn *c, const struct flow *f,
 	conn_free(d, c);
 }
 
-/* Whether its FIN is before the boundary: it, or the other end's acknowledgement, goes straight. */
+/* Whether its FIN is before the boundary: it, or the other end's ack of it, goes straight. */
 static bool ended_before(const struct flow_end *e)
 {
 	return (e->flags & END_F_FIN) && (__s32)(e->fin - e->bound) < 0;
@@ -111,7 +111,7 @@ void split_build(struct daemon *d, struct conn *c, const struct flow *f)
 	}
 	err = conn_ctl(d, c, CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, &now);
 	if (err) {
-		/* Ended meanwhile: nobody is there to speak to. */
+		/* Ended meanwhile: there is nobody to speak to. */
 		log_debug("flow %llu: split: %s", (unsigned long long)c->id, strerror(-err));
 		conn_free(d, c);
 		return;
@@ -151,7 +151,7 @@ void split_try_merge(struct daemon *d, struct conn *c, __u8 reason)
 		return; /* it ends split: the legs close with their ends */
 	if (c->leg[0].edit.changed || c->leg[1].edit.changed)
 		return; /* a merge fixes how far the streams are apart */
-	/* Acknowledgements that a leg is only delaying would keep the flow from rest. */
+	/* Acknowledgements that a leg merely delays would keep the flow from coming to rest. */
 	for (end = 0; end < 2; end++)
 		setsockopt(c->leg[end].watch.fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
 	if (c->phase == CONN_MERGING)

@@ -107,7 +107,7 @@ static void command(struct svg_path *p, char c)
 	p->last = c;
 }
 
-/* A number behind another of the same command needs a space, unless it has a sign. */
+/* A number after another of the same command needs a space, unless it has a sign. */
 static void next(struct svg_path *p, char c, int tenths)
 {
 	if (c == p->last && tenths >= 0)
@@ -126,7 +126,7 @@ void svg_move(struct svg_path *p, int x, int y)
 {
 	next(p, 'm', x - p->x);
 	next(p, 'm', y - p->y);
-	/* What follows a move without a letter would be a line. */
+	/* Numbers after a move, without a letter, would be a line. */
 	p->last = 0;
 	p->x = x;
 	p->y = y;

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What a drawing in SVG needs of XML, and paths in as few bytes as can be.
- * Coordinates are integers, tenths of a pixel.
+ * What an SVG drawing needs of XML, and paths in as few bytes as possible. Coordinates are
+ * integers, tenths of a pixel.
  */
 #ifndef SEAM_SVG_H
 #define SEAM_SVG_H
 
 #include <stdio.h>
 
-/* Text as XML has it; what XML cannot have, and what is not ASCII, becomes "?". */
+/* Writes text as XML; what XML cannot contain, and what is not ASCII, becomes "?". */
 void svg_escape(FILE *f, const char *text);
 
-/* <text class="CLASS" x="" y="">, formatted; class may be several, and anchor them. */
+/* <text class="CLASS" x="" y="">, formatted; `class` may list several, and anchor it. */
 void svg_text(FILE *f, int x, int y, const char *class, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 
-/* <title>, what a reader is told on the element it stands in. */
+/* <title>: what a reader is told about the element it stands in. */
 void svg_title(FILE *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 void svg_line(FILE *f, const char *class, int x1, int y1, int x2, int y2);
 void svg_rect(FILE *f, const char *class, int x, int y, int width, int height);
 
-/* A path: between svg_path() and svg_path_end(), moves and lines from where it is. */
+/* A path: moves and lines from the current point, between svg_path() and svg_path_end(). */
 struct svg_path {
 	FILE *f;
 	int x, y;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Idle flows are found by reading the table in batches from here, so that it
- * costs the packet path nothing, and are removed by the kernel side, which looks
- * again under the flow's lock. On the way conns are found whose flows have changed
- * without the daemon having heard of it.
+ * Idle flows are found by reading the table in batches from here, which costs the packet path
+ * nothing. The kernel side removes them after looking again under the flow's lock. On the way,
+ * conns are found whose flows have changed without the daemon hearing of it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +16,7 @@
 #define SWEEP_BATCH 512
 #define SWEEP_EVERY 1000000000ULL
 #define EVENT_LATE 100000000ULL
-#define SWEEP_SLICE 5000000ULL /* at once: the relay waits for that long */
+#define SWEEP_SLICE 5000000ULL /* at once: the relay waits that long */
 
 /* A way through the table. */
 struct walk {
@@ -44,8 +43,8 @@ static void walk_close(struct walk *w)
 }
 
 /*
- * Reads the next flows, `n` of them; false: that was all. Flows that come and go
- * meanwhile may be missed, or met twice. However long the way is, the daemon lives.
+ * Reads the next `n` flows; false: that was all. Flows that come and go meanwhile may be missed
+ * or met twice. Keeps the heartbeat going, however long the walk is.
  */
 static bool walk_next(struct daemon *d, struct walk *w)
 {
@@ -97,7 +96,7 @@ static void expire(struct daemon *d, const struct flow_key *key, const struct fl
 	if (!limit || now < f->seen_ns || now - f->seen_ns < limit)
 		return;
 	ctl.arg = limit;
-	/* A packet may have come since it was read: then nothing happens to it. */
+	/* If a packet has come since it was read, nothing happens to it. */
 	if (kern_ctl(&d->kern, &ctl))
 		return;
 	c = conn_find(d, key);
@@ -105,7 +104,7 @@ static void expire(struct daemon *d, const struct flow_key *key, const struct fl
 		conn_free(d, c);
 }
 
-/* Whether a conn's phase is one that its flow's state has. */
+/* Whether a conn's phase fits its flow's state. */
 static bool agrees(const struct conn *c, const struct flow *f)
 {
 	if (c->phase == CONN_HELD)
@@ -129,8 +128,8 @@ static void visit(struct daemon *d, const struct flow_key *key, const struct flo
 }
 
 /*
- * Tells conns that the sweep begun at `began` did not find as they should be what
- * has become of their flows: the ring buffer may have had no room for the event.
+ * Tells conns what has become of their flows, if the sweep begun at `began` did not find them
+ * as they should be: the ring buffer may have had no room for the event.
  */
 static void catch_up(struct daemon *d, uint64_t began)
 {
@@ -139,7 +138,7 @@ static void catch_up(struct daemon *d, uint64_t began)
 	uint64_t now;
 	struct flow f;
 
-	/* What is in there still is not lost; of more than is read at a time the next sweep knows. */
+	/* What is still in there is not lost. If it is too much at once, the next sweep tells. */
 	if (ring_buffer__consume(d->ring) == -EAGAIN)
 		return;
 	now = kern_now();
@@ -151,7 +150,7 @@ static void catch_up(struct daemon *d, uint64_t began)
 			f.reason = SEAM_R_EVENT_LOST;
 			f.changed_ns = 0;
 		}
-		/* Of a change just now the event may be on its way. */
+		/* The event of a change just now may be on its way. */
 		if (f.changed_ns + EVENT_LATE > now || agrees(c, &f))
 			continue;
 		log_debug("flow %llu: %s for a while, unheard of", (unsigned long long)c->id,

@@ -12,8 +12,10 @@
 #define SESSION_ID_MAX 32
 #define RANDOM_LEN 32
 
-/* Extensions that change what is reported: a second one is an attempt to be
- * understood differently here and at the server. */
+/*
+ * Extensions that change what is reported: a second one is an attempt to be understood one way
+ * here and another way at the server.
+ */
 #define SEEN_SNI (1U << 0)
 #define SEEN_ALPN (1U << 1)
 #define SEEN_VERSIONS (1U << 2)
@@ -50,7 +52,7 @@ enum {
 	ST_EXT_OTHER,
 };
 
-/* Bytes of the integer read in a state; 0: an opaque of run_left bytes. */
+/* Size of the integer read in a state; 0: an opaque of run_left bytes. */
 static const uint8_t width[] = {
 	[ST_TYPE] = 1,		[ST_LENGTH] = 3,	  [ST_VERSION] = 2,
 	[ST_RANDOM] = 0,	[ST_SESSION_LEN] = 1,	  [ST_SESSION] = 0,
@@ -123,9 +125,9 @@ static void message_end(struct tls_hello *h)
 }
 
 /*
- * The name as servers take it, whether it is a host's or not: nginx looks up whatever is
- * there, without a port. False: no text, or two names (RFC 6066 3), of which servers differ
- * in which counts.
+ * The name as servers take it, whether it is a host's or not: nginx looks up whatever is there,
+ * without a port. False: no text, or two names (RFC 6066 3), where servers differ in which one
+ * counts.
  */
 static bool sni_end(struct tls_hello *h)
 {
@@ -236,7 +238,7 @@ static void sni_byte(struct tls_hello *h, uint8_t c)
 		h->sni_bad = true;
 }
 
-/* A list of integers ends with what is around it, or goes on. */
+/* A list of integers ends with what is around it, or continues. */
 static void next_item(struct tls_hello *h)
 {
 	if (h->ext_left)
@@ -392,7 +394,7 @@ static void record_byte(struct tls_hello *h, uint8_t c)
 			bad(h);
 		break;
 	case 1:
-		/* RFC 8446 5.1: the version is to be ignored, but it is 3.x */
+		/* RFC 8446 5.1: the version must be ignored, but it is 3.x */
 		if (c != 3)
 			bad(h);
 		break;

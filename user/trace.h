@@ -22,9 +22,9 @@
 #define TRACE_SNAP 320
 
 /*
- * A packet, on one side. Which one follows from where it was seen: what the client
- * sent is on the client's side when it comes in, and on the server's when it goes
- * out. Each side has its own sequence numbers, should they differ.
+ * A packet, on one side. Where it was seen says which side: what the client sent is on the
+ * client's side when it comes in, and on the server's when it goes out. Each side has its own
+ * sequence numbers, if they differ.
  */
 struct trace_packet {
 	uint64_t ns;	   /* CLOCK_MONOTONIC */
@@ -40,10 +40,10 @@ struct trace_packet {
 
 /* Why a trace ended. */
 enum trace_end {
-	TRACE_TIME,	   /* as long as was asked for */
+	TRACE_TIME,	   /* the time asked for has passed */
 	TRACE_SIGNAL,
 	TRACE_FLOW_OVER,
-	TRACE_FULL,	   /* as many packets as were asked for */
+	TRACE_FULL,	   /* as many packets as asked for */
 	TRACE_FAILED,
 };
 
@@ -52,8 +52,8 @@ struct trace {
 	struct flow_key key;
 	uint64_t start_ns, stop_ns; /* CLOCK_MONOTONIC */
 	uint8_t state;		    /* enum flow_state at its start */
-	uint8_t wscale[2];	    /* by who announced it */
-	uint32_t isn[2];	    /* by who sent it */
+	uint8_t wscale[2];	    /* by the end that announced it */
+	uint32_t isn[2];	    /* by the end that sent it */
 	uint32_t nxt[2];	    /* how far each end had sent at its start */
 	enum trace_end end;
 
@@ -64,9 +64,9 @@ struct trace {
 
 	struct transition *transitions;
 	size_t n_transitions;
-	uint32_t history;	    /* transitions of the flow that have been looked at */
-	uint64_t missed;	    /* transitions that were overwritten before that */
-	bool xdp;		    /* a port has XDP, whose packets nobody sees */
+	uint32_t history;	    /* transitions of the flow looked at so far */
+	uint64_t missed;	    /* transitions overwritten before that */
+	bool xdp;		    /* a port has XDP, whose packets are not seen */
 	bool edited;		    /* the sides number the same bytes differently */
 };
 
@@ -76,38 +76,38 @@ void trace_from_flow(struct trace *t, const struct flow *f);
 void trace_from_embryo(struct trace *t, const struct embryo *e);
 
 /*
- * Reads the headers of a packet of `len` bytes from its IP header on, of which the
+ * Reads the headers of a packet that is `len` bytes long from its IP header on, of which the
  * first `have` are there. False if it is not the flow's. `out`: it leaves the box.
  */
 bool trace_read(const struct trace *t, const uint8_t *ip, size_t have, size_t len, uint16_t proto,
 		bool out, struct trace_packet *p);
 
-/* 0, -ENOSPC (as many as were asked for) or -ENOMEM. */
+/* 0, -ENOSPC (as many as asked for) or -ENOMEM. */
 int trace_add(struct trace *t, const struct trace_packet *p);
 int trace_add_transition(struct trace *t, const struct transition *transition);
 
 /*
- * Adds what is new in the history of the flow and older than `before`: whoever
- * writes it counts first.
+ * Adds what is new in the flow's history and older than `before`: the writer counts an entry
+ * before writing it.
  */
 int trace_history(struct trace *t, const struct history *h, uint64_t before);
 
 /*
- * Puts the packets in the order of their times, and drops those before the start and
- * after the end: not every port's are there.
+ * Sorts the packets by time, and drops those before the start and after the end: they are not
+ * from all ports.
  */
 void trace_sort(struct trace *t);
 void trace_free(struct trace *t);
 
 /*
- * Records from the ports of an instance until `for_ns` are over, `stop` is set, the
- * flow has ended or there are enough packets; calls `ready` once it has begun.
- * 0 or a negative errno, with a message written to stderr.
+ * Records from the ports of an instance until `for_ns` have passed, `stop` is set, the flow has
+ * ended or there are enough packets. Calls `ready` once it has begun. 0 or a negative errno,
+ * with a message written to stderr.
  */
 int trace_capture(struct trace *t, const struct kern *k, uint64_t for_ns,
 		  const volatile sig_atomic_t *stop, void (*ready)(const struct trace *t));
 
-/* How the packets are counted: by side and direction. */
+/* Counts of packets, by side and direction. */
 struct trace_count {
 	size_t segments[2][2];	    /* with payload, [enum seam_end][enum seam_dir] */
 	size_t again[2][2];	    /* that begin below what was seen before */

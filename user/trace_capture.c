@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Records a flow by packet sockets on the ports. They see a packet that comes in
- * before the TC program does, and one that goes out after it; what XDP forwards they
- * do not see. The transitions are read out of the `history` map, which has their times
- * to the nanosecond, whether a daemon runs or not.
+ * Records a flow by packet sockets on the ports. They see an incoming packet before the TC
+ * program does, and an outgoing one after it; they do not see what XDP forwards. The
+ * transitions come from the `history` map, which has their times to the nanosecond, whether a
+ * daemon runs or not.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,12 +31,12 @@
 #define BLOCK (1U << 18)
 #define RINGS_BYTES (64U << 20) /* of all ports together */
 #define RING_BLOCKS_MAX 64
-/* Before it, whoever writes a transition has certainly finished. */
+/* By then, whoever writes a transition has certainly finished. */
 #define SETTLED (2 * MSEC)
 /* After the end: blocks that are not full are handed over when TURN_MS have passed. */
 #define LINGER (5 * TURN_MS * MSEC)
 #define FOREVER (1ULL << 62)
-/* A flow that has closed: for its last acknowledgements. */
+/* After a flow has closed: for its last acknowledgements. */
 #define CLOSING (500 * MSEC)
 
 struct ring {
@@ -50,8 +50,8 @@ struct capture {
 	const struct kern *k;
 	struct ring rings[KERN_PORTS_MAX];
 	int n;
-	int64_t real_offset; /* CLOCK_REALTIME, in which packets are stamped, less CLOCK_MONOTONIC */
-	uint64_t changed_ns; /* of the flow, when it was last looked at */
+	int64_t real_offset; /* CLOCK_REALTIME, which stamps packets, less CLOCK_MONOTONIC */
+	uint64_t changed_ns; /* of the flow, when last looked at */
 	uint8_t state;
 };
 
@@ -67,13 +67,13 @@ static void emit(struct program *p, uint16_t code, uint32_t k, uint8_t jt, uint8
 	p->insns[p->n++] = (struct sock_filter){ code, jt, jf, k };
 }
 
-/* Goes on if what was loaded is `value`; the jump to elsewhere is filled in by patch(). */
+/* Continues if what was loaded is `value`; patch() fills in the jump for anything else. */
 static void expect(struct program *p, uint32_t value)
 {
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, value, 0, 0xff);
 }
 
-/* From `from` on, what is not as expected continues here. */
+/* From `from` on, makes what is not as expected continue here. */
 static void patch(struct program *p, unsigned short from)
 {
 	for (; from < p->n; from++)
@@ -89,7 +89,7 @@ static void expect_addr(struct program *p, const uint32_t addr[4], bool v4, uint
 	}
 }
 
-/* One direction; TCP behind extension headers is let through for trace_read() to judge. */
+/* Filters one direction; lets TCP behind extension headers through for trace_read() to judge. */
 static void direction(struct program *p, const uint32_t src[4], const uint32_t dst[4],
 		      uint16_t sport, uint16_t dport, bool v4)
 {
@@ -130,7 +130,7 @@ static int set_filter(int fd, const struct flow_key *key)
 
 /* ---- rings ---- */
 
-/* Without a protocol it gets nothing yet: until the filter is there, and every other ring. */
+/* Without a protocol it gets nothing yet: not until the filter and every other ring are there. */
 static int ring_open(struct ring *r, const struct trace *t, unsigned int n_blocks)
 {
 	struct tpacket_req3 req = {
@@ -224,7 +224,10 @@ static int read_packet(struct capture *c, const struct tpacket3_hdr *h)
 	const struct sockaddr_ll *sll = (const void *)((const uint8_t *)h + TPACKET_ALIGN(sizeof(*h)));
 	struct trace_packet p;
 
-	/* On a router that is of another interface; on a wire a flow has its tag throughout. */
+	/*
+	 * On a router such a packet is of another interface; on a wire a flow has its tag
+	 * throughout.
+	 */
 	if ((h->tp_status & TP_STATUS_VLAN_VALID && c->k->control->mode != MODE_WIRE) ||
 	    sll->sll_pkttype == PACKET_LOOPBACK)
 		return 0;
@@ -254,7 +257,7 @@ static int rings_read(struct capture *c)
 	for (int i = 0; i < c->n; i++) {
 		struct ring *r = &c->rings[i];
 
-		/* No more than there are: a fast sender would keep it here for ever. */
+		/* No more blocks than there are: a fast sender would keep it here for ever. */
 		for (unsigned int n = 0; n < r->n_blocks && !err; n++) {
 			struct tpacket_block_desc *block = (void *)(r->blocks + (size_t)r->next * BLOCK);
 			__u32 *status = &block->hdr.bh1.block_status;
@@ -271,7 +274,7 @@ static int rings_read(struct capture *c)
 
 /* ---- the flow ---- */
 
-/* A flow that was never held, split or blocked has no history but its present state. */
+/* A flow that was never held, split or blocked has no history except its present state. */
 static int plain_transition(struct capture *c, const struct flow *f)
 {
 	struct transition t = {
@@ -284,7 +287,7 @@ static int plain_transition(struct capture *c, const struct flow *f)
 	return trace_add_transition(c->t, &t);
 }
 
-/* Looks where the flow is; *over: at its end. */
+/* Looks where the flow is; *over: it has ended. */
 static int look(struct capture *c, bool *over)
 {
 	uint64_t now = kern_now();
@@ -310,7 +313,7 @@ static int look(struct capture *c, bool *over)
 	return err;
 }
 
-/* What has been, before the first packet that can be seen. */
+/* Takes what has happened before the first packet that can be seen. */
 static void look_first(struct capture *c)
 {
 	struct history h;
@@ -333,7 +336,7 @@ static uint64_t realtime(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-/* An interface that goes down is an error, told at once and for ever until it is asked for. */
+/* An interface that goes down is an error, reported at once and for ever until it is asked for. */
 static void errors_take(const struct pollfd *fds, int n)
 {
 	int err;

@@ -8,7 +8,7 @@
 
 #include "show.h"
 
-/* With fewer packets than that a column is as narrow as the drawing's precision. */
+/* With fewer packets than this, a column is as narrow as the drawing's precision. */
 #define FINE_PACKETS 3000
 #define COARSE 5
 /* No window is larger (RFC 7323 2.3); what is further off does not belong to the flow. */
@@ -87,11 +87,11 @@ bool diagram_custody(int state)
 	return state >= FLOW_SPLITTING && state <= FLOW_MERGING;
 }
 
-/* What the box has acknowledged to the sender, and the receiver has not: at most. */
+/* Measures the most that the box has acknowledged to the sender and the receiver has not. */
 static void measure_custody(const struct diagram *d, struct panel *p, int64_t told, int64_t real,
 			    int state)
 {
-	/* Of an edited flow one would have to know what was changed, and where. */
+	/* For an edited flow one would have to know what was changed, and where. */
 	if (!d->t->edited && diagram_custody(state) && told - real > p->custody)
 		p->custody = told - real;
 }
@@ -108,7 +108,7 @@ static void measure(struct diagram *d)
 	for (i = 0; i < t->n_packets; i++) {
 		const struct trace_packet *p = &t->packets[i];
 		struct place at = walk_on(&w, p);
-		int up = p->dir, down = !up; /* its data, and those that it acknowledges */
+		int up = p->dir, down = !up; /* its data, and the data that it acknowledges */
 		struct panel *acks = &d->panel[down];
 
 		d->strays += !at.has_seq;
@@ -189,7 +189,7 @@ static void fill(struct diagram *d)
 	}
 }
 
-/* Whether more bars were wanted than a drawing should have; then they are made coarser. */
+/* Whether more bars were wanted than a drawing should have; they are then made coarser. */
 static bool too_many(struct diagram *d, int gap)
 {
 	bool full = false;
@@ -291,7 +291,7 @@ static void find_panels(struct diagram *d)
 		p->shown = bytes[i] || !any;
 		p->height = bytes[i] < bytes[!i] / 64 ? PANEL_SMALL :
 			    bytes[!i] && bytes[!i] >= bytes[i] / 64 ? PANEL_BOTH : PANEL_ALONE;
-		/* A window far beyond the data would leave no room for them. */
+		/* A window far beyond the data would leave no room for the data. */
 		p->high += p->edge > p->high + span ? span / 8 : p->edge > p->high ? p->edge - p->high : 0;
 		p->high += (p->high - p->low) / 50;
 		p->low -= (p->high - p->low) / 50;

@@ -48,7 +48,7 @@ void stairs_draw(const struct stairs *s, struct svg_path *p, int end)
 		else
 			svg_move(p, s->at[i].x, s->at[i].bottom);
 		begun = true;
-		/* Whatever was reached in this column, and then where it came to rest. */
+		/* Whatever was reached in this column, then where it came to rest. */
 		if (s->at[i].bottom > p->y)
 			svg_up(p, s->at[i].bottom);
 		if (s->at[i].top < p->y)
@@ -154,7 +154,7 @@ void stairs_between(const struct stairs *upper, const struct stairs *lower, cons
 		}
 		if (from >= 0 && (!open || i + 1 == lower->columns)) {
 			back(lower, at, from, open ? i + 1 : i, p);
-			/* Closing has led back there. */
+			/* Closing the path has led back there. */
 			p->x = from * lower->width;
 			p->y = y0;
 			from = -1;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The lines and bars of a diagram, made as few as can be without a visible change:
- * what falls into one column of the drawing becomes one. Coordinates are tenths of a
- * pixel; y grows downwards.
+ * The lines and bars of a diagram, made as few as possible without a visible change: whatever
+ * falls into one column of the drawing becomes one. Coordinates are tenths of a pixel; y grows
+ * downwards.
  */
 #ifndef SEAM_TRACE_PLOT_H
 #define SEAM_TRACE_PLOT_H
@@ -20,10 +20,10 @@ struct stairs {
 		int x, top, bottom, last;
 		bool used;
 	} *at;
-	int columns, width; /* how many, and of how many tenths */
+	int columns, width; /* how many, and how many tenths wide */
 };
 
-/* From here to there at one moment: a segment, a SACK block. */
+/* From one y to another at one moment: a segment, a SACK block. */
 struct bars {
 	struct bar {
 		int x, top, bottom;
@@ -32,17 +32,17 @@ struct bars {
 	bool full;
 };
 
-/* 0 or -ENOMEM; `span` tenths in columns of `width`. */
+/* 0 or -ENOMEM; `span` tenths, in columns of `width`. */
 int stairs_init(struct stairs *s, int span, int width);
 void stairs_add(struct stairs *s, int x, int y);
-/* Up to `end`, where the last value still holds. */
+/* Up to `end`, until which the last value holds. */
 void stairs_draw(const struct stairs *s, struct svg_path *p, int end);
 void stairs_free(struct stairs *s);
 
 int bars_init(struct bars *b, int width);
-/* Bars of one column that are not further apart than b->gap become one. */
+/* Bars of one column that are no further apart than b->gap become one. */
 void bars_add(struct bars *b, int x, int top, int bottom);
-/* None, with a larger gap: for another try once it was full. */
+/* Removes all and sets a larger gap, for another try once it was full. */
 void bars_again(struct bars *b, int gap);
 void bars_draw(const struct bars *b, struct svg_path *p, int least);
 void bars_free(struct bars *b);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Colours of the diagram of `seam trace`, for light and for dark surroundings. */
+/* Colours of the diagram of `seam trace`, for light and dark surroundings. */
 #ifndef SEAM_TRACE_STYLE_H
 #define SEAM_TRACE_STYLE_H
 

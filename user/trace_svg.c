@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The time-sequence diagram: over the time, for each direction that carries data, what
- * was sent, acknowledged and promised, on the client's side and on the server's; and
- * the transitions.
+ * The time-sequence diagram: over time, for each direction that carries data, what was sent,
+ * acknowledged and promised, on the client's side and on the server's; and the transitions.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -128,7 +127,7 @@ static void draw_legend(const struct diagram *d)
 	fputs("</g>\n", d->f);
 }
 
-/* A state's time: in the ribbon, and behind the panels. */
+/* Draws a state's time: in the ribbon, and behind the panels. */
 static void draw_state(const struct diagram *d, int state, int x, int end)
 {
 	const char *name = show_state(state);
@@ -154,7 +153,7 @@ static void draw_states(const struct diagram *d)
 	fputs("<g id=\"states\">\n", d->f);
 	for (size_t i = 0; i < t->n_transitions; i++) {
 		next = diagram_x(d, t->transitions[i].time_ns);
-		/* Of one that is over in half a pixel nothing would be seen. */
+		/* A state that is over in half a pixel would not be seen. */
 		if (next >= x + 5) {
 			draw_state(d, state, x, next);
 			x = next;
@@ -181,7 +180,7 @@ static void draw_transition(const struct diagram *d, const struct transition *t,
 	fputs("</g>\n", d->f);
 }
 
-/* More than one can tell apart are left out, but not the first and the last of their place. */
+/* Leaves out those too close to tell apart, but not the first and last in a place. */
 static void draw_transitions(const struct diagram *d)
 {
 	int ends[LABEL_ROWS] = {}, last = -1;
@@ -276,7 +275,7 @@ static void draw_side(const struct diagram *d, int dir, int end)
 	const char *side = side_name(end);
 	char class[32];
 
-	/* Where both sides are the same, the sender's is seen behind the receiver's. */
+	/* Where both sides are the same, the sender's shows behind the receiver's. */
 	fprintf(d->f, "<g class=\"side %s%s\" data-segments=\"%zu\" data-again=\"%zu\">\n", side,
 		end == dir ? " wide" : "", d->count.segments[end][dir], d->count.again[end][dir]);
 	svg_title(d->f, "%s's side: %zu segments, %zu of them sent again or late", side,
@@ -304,7 +303,7 @@ static void draw_custody(const struct diagram *d, int dir)
 	svg_path_end(&path);
 }
 
-/* What each end had sent when custody changed hands. */
+/* Marks what each end had sent when custody changed hands. */
 static void draw_boundaries(const struct diagram *d, int dir)
 {
 	const struct panel *p = &d->panel[dir];

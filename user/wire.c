@@ -16,7 +16,7 @@
 #include "seam/event.h"
 #include "wire.h"
 
-/* What is in the way of an interface's becoming a port. */
+/* What prevents an interface from becoming a port. */
 struct use {
 	int ifindex;
 	int master;
@@ -51,7 +51,7 @@ static int on_address(const struct nlmsghdr *nlh, void *data)
 	const struct nlattr *attr = attribute(nlh, sizeof(*ifa), IFA_ADDRESS);
 	struct use *use = data;
 
-	/* The one that IPv6 makes by itself goes with IPv6. */
+	/* The address that IPv6 makes by itself goes with IPv6. */
 	if ((int)ifa->ifa_index == use->ifindex && attr &&
 	    !(ifa->ifa_family == AF_INET6 && ifa->ifa_scope == RT_SCOPE_LINK))
 		inet_ntop(ifa->ifa_family, mnl_attr_get_payload(attr), use->address,
@@ -65,7 +65,7 @@ static int on_route(const struct nlmsghdr *nlh, void *data)
 	const struct nlattr *attr = attribute(nlh, sizeof(*rtm), RTA_OIF);
 	struct use *use = data;
 
-	/* The kernel's own come with an address, and go with it. */
+	/* The kernel's own routes come with an address, and go with it. */
 	if (attr && (int)mnl_attr_get_u32(attr) == use->ifindex && rtm->rtm_protocol != RTPROT_KERNEL)
 		use->route = true;
 	return MNL_CB_OK;
@@ -111,13 +111,13 @@ int wire_check(const char *ifname, int ifindex)
 	return -EBUSY;
 }
 
-/* Turns large receive offload on or off; whether it was the other way. */
+/* Turns large receive offload on or off; returns whether it was the other way. */
 static bool change_lro(const char *ifname, bool on)
 {
 	struct ethtool_value flags = { .cmd = ETHTOOL_SFLAGS };
 	int now = net_offloads(ifname);
 
-	/* Packets put together by it cannot be taken apart again. */
+	/* Packets that it has put together cannot be taken apart again. */
 	if (now < 0 || !(now & ETH_FLAG_LRO) == !on)
 		return false;
 	flags.data = now ^ ETH_FLAG_LRO;
@@ -133,7 +133,7 @@ static bool change_ipv6(const char *ifname, bool on)
 	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", ifname);
 	f = fopen(path, "re");
 	if (!f)
-		return false; /* a kernel without */
+		return false; /* a kernel without IPv6 */
 	now = fgetc(f);
 	fclose(f);
 	if ((now == '0') == on)
@@ -151,7 +151,7 @@ int wire_prepare(const char *ifname, __u32 *undo)
 		*undo |= PORT_UNDO_IPV6;
 	if (change_lro(ifname, false))
 		*undo |= PORT_UNDO_LRO;
-	/* By the flag and not by a packet socket: it has to outlive this process. */
+	/* By the flag, not by a packet socket: it has to outlive this process. */
 	err = net_flags(ifname, IFF_UP | IFF_PROMISC, 0, &was);
 	if (err) {
 		log_err("%s: setting it up, and promiscuous: %s", ifname, strerror(-err));

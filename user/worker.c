@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Threads that move the bytes of split flows, each those of its own conns, and do what
- * follows from these bytes. They are nearly all the work there is; held packets, the
- * kernel's events and whatever else concerns more than one flow stay with the loop, in
- * whose turns the workers stand still. Without threads there is one worker, whose legs
- * are in the loop's own epoll.
+ * Threads that move the bytes of split flows, each those of its own conns, and do what follows
+ * from these bytes. That is nearly all the work there is. Held packets, the kernel's events and
+ * whatever else concerns more than one flow stay with the loop, and the workers stand still
+ * during its turns. Without threads there is one worker, whose legs are in the loop's own
+ * epoll.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include "inspect.h"
 
 #define EVENTS 64
-/* A split flow that the loop has freed while its worker is idle takes memory no longer than that. */
+/* A split flow freed by the loop while its worker is idle takes memory for no longer than this. */
 #define BURY_MS 1000
 
 struct worker *workers_next(struct daemon *d)
@@ -45,7 +45,10 @@ void workers_resume(struct daemon *d)
 		pthread_rwlock_unlock(&d->turn);
 }
 
-/* One event. Its leg may have been closed since: by the loop in its turn, or by an event before this one. */
+/*
+ * Handles one event. Its leg may have been closed since, by the loop in its turn or by an
+ * earlier event.
+ */
 static void handle(struct worker *k, const struct epoll_event *ev)
 {
 	struct daemon *d = k->daemon;

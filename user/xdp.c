@@ -17,7 +17,7 @@
 #include "xdp.h"
 #include "xdp.skel.h"
 
-/* What our programs' names begin with. */
+/* The names of our programs begin with this. */
 #define OUR_PROGRAMS "seam_xdp_"
 
 int xdp_open(struct xdp *x, const struct kern_maps *maps, bool wires)
@@ -26,9 +26,9 @@ int xdp_open(struct xdp *x, const struct kern_maps *maps, bool wires)
 	x->maps = maps;
 	x->wires = wires;
 	/*
-	 * Not pinned: libbpf takes a pinned map only with the flags it asked for,
-	 * and the kernel adds one to a DEVMAP. A new run replaces the programs
-	 * anyway, and brings a new map with them.
+	 * Not pinned: libbpf takes a pinned map only with the flags it asked for, and the
+	 * kernel adds one to a DEVMAP. A new run replaces the programs anyway, and with them
+	 * the map.
 	 */
 	x->ports = bpf_map_create(BPF_MAP_TYPE_DEVMAP_HASH, "xdp_ports", sizeof(__u32),
 				  sizeof(__u32), KERN_PORTS_MAX, NULL);
@@ -67,10 +67,10 @@ static int share(struct bpf_map *map, int fd)
 }
 
 /*
- * The program of one end, in an object of its own, ready to be loaded. Only a
- * native one says that it takes packets in pieces (jumbo frames): behind a
- * generic one that does, TC on 6.18 sees no packet that it can parse (every one
- * is counted as not_tcp; presumably the copy made for it loses its mac_len).
+ * The program of one end, in an object of its own, ready to be loaded. Only a native one says
+ * that it takes packets in pieces (jumbo frames). Behind a generic one that does, TC on 6.18
+ * sees no packet that it can parse (every one is counted as not_tcp; presumably the copy made
+ * for it loses its mac_len).
  */
 static struct xdp_bpf *open_program(const struct xdp *x, enum seam_end end, bool native,
 				    struct bpf_program **prog)
@@ -142,7 +142,7 @@ static struct xdp_multiprog *dispatcher_of(int ifindex)
 	return NULL;
 }
 
-/* One of our programs in a dispatcher, but not the one with id `keep`. */
+/* One of our programs in a dispatcher, other than the one with id `keep`. */
 static struct xdp_program *ours_in(struct xdp_multiprog *mp, __u32 keep)
 {
 	struct xdp_program *p = NULL;
@@ -154,7 +154,7 @@ static struct xdp_program *ours_in(struct xdp_multiprog *mp, __u32 keep)
 	return NULL;
 }
 
-/* Takes our programs out of the dispatcher, others stay. */
+/* Takes our programs out of the dispatcher; others stay. */
 static void leave_dispatcher(int ifindex, __u32 keep)
 {
 	struct xdp_multiprog *mp;
@@ -204,7 +204,7 @@ static int join_dispatcher(struct xdp *x, struct kern_port *port, bool native)
 		leave_dispatcher(port->ifindex, xdp_program__id(p));
 		because(port, "in libxdp's dispatcher");
 	} else {
-		/* It fell back to a single program, which nothing would replace in place. */
+		/* It fell back to a single program, which nothing could replace in place. */
 		xdp_program__detach(p, port->ifindex, mode, 0);
 		err = -EOPNOTSUPP;
 	}
@@ -219,7 +219,7 @@ static void link_path(const char *dir, int ifindex, char *path, size_t len)
 	snprintf(path, len, "%s/xdp_link_%d", dir, ifindex);
 }
 
-/* The link of an earlier run if it is still what `query` says is attached, or -1. */
+/* The link of an earlier run if `query` says that it is still attached, or -1. */
 static int link_find(const char *dir, int ifindex, const struct bpf_xdp_query_opts *query,
 		     unsigned int attached)
 {
@@ -236,14 +236,17 @@ static int link_find(const char *dir, int ifindex, const struct bpf_xdp_query_op
 	    (int)info.xdp.ifindex == ifindex && info.prog_id == query->prog_id &&
 	    query->attach_mode == attached)
 		return fd;
-	/* Not left to the last reference: the kernel drops that one some time later. */
+	/* Not left to the last reference: the kernel drops it some time later. */
 	bpf_link_detach(fd);
 	close(fd);
 	unlink(path);
 	return -1;
 }
 
-/* The program of one end, loaded once: it may take a second. Not the caller's to close. Negative errno. */
+/*
+ * The program of one end, loaded once: it may take a second. Not the caller's to close.
+ * Negative errno.
+ */
 static int program_fd(struct xdp *x, enum seam_end end, bool native)
 {
 	int *fd = &x->programs[end][native], err;
@@ -264,7 +267,7 @@ static int program_fd(struct xdp *x, enum seam_end end, bool native)
 	return err;
 }
 
-/* By a link of our own: `link` if there is one already, else a new one. */
+/* Attaches by a link of our own: `link` if there is one already, else a new one. */
 static int attach_link(struct xdp *x, const char *dir, struct kern_port *port, int link, bool native)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts,
@@ -358,7 +361,7 @@ static int attach(struct xdp *x, const char *dir, struct kern_port *port, enum p
 		close(link);
 		return err;
 	}
-	/* In a dispatcher from an earlier run: another mode means to begin anew. */
+	/* In a dispatcher from an earlier run, another mode requires starting anew. */
 	mp = dispatcher_of(port->ifindex);
 	p = mp ? ours_in(mp, 0) : NULL;
 	if (p && xdp_multiprog__attach_mode(mp) != (native ? XDP_MODE_NATIVE : XDP_MODE_SKB)) {
@@ -366,7 +369,7 @@ static int attach(struct xdp *x, const char *dir, struct kern_port *port, enum p
 		leave_dispatcher(port->ifindex, 0);
 		mp = dispatcher_of(port->ifindex);
 	}
-	/* Asked again: what was ours may have gone just now. */
+	/* Queried again: what was ours may have gone just now. */
 	query.prog_id = 0;
 	err = bpf_xdp_query(port->ifindex, 0, &query);
 	free = !err && !query.prog_id;
@@ -430,7 +433,7 @@ void xdp_detach(const char *dir, int ifindex)
 
 void xdp_forget(int ifindex)
 {
-	/* It would make its directory, were there none. */
+	/* libxdp would make its directory if there were none. */
 	if (!access(KERN_BPFFS "/xdp", F_OK))
 		libxdp_clean_references(ifindex);
 }

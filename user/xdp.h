@@ -12,7 +12,7 @@
 /* What the programs of one run share. */
 struct xdp {
 	const struct kern_maps *maps; /* the instance's; not ours to close */
-	bool wires;		/* ports are pairs, and what comes in by one leaves by the other */
+	bool wires;		/* ports are pairs: what comes in by one leaves by the other */
 	int ports;		/* where packets may be redirected to */
 	int programs[2][2];	/* loaded ones, by end and whether they are native; 0: not yet */
 	bool probed, freplace;	/* whether the kernel can do what a dispatcher needs */
@@ -23,15 +23,15 @@ int xdp_open(struct xdp *x, const struct kern_maps *maps, bool wires);
 void xdp_close(struct xdp *x);
 
 /*
- * Gives `port` the mode `how` asks for, or none: fills in xdp and xdp_why, and
- * logs them. Takes over, replaces or removes what an earlier run left there.
- * Never fails: without XDP, TC does all the work.
+ * Gives `port` the mode `how` asks for, or none; fills in xdp and xdp_why, and logs them. Takes
+ * over, replaces or removes what an earlier run left there. Never fails: without XDP, TC does
+ * all the work.
  */
 void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum policy_xdp how);
 
 /* Takes the instance's program off an interface, however it is attached. */
 void xdp_detach(const char *dir, int ifindex);
-/* What libxdp has pinned for the dispatcher of an interface that is gone. */
+/* Removes what libxdp has pinned for the dispatcher of an interface that is gone. */
 void xdp_forget(int ifindex);
 
 #endif

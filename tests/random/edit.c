@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The oracle of edits: what becomes of a stream of which some bytes are replaced. */
+/* The oracle of edits: what becomes of a stream in which some bytes are replaced. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * One end of a connection: a TCP that does what the standards allow, within what
- * its plan says. It keeps no data: what it sends is known beforehand, and what it
- * gets the oracle has compared before it comes here.
+ * One end of a connection: a TCP that does what the standards allow, within its plan. It keeps
+ * no data: what it sends is known beforehand, and the oracle has compared what it gets before
+ * that comes here.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -62,7 +62,10 @@ void end_init(struct end *e, struct conn *c, enum side side)
 	oracle_init(e);
 }
 
-/* Once both plans and streams are known: what the two will agree on, and what it has to receive. */
+/*
+ * Once both plans and streams are known: what the two will agree on, and what this end must
+ * receive.
+ */
 static void expect(struct end *e)
 {
 	struct end *o = other(e);
@@ -86,7 +89,7 @@ void end_free(struct end *e)
 	oracle_free(e);
 }
 
-/* The field for the window; moves the right edge, never to the left. */
+/* The field for the window. Moves the right edge, but never to the left. */
 static uint16_t window(struct end *e)
 {
 	int64_t edge = e->read_to + e->p->rcvbuf, unit = 1LL << e->my_wscale, field;
@@ -131,7 +134,10 @@ static void add_sack(struct end *e, struct frame *f)
 	}
 }
 
-/* Sends `len` bytes from a position on, or none; with what is to be said of the other direction. */
+/*
+ * Sends `len` bytes from a position on, or none, with what there is to say of the other
+ * direction.
+ */
 static void emit(struct end *e, int64_t pos, uint32_t len, uint8_t flags, int64_t now)
 {
 	struct frame f = { .v6 = e->c->plan.v6, .wscale = -1, .flags = flags | ACK, .len = len };
@@ -262,7 +268,7 @@ static bool may_fin(const struct end *e)
 	       !(e->p->reset_at && e->p->reset_at <= e->p->total);
 }
 
-/* Sends from nxt on what may be sent; what has been sent before included, but for what was sacked. */
+/* Sends from nxt on what may be sent, including what was sent before, except what was sacked. */
 static bool output_one(struct end *e, int64_t now)
 {
 	int64_t limit = LOWER(e->edge, e->una + (int64_t)e->p->cwnd * e->smss), n, room, want;
@@ -288,7 +294,7 @@ static bool output_one(struct end *e, int64_t now)
 	n = LOWER(want, room);
 	if (n <= 0)
 		return false;
-	/* No silly segments as long as something is under way. */
+	/* No silly segments while something is under way. */
 	if (n < want && e->una < e->max && e->nxt >= e->max)
 		return false;
 	if (e->nxt + n == fin_pos(e) && may_fin(e) && room > n && (e->segment_no & 1))
@@ -330,7 +336,7 @@ static void probe(struct end *e, int64_t now)
 	output(e, now);
 }
 
-/* Sends again the first bytes that are missing from a position on; returns where they end. */
+/* Resends the first bytes that are missing from a position on; returns where they end. */
 static int64_t repair(struct end *e, int64_t from, int64_t now)
 {
 	uint8_t *sacked;
@@ -448,7 +454,7 @@ static void read_some(struct end *e, int64_t now)
 	e->read_to += unread;
 }
 
-/* The reader has made room: tells it, if it is worth it. */
+/* The reader has made room: tells the other end, if it is worth it. */
 static void reading(struct end *e, int64_t now)
 {
 	int64_t worth = LOWER((int64_t)e->p->rcvbuf / 2, (int64_t)e->p->mss);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Frames: from and to bytes, and the link that they go by. */
+/* Frames, from and to bytes, and the link they use. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +18,10 @@
 #define VNET sizeof(struct virtio_net_hdr)
 #define ETH (VNET + 14)
 
-/* Addresses that no kernel has, 10.99.1.77 and fd99:1::77 the client's: none answers for them. */
+/*
+ * Addresses that no kernel has, so that none answers for them: 10.99.1.77 and fd99:1::77 are
+ * the client's.
+ */
 static void address(uint8_t *to, bool v6, enum side side)
 {
 	static const uint8_t v4[2][4] = { { 10, 99, 1, 77 }, { 10, 99, 2, 77 } };
@@ -198,7 +201,7 @@ bool frame_parse(struct frame *f, uint8_t *buf, size_t n)
 	f->payload = tcp + 20 + f->optlen;
 	f->len = len - 20 - f->optlen;
 	f->gso = v->gso_type == VIRTIO_NET_HDR_GSO_NONE ? 0 : v->gso_size;
-	/* Left to the device, the field has the pseudo-header's sum alone. */
+	/* If left to the device, the field has the pseudo-header's sum alone. */
 	have = get16(tcp + 16);
 	if (v->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
 		f->csum_ok &= have == fold(pseudo(ip, f->v6, len));

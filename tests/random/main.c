@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Runs many random connections at a time, all through one box: sends and receives
- * frames for both ends, loses, doubles and delays them, asks the box for splits
- * and merges, and has the oracle judge every frame that the box sends.
+ * Runs many random connections at a time, all through one box. It sends and receives frames for
+ * both ends, loses, doubles and delays them, asks the box for splits and merges, and has the
+ * oracle judge every frame that the box sends.
  *
- * A seed decides what the ends are and do, which frames of each end are lost by
- * their number, and at which numbers of frames transitions are asked for. When
- * timers fire and how fast the box is, it does not: a seed that failed fails again
- * as a rule, but not each time.
+ * A seed decides what the ends are and do, which frames of each end are lost by their number,
+ * and at which numbers of frames transitions are asked for. It does not decide when timers
+ * fire, nor how fast the box is: a seed that failed usually fails again, but not each time.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -147,7 +146,10 @@ static void print_conn(struct conn *c, uint32_t most)
 	printf("  again, alone: make random SEED=%" PRIu64 " SCHEDULES=1\n", c->plan.seed);
 }
 
-/* Whether the n-th frame is lost; the same bytes, or any in a row, not over and over. */
+/*
+ * Whether the n-th frame is lost. The same bytes, or any frames in a row, are not lost over and
+ * over.
+ */
 static bool lose(struct conn *c, enum flight flight, enum side side, const struct frame *f, uint32_t n)
 {
 	uint32_t *seq = &c->lost_seq[flight][side], *row = &c->lost_in_row[flight][side];
@@ -155,7 +157,7 @@ static bool lose(struct conn *c, enum flight flight, enum side side, const struc
 
 	if (f->flags & RST)
 		return false;
-	/* Without timestamps a leg knows no round trip at first: it waits for 3 s, 6 s, 12 s. */
+	/* Without timestamps a leg knows no round trip at first: it waits 3 s, 6 s, 12 s. */
 	if (flight == IN && f->len && !c->end[side].ts && c->lost_slow > 1)
 		return false;
 	if (chance(c->plan.seed, DRAW_LOSS + 2 * flight + side, n) >= c->plan.loss ||
@@ -216,7 +218,7 @@ static void delay(struct conn *c, enum flight flight, enum side side, const uint
 	*where = d;
 }
 
-/* On its way between an end and the box: it may be lost, doubled, late. */
+/* Takes a frame from an end to the box or back: it may be lost, doubled, late. */
 static void fly(struct conn *c, enum flight flight, enum side side, const struct frame *f, uint8_t *bytes, size_t len)
 {
 	uint32_t n = c->count[flight][side]++, which = 2 * flight + side;
@@ -238,7 +240,7 @@ static void fly(struct conn *c, enum flight flight, enum side side, const struct
 			at += draw(seed, DRAW_LATE + 4 + which, n) % LATEST;
 			total.late++;
 		}
-		/* What is sent at once goes at once, unless something is before it. */
+		/* What is sent at once goes at once, unless something is waiting before it. */
 		if (at > clock_now || c->delayed)
 			delay(c, flight, side, bytes, len, at);
 		else if (flight == OUT)
@@ -275,7 +277,7 @@ static void due(struct conn *c)
 	}
 }
 
-/* Does to a frame what no box should; see the test that wants it caught. */
+/* Does to a frame what no box should do; see the test that wants it caught. */
 static bool spoil(struct conn *c, struct end *e, struct frame *f)
 {
 	struct end *peer = &c->end[!e->side];
@@ -469,7 +471,7 @@ void conn_answered(struct conn *c, bool ok, const char *why)
 	}
 }
 
-/* Whether what was to be edited has been: whoever asks for a merge before lets it go unedited. */
+/* Whether what was to be edited has been: a merge asked for earlier lets it go unedited. */
 static bool edited(const struct conn *c)
 {
 	int i;
@@ -480,7 +482,7 @@ static bool edited(const struct conn *c)
 	return true;
 }
 
-/* The next transition, if its time has come: whatever the state of the flow allows. */
+/* Asks for the next transition, if its time has come: whatever the flow's state allows. */
 static void operate(struct conn *c)
 {
 	struct flow f;
@@ -513,13 +515,13 @@ static void operate(struct conn *c)
 	box_ask(c, c->asked_split, f.id);
 }
 
-/* Whether the ends have come to a common end. */
+/* Whether both ends have come to the same end. */
 static bool conn_over(const struct conn *c)
 {
 	const struct end *a = &c->end[0], *b = &c->end[1];
 	bool reset = a->state == END_RESET || b->state == END_RESET;
 
-	/* A RST behind what was lost does not count, and what asks for another may be lost as well. */
+	/* A RST after lost bytes does not count, and what asks for another may be lost as well. */
 	if (reset && c->plan.loss > 0 && clock_now > c->moved + RST_PATIENCE)
 		return true;
 	if (!end_done(a) || !end_done(b))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * What has to hold of every frame that the box sends to an end. It knows what
- * both ends have really sent, and so what the box can know and have.
+ * What has to hold of every frame that the box sends to an end. The oracle knows what both ends
+ * have really sent, and so what the box can know and have.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +28,7 @@ void oracle_free(struct end *e)
 	free(e->o.seen);
 }
 
-/* What is the same of a frame that was only forwarded, in its sender's own numbers. */
+/* What stays the same in a frame that is only forwarded, in its sender's own numbers. */
 static uint64_t digest(const struct frame *f, uint32_t seq, uint32_t ack)
 {
 	uint64_t x = draw((uint64_t)seq << 32 | ack, f->wnd, (uint64_t)f->len << 8 | f->flags);
@@ -36,7 +36,7 @@ static uint64_t digest(const struct frame *f, uint32_t seq, uint32_t ack)
 	return x ? x : 1;
 }
 
-/* The same of a flow that is edited, where the ack may be raised and the payload cut off. */
+/* The same for a flow that is edited, where the ack may be raised and the payload cut off. */
 static uint64_t loose_digest(const struct frame *f, uint32_t seq)
 {
 	return draw(seq, f->wnd, 1) | 1;
@@ -95,7 +95,7 @@ void oracle_sent(struct end *e, const struct frame *f)
 	}
 }
 
-/* What was told long enough ago. */
+/* Settles what was told long enough ago. */
 static void settle(struct oracle_end *o, int64_t stamp)
 {
 	int i, n = 0;
@@ -130,8 +130,9 @@ static const char *check_sack(const struct end *e, const struct frame *f, int64_
 		if (l >= r || l < 1 || r > o->wired_max || memchr(o->wired + l, 0, r - l))
 			return WRONG("SACK %lld-%lld, of which not all was sent", (long long)l, (long long)r);
 		/*
-		 * The first one may say what came twice, the second what that was part of (RFC
-		 * 2883). When a FIN has arrived, Linux acknowledges before it forgets its blocks.
+		 * The first block may say what came twice, the second what that was part of
+		 * (RFC 2883). When a FIN has arrived, Linux acknowledges before it forgets its
+		 * blocks.
 		 */
 		if (l < ack && (i > 1 || (i && (l > first[0] || r < first[1]))) && ack < 2 + (int64_t)e->p->total)
 			return WRONG("SACK %lld-%lld, acknowledged is %lld", (long long)l, (long long)r, (long long)ack);
@@ -139,7 +140,7 @@ static const char *check_sack(const struct end *e, const struct frame *f, int64_
 	return NULL;
 }
 
-/* What the frame says of the direction that `e` sends in. */
+/* What the frame says about the direction that `e` sends in. */
 static const char *check_ack(struct end *e, const struct end *peer, const struct frame *f, bool late)
 {
 	const struct edit *edit = &e->c->edit[e->side];
@@ -148,7 +149,7 @@ static const char *check_ack(struct end *e, const struct end *peer, const struct
 	int64_t unit = 1LL << scale, ack = (int32_t)(f->ack - e->p->isn), edge = ack + f->wnd * unit;
 	int64_t limit = edit_back(edit, peer->o.max_edge);
 
-	/* What was told before the edit stays so. */
+	/* What was told before the edit stays told. */
 	if (limit < peer->o.max_edge)
 		limit = peer->o.max_edge;
 	if (ack > o->wired_to)
@@ -157,7 +158,7 @@ static const char *check_ack(struct end *e, const struct end *peer, const struct
 		return WRONG("ack back from %lld to %lld", (long long)o->told_ack, (long long)ack);
 	if (edge + unit - 1 < o->told_edge && !late)
 		return WRONG("window edge back from %lld to %lld", (long long)o->told_edge, (long long)edge);
-	/* A window of nothing promises nothing, wherever a FIN has brought the ack. */
+	/* A zero window promises nothing, wherever a FIN has brought the ack. */
 	if (edge > limit + unit - 1 && f->wnd)
 		return WRONG("window edge %lld, the receiver's is %lld", (long long)edge, (long long)limit);
 	return check_sack(e, f, ack);
@@ -169,12 +170,12 @@ static const char *check_time(const struct end *e, const struct frame *f, bool l
 
 	if (o->told_any_tsval && (int32_t)(f->tsval - o->told_tsval) < 0 && !late)
 		return WRONG("TSval back from %u to %u", o->told_tsval, f->tsval);
-	/* 0 is taken for none by Linux and the BSDs, though a clock may be there: it stays as it is. */
+	/* Linux and the BSDs take 0 for none, though a clock may be there: it stays as it is. */
 	if (!(f->flags & ACK) || !f->tsecr)
 		return NULL;
 	if ((int32_t)(f->tsecr - o->max_tsval) > 0)
 		return WRONG("TSecr %u, it has sent %u", f->tsecr, o->max_tsval);
-	/* After a merge that set a delta, an echo from before it comes out that much earlier. */
+	/* After a merge that set a delta, an echo from before it comes out earlier by that much. */
 	if ((int32_t)(f->tsecr - o->first_tsval) < -TSECR_EARLY)
 		return WRONG("TSecr %u, it began with %u", f->tsecr, o->first_tsval);
 	return NULL;
@@ -230,10 +231,10 @@ const char *oracle_got(struct end *e, const struct frame *f)
 	wrong = check_flags(e, peer, f);
 	if (wrong || (f->flags & RST))
 		return wrong;
-	/* What its sender sent late, or was made late on the way, comes late. */
+	/* What its sender sent late, or was delayed on the way, comes late. */
 	if (e->c->plan.policy < POLICY_PROXY)
 		late = was_seen(&peer->o, digest(f, f->seq, f->ack));
-	else /* or is a bare one, of before the edit */
+	else /* or it is a bare one from before the edit */
 		late = was_seen(&peer->o, loose_digest(f, seq_was)) ||
 		       (!f->len && pos < e->rcv_nxt && e->c->plan.dup + e->c->plan.reorder > 0);
 	settle(o, f->stamp);
@@ -250,7 +251,10 @@ const char *oracle_got(struct end *e, const struct frame *f)
 		wrong = check_time(e, f, late);
 	if (o->n_told == TOLD_MAX)
 		settle(o, f->stamp);
-	/* One that ends before what was acknowledged is not looked at any further (RFC 9293 3.10.7.4; tcp_sequence()). */
+	/*
+	 * A segment that ends before what was acknowledged is not looked at any further (RFC 9293
+	 * 3.10.7.4; tcp_sequence()).
+	 */
 	tells = acks && (!f->len || pos + (int64_t)f->len >= e->last_ack);
 	o->told[o->n_told].stamp = f->stamp;
 	o->told[o->n_told].ack = tells ? ack : 0;

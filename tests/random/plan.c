@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* What a seed decides of a connection: its ends, its links, and when it is split and merged. */
+/* What a seed decides about a connection: its ends, its links, and when it is split and merged. */
 #include <inttypes.h>
 
 #include "random.h"
@@ -34,7 +34,7 @@ static uint32_t pick(const struct plan *p, uint32_t n)
 		of[pick(p, sizeof(of) / sizeof(*of))];                         \
 	})
 
-/* About so much, spread over orders of magnitude. */
+/* Up to `most`, spread over orders of magnitude. */
 static uint32_t spread(const struct plan *p, uint32_t most)
 {
 	uint32_t n = most;
@@ -54,7 +54,7 @@ static void plan_end(struct plan *p, struct end_plan *e, bool offload)
 	e->total = pick(p, 12) ? spread(p, most[e->segments]) : 0;
 	if (p->policy >= POLICY_PROXY)
 		e->total += TOKEN_MAX; /* there has to be something to edit */
-	/* Mostly so that the numbers wrap somewhere in the stream. */
+	/* Mostly such that the numbers wrap somewhere in the stream. */
 	e->isn = near == 0 ? draw(p->seed, DRAW_PLAN, drawn++) :
 		 near == 1 ? 0x80000000U - pick(p, e->total + 3) : 0U - pick(p, e->total + 3);
 	e->mss = ONE_OF(p, 1460, 1400, 1000, 536, 300);
@@ -76,7 +76,7 @@ static void plan_end(struct plan *p, struct end_plan *e, bool offload)
 	e->rcvbuf = ONE_OF(p, 600, 3000, 8000, 20000, 65000, 65000, 250000);
 	if (e->wscale < 0 && e->rcvbuf > 65535)
 		e->rcvbuf = 65535;
-	/* A unit of the scale is a small part of the window, as it is in any stack. */
+	/* One unit of the scale is a small part of the window, as in any stack. */
 	while (e->wscale > 0 && (1U << e->wscale) > e->rcvbuf / 16)
 		e->wscale--;
 	e->reader = ONE_OF(p, READ_ALL, READ_ALL, READ_SLOW, READ_STOPS);
@@ -100,7 +100,10 @@ void plan_make(struct plan *p, uint64_t seed, bool offload)
 	plan_end(p, &p->end[CLIENT], offload);
 	plan_end(p, &p->end[SERVER], offload);
 	p->talk = pick(p, 3);
-	/* What may be the beginning of a token waits for more, which nobody sends before an answer. */
+	/*
+	 * What may be the beginning of a token is held for more, which nobody sends before an
+	 * answer.
+	 */
 	if (p->policy == POLICY_REPLACE && p->talk == TALK_TURNS)
 		p->talk = TALK_PAUSES;
 	p->rounds = 1 + pick(p, 12);

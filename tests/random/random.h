@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Randomised connections between two scripted ends, through the real thing. See
- * main.c for how it runs; this is what the parts share.
+ * Randomised connections between two scripted ends, through the real Seam. main.c says how it
+ * runs; this is what the parts share.
  *
- * Positions in a stream are counted from the sender's initial sequence number:
- * the SYN is 0, the first byte 1, the FIN one more than the number of bytes. What
- * an end sends is in its own numbers; where the box edits, the other end gets it
- * in others (edit.c).
+ * Positions in a stream are counted from the sender's initial sequence number: the SYN is 0,
+ * the first byte 1, the FIN one more than the number of bytes. What an end sends is in its own
+ * numbers; where the box edits, the other end gets it in others (edit.c).
  */
 #ifndef SEAM_RANDOM_H
 #define SEAM_RANDOM_H
@@ -18,12 +17,12 @@
 
 #include "seam/flow.h"
 
-#define MS 1000000LL	/* times are in ns of CLOCK_MONOTONIC, but for frame.stamp */
+#define MS 1000000LL	/* times are in ns of CLOCK_MONOTONIC, except frame.stamp */
 
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
 enum side { CLIENT, SERVER };
 
-/* frame.c: a TCP segment as it is on the wire, in host order. */
+/* frame.c: a TCP segment as on the wire, in host order. */
 
 struct frame {
 	bool v6, csum_ok;
@@ -37,7 +36,7 @@ struct frame {
 	uint32_t sack[4][2];
 	uint16_t mss;		/* option; 0: none */
 	int wscale;		/* option; -1: none */
-	uint16_t gso;		/* segment size of a packet that is several; 0: it is one */
+	uint16_t gso;		/* segment size of a packet of several segments; 0: it is one */
 	uint32_t len;
 	const uint8_t *payload;
 	int64_t stamp;		/* when the kernel got it, CLOCK_REALTIME */
@@ -61,14 +60,14 @@ size_t frame_build(const struct wire *w, const struct frame *f, uint8_t *buf);
 void frame_checksum(uint8_t *buf, size_t n);
 const char *frame_text(const struct frame *f, char *out, size_t size);
 
-/* plan.c: all that a seed decides. */
+/* plan.c: everything that a seed decides. */
 
 enum segments { SEG_FULL, SEG_MIXED, SEG_SMALL, SEG_TINY };
 enum reader { READ_ALL, READ_SLOW, READ_STOPS };
 enum talk { TALK_FREE, TALK_PAUSES, TALK_TURNS };
 
 struct end_plan {
-	uint32_t isn, total;	/* bytes that it sends */
+	uint32_t isn, total;	/* bytes it sends */
 	uint16_t mss;
 	int wscale;		/* -1: not offered */
 	bool ts, sack, dsack, wnd_up;	/* wnd_up: rounds its window up to a unit, else down */
@@ -82,9 +81,9 @@ struct end_plan {
 	enum reader reader;
 	uint32_t read_chunk;
 	int64_t read_pause;
-	bool fin_waits;		/* until the other one's has come */
+	bool fin_waits;		/* until the other end's has come */
 	int64_t latency;	/* of its link, each way */
-	uint32_t reset_at;	/* sends a RST when it has sent this much; 0: never */
+	uint32_t reset_at;	/* sends a RST after sending this much; 0: never */
 };
 
 #define OPS_MAX 24
@@ -99,18 +98,21 @@ struct plan {
 	double loss, dup, reorder;
 	int64_t linger;
 	int n_ops;
-	uint32_t op_at[OPS_MAX];	/* frames that both ends have sent by then */
+	uint32_t op_at[OPS_MAX];	/* number of frames both ends have sent by then */
 	struct end_plan end[2];
 };
 
-/* By server port: split for a byte, for 20 kB, until further notice; with a header for the server; edited. */
+/*
+ * By server port: split for a byte, for 20 kB, until further notice; with a header for the
+ * server; edited.
+ */
 #define POLICY_PORT 7000
 enum { POLICY_BYTE, POLICY_SOME, POLICY_LONG, POLICY_PROXY, POLICY_REPLACE, POLICIES };
 #define TOKEN_MAX 20
 
 void plan_make(struct plan *p, uint64_t seed, bool offload);
 void plan_print(const struct plan *p, FILE *out);
-/* A number that the seed decides, of its own for each thing `what` and index. */
+/* A number decided by the seed, separate for each thing `what` and index. */
 uint64_t draw(uint64_t seed, uint32_t what, uint64_t index);
 double chance(uint64_t seed, uint32_t what, uint64_t index);
 
@@ -120,38 +122,44 @@ enum draws { DRAW_PLAN = 1, DRAW_STREAM = 10, DRAW_SEGMENT = 20, DRAW_CHUNK = 30
 /* edit.c: what becomes of a stream on its way. */
 
 struct edit {
-	uint32_t at, remove, insert;	/* so many bytes from this position on are replaced by as many */
+	uint32_t at, remove, insert;	/* `remove` bytes from `at` on are replaced by `insert` */
 	char bytes[112];
 	uint32_t got_total;	/* length of what is received */
 };
 
-/* What the box does to what that end sends, and what it looks for in the stream. */
+/* What the box does to what this end sends, and what it looks for in the stream. */
 void edit_plan(struct edit *e, int policy, enum side side, bool v6, uint16_t port, uint32_t total);
 void edit_plant(int policy, enum side side, uint8_t *stream);
-/* Positions: of what is sent, in what is received; and the other way round. In doubt the later one. */
+/*
+ * Converts positions of what is sent to those of what is received, and back. In doubt the later
+ * one.
+ */
 int64_t edit_forth(const struct edit *e, int64_t pos);
 int64_t edit_back(const struct edit *e, int64_t pos);
 /* What has to be received of `sent`; allocated. */
 uint8_t *edit_apply(const struct edit *e, const uint8_t *sent, uint32_t total);
 
-/* oracle.c: what has to hold of everything that an end is sent. */
+/* oracle.c: what has to hold of everything that is sent to an end. */
 
-/* What two CPUs of the box decide on at a time may leave in the other order, for so long; ns. */
+/*
+ * Two CPUs of the box may send what they decide at the same time in the other order, for so
+ * long; ns.
+ */
 extern int64_t disorder;
 
 #define TOLD_MAX 64
 #define SEEN_SLOTS 16384
 
 struct oracle_end {
-	/* By the end itself, as far as it went out on the wire. */
+	/* Sent by the end itself, as far as it went out on the wire. */
 	uint8_t *wired;		/* each of its positions */
 	int64_t wired_to, wired_max;	/* all up to here; some up to here */
 	int64_t max_ack, max_edge;	/* in the numbers of what it receives */
 	uint32_t max_tsval, first_tsval;
 	bool any_tsval, syn, fin, rst;
-	uint64_t *seen;		/* what frames it sent, to recognise them */
+	uint64_t *seen;		/* the frames it sent, to recognise them */
 	uint32_t n_seen;
-	/* To the end. */
+	/* Sent to the end. */
 	int64_t told_ack, told_edge;
 	uint32_t told_tsval;
 	bool told_any, told_any_tsval;
@@ -190,7 +198,7 @@ struct end {
 	int peer_wscale, my_wscale;
 	uint32_t smss;
 	int64_t rto_at, persist_at, app_at;
-	/* receiving, in the other one's positions */
+	/* receiving, in the other end's positions */
 	uint8_t *got;
 	int64_t rcv_nxt, read_to, rcv_edge, last_ack, recent[3];
 	bool got_fin;
@@ -206,7 +214,7 @@ void end_init(struct end *e, struct conn *c, enum side side);
 void end_free(struct end *e);
 void end_open(struct end *e, int64_t now);
 void end_input(struct end *e, const struct frame *f, int64_t now);
-/* Whatever is due. */
+/* Does whatever is due. */
 void end_run(struct end *e, int64_t now);
 int64_t end_next(const struct end *e);
 bool end_done(const struct end *e);

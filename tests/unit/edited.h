@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * An inspector over the two directions of a flow, its edits made as the relay
- * makes them, with the real editor, to an end that takes whatever it is given.
+ * Runs an inspector over the two directions of a flow. Its edits are made as the relay makes
+ * them, with the real editor, to an end that takes whatever it is given.
  */
 #ifndef SEAM_EDITED_H
 #define SEAM_EDITED_H
@@ -25,10 +25,10 @@ struct edited {
 	enum inspect_answer answer;	/* the last */
 	struct {
 		struct editor editor;
-		struct stream queue;	/* came in, and is still there */
+		struct stream queue;	/* came in, and still there */
 		struct stream out;	/* handed on */
 	} dir[2];
-	size_t held;			/* the most that ever stayed */
+	size_t held;			/* the most that was ever held */
 };
 
 static inline void stream_put(struct stream *s, const void *data, size_t len)
@@ -100,7 +100,7 @@ static inline void edited_flush(struct edited *x, enum seam_dir dir)
 static inline void edited_feed(struct edited *x, enum seam_dir dir, const void *data, size_t len,
 			       bool end)
 {
-	/* its end is the allocation's, so that a sanitizer sees a read beyond it */
+	/* allocated to its exact end, so that a sanitizer sees a read beyond it */
 	uint8_t *copy = malloc(len ? len : 1);
 
 	if (!copy)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Whether a text is well-formed XML, as far as a drawing makes use of it. */
+/* Whether a text is well-formed XML, as far as a drawing uses XML. */
 #ifndef SEAM_XML_H
 #define SEAM_XML_H
 
