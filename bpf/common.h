@@ -3,6 +3,10 @@
 #ifndef SEAM_BPF_COMMON_H
 #define SEAM_BPF_COMMON_H
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "vmlinux.h has the bit fields of little-endian machines; see docs/architecture.md"
+#endif
+
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
@@ -27,6 +31,10 @@
 #define TC_ACT_UNSPEC (-1)
 #define TC_ACT_OK 0
 #define TC_ACT_SHOT 2
+
+#define BPF_F_CURRENT_NETNS (-1)
+#define TCP_LISTEN 10
+#define PACKET_HOST 0
 
 #define AF_INET 2
 #define AF_INET6 10

@@ -252,6 +252,8 @@ static __always_inline int ctl_recover(struct flow *f, __u8 reason, __u64 now,
 static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now,
 				   struct seam_event *ev)
 {
+	const struct flow_end *client = &f->end[SEAM_CLIENT], *server = &f->end[SEAM_SERVER];
+
 	if (c->rule != CTL_KEEP_RULE) {
 		f->rule = c->rule;
 		f->policy = c->policy;
@@ -294,8 +296,14 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 	case CTL_CLOSED:
 		if (f->state == FLOW_CLOSING || f->state == FLOW_BLOCKED)
 			return 0;
-		if (has_legs(f))
+		if (has_legs(f)) {
+			/* The legs have taken with them what nobody sends again; what goes straight tells of none of it. */
+			if (merge_begun(f) && !(crossed(client, server) && crossed(server, client))) {
+				abort_split(f, c->reason, now, ev);
+				return 0;
+			}
 			legs_done(f, now);
+		}
 		move(f, FLOW_CLOSING, c->reason, now, ev);
 		return 0;
 	case CTL_RECOVER:
@@ -341,6 +349,12 @@ int seam_ctl(struct __sk_buff *ctx)
 		bpf_spin_lock(&f->lock);
 		expired = c->op == CTL_DELETE ||
 			  (f->state == c->state && (__s64)(now - f->seen_ns) >= (__s64)c->arg);
+		/* Nobody has its numbers: what the legs have taken is not to be forgotten without a word. */
+		if (expired && has_legs(f)) {
+			abort_split(f, c->reason, now, &room->event);
+			f->seen_ns = now;
+			expired = false;
+		}
 		if (expired) {
 			move(f, FLOW_NONE, c->reason, now, &room->event);
 			snapshot(c, f);
@@ -349,6 +363,7 @@ int seam_ctl(struct __sk_buff *ctx)
 		id = f->id;
 		bpf_spin_unlock(&f->lock);
 		if (!expired) {
+			report(&room->event, &key, flags);
 			c->result = -EAGAIN;
 			return 0;
 		}

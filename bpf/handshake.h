@@ -53,17 +53,6 @@ static __always_inline void note_time(struct embryo_end *e, const struct options
 }
 
 /*
- * Whether what is not tracked is dropped; with `doubt`, even if the only reason is that some rule
- * fails closed. Not while the daemon is stopping, or has stopped.
- */
-static __always_inline bool blocks_untracked(bool doubt)
-{
-	struct control *ctl = control_get();
-
-	return ctl && !ctl->draining && (ctl->block_untracked || (doubt && ctl->fail_block));
-}
-
-/*
  * This long after a SYN was last sent nobody waits for the answer: Linux sends it again after at
  * most 64 s, and its SYN cookies hold for 120.
  */
@@ -105,6 +94,10 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 		walk_options(ctx, p, &room->options);
 		old->end[SEAM_CLIENT].seen_ns = now;
 		note_time(&old->end[SEAM_CLIENT], &room->options, now);
+		/* Which of the two the server answers is not known. A sender without an answer offers less, not more. */
+		if ((room->options.opts & ~old->end[SEAM_CLIENT].opts) ||
+		    ((room->options.opts & EMBRYO_O_WSCALE) && room->options.wscale != old->end[SEAM_CLIENT].wscale))
+			old->why_not = SEAM_R_TCP_OPTION;
 		count(SEAM_R_SYN_RETRANS);
 		return TC_ACT_UNSPEC;
 	}
@@ -347,12 +340,14 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 }
 
 /*
- * A client's packet that does not complete the handshake. If all is right, the server will not
- * accept its payload either, and a rule that waits has not seen it.
+ * A packet that does not complete the handshake. If all is right, its receiver will not accept
+ * its payload either, and a rule that waits has not seen it. Where the rule fails closed, the
+ * client must not complete another handshake than this one either: see other_handshake().
  */
-static __always_inline int not_let_by(const struct embryo *e, const struct pkt *p)
+static __always_inline int not_let_by(const struct embryo *e, const struct pkt *p, bool from_client)
 {
-	if (e->action == RULE_PASS || e->let_by || (!p->len && !(p->flags & TCP_FIN)))
+	if (e->action == RULE_PASS || e->let_by ||
+	    (!p->len && !(p->flags & TCP_FIN) && !(from_client && (e->flags & FLOW_F_FAIL_BLOCK))))
 		return 0;
 	count(SEAM_R_UNACCEPTABLE);
 	return -1;
@@ -368,6 +363,41 @@ static __always_inline bool may_answer(__u32 flags, enum seam_end side)
 	enum seam_end server = flags & FLOW_F_SERVER_FAR ? SEAM_CLIENT : SEAM_SERVER;
 
 	return side == server || server == client;
+}
+
+/*
+ * Whether the packet in hand is of a connection of the router's own, of which Seam sees only
+ * one direction. A listening socket does not count: if the host translates addresses to one,
+ * the connection has another pair of addresses there.
+ */
+static __noinline bool hosts_own(struct __sk_buff *ctx, const struct pkt *p)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	__u32 len;
+	bool own;
+
+	if (wire_mode)
+		return false;
+	if (p->v4) {
+		tuple.ipv4.saddr = p->key.client[3];
+		tuple.ipv4.daddr = p->key.server[3];
+		tuple.ipv4.sport = p->key.client_port;
+		tuple.ipv4.dport = p->key.server_port;
+		len = sizeof(tuple.ipv4);
+	} else {
+		__builtin_memcpy(tuple.ipv6.saddr, p->key.client, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, p->key.server, 16);
+		tuple.ipv6.sport = p->key.client_port;
+		tuple.ipv6.dport = p->key.server_port;
+		len = sizeof(tuple.ipv6);
+	}
+	sk = bpf_skc_lookup_tcp(ctx, &tuple, len, BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	own = sk->state != TCP_LISTEN;
+	bpf_sk_release(sk);
+	return own;
 }
 
 /* The server has accepted a SYN: what was there before is over. */
@@ -404,12 +434,12 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 	}
 	if (!e) {
 		count(SEAM_R_UNTRACKED);
-		return blocks_untracked(false) ? -1 : 0;
+		return blocks_untracked(false) && !hosts_own(ctx, p) ? -1 : 0;
 	}
 	if (wire_mode && from_client && !same_vlan(&room->link, &e->end[SEAM_CLIENT].link)) {
 		/* Of another connection with the same addresses, or of the same on another way. */
 		count(SEAM_R_VLAN);
-		return not_let_by(e, p);
+		return not_let_by(e, p, true);
 	}
 	if (p->flags & TCP_RST) {
 		/*
@@ -420,8 +450,15 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		return 0;
 	}
 	if (!from_client) {
+		/* Its client may take data by now, and sends the ACK that makes a flow of it. TFO's need not wait. */
 		if ((p->flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK))
-			return 0;
+			return e->why_not && !(e->flags & FLOW_F_FAIL_BLOCK) ? 0 : not_let_by(e, p, false);
+		if (p->len && e->action != RULE_PASS) {
+			count(SEAM_R_SYN_DATA);
+			if (e->flags & FLOW_F_FAIL_BLOCK)
+				return -1;
+			e->why_not = SEAM_R_SYN_DATA;
+		}
 		old = bpf_map_lookup_elem(&flows, &key);
 		/* Anybody can write an address: only the server's side counts, if it is known. */
 		if (old && !may_answer(old->flags, likely)) {
@@ -469,7 +506,12 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		return 0;
 	if ((e->end[SEAM_SERVER].tcp_flags & TCP_SYN) &&
 	    p->ack != e->end[SEAM_SERVER].nxt)
-		return not_let_by(e, p);
+		return not_let_by(e, p, true);
+	/* The answer went another way. It did so if it was the host's own: then no rule is evaded. */
+	if (!(e->end[SEAM_SERVER].tcp_flags & TCP_SYN) && (e->flags & FLOW_F_FAIL_BLOCK) && hosts_own(ctx, p)) {
+		bpf_map_delete_elem(&embryos, &key);
+		return 0;
+	}
 	/* The flow's entry is made from a copy: the embryo's own may be evicted. */
 	if (promote(p, e, now)) {
 		if (blocks_untracked(false))

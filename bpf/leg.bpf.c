@@ -19,7 +19,7 @@ int seam_leg_in(struct __sk_buff *ctx)
 		return TC_ACT_SHOT;
 	p = &room->pkt;
 	/* Before 6.15 bpf_redirect_peer() leaves the packet type as the port set it. */
-	bpf_skb_change_type(ctx, 0 /* PACKET_HOST */);
+	bpf_skb_change_type(ctx, PACKET_HOST);
 	what = parse_skb(ctx, p);
 	if (what == PARSE_ICMP)
 		return TC_ACT_OK;
@@ -43,13 +43,14 @@ int seam_leg_in(struct __sk_buff *ctx)
  * Whether a leg's packet must not get to its end: a bare ack while it is not yet, or no longer,
  * the leg's turn to acknowledge, or data that the end has in full, and has said so past the leg.
  * What was in it is remembered. But the leg may be asking for a window (RFC 9293 3.8.6.1), which
- * nobody else will.
+ * nobody else will. While splitting, all that a leg may have from before its boundary is the byte
+ * that prime_leg() acknowledges.
  */
 static __always_inline bool silent(const struct flow *f, const struct flow_end *to,
 				   const struct flow_end *from, const struct pkt *p, bool bare)
 {
 	if (f->state == FLOW_SPLITTING)
-		return bare && !crossed(to, from);
+		return bare ? !crossed(to, from) : seq_before(p->seq, seq_across(from, from->bound));
 	if (merge_begun(f) && !bare)
 		return crossed(from, to);
 	if (merge_begun(f) && crossed(to, from))

@@ -174,6 +174,8 @@ struct room {
 	struct out out;
 	struct too_big too_big;
 	struct told was;
+	bool told;		 /* the packet in hand says otherwise by now, and was like that */
+	bool answered;		 /* ... but the host will only answer it, with an ICMP error that quotes it */
 	struct options options;
 	struct seam_event event;
 	struct embryo embryo;

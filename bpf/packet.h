@@ -144,12 +144,15 @@ static __always_inline bool wants_hold(const struct flow *f, __u32 end, const st
 	       (p->len || (p->flags & TCP_FIN));
 }
 
-/* Payload that its receiver has acknowledged in full, such as the byte in a keepalive probe. */
+/*
+ * Payload that its receiver has acknowledged in full, such as the byte in a keepalive probe.
+ * What begins before the SYN is not of this connection. Lock held.
+ */
 static __always_inline bool old_payload(const struct flow *f, const struct flow_end *me,
 					const struct flow_end *peer, const struct pkt *p)
 {
 	return (p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK && p->len &&
-	       !seq_after(p->end, acked(f, me, peer));
+	       !seq_after(p->end, acked(f, me, peer)) && !seq_before(p->seq, me->isn);
 }
 
 /*
@@ -189,6 +192,23 @@ static __always_inline bool awaits_verdict(const struct flow *f, __u32 end, cons
 	if (f->state == FLOW_HELD)
 		return !(f->flags & FLOW_F_RELEASE) && (p->len || (p->flags & TCP_FIN));
 	return wants_hold(f, end, p);
+}
+
+/*
+ * Whether a client's packet without payload may complete another handshake than the one that
+ * the box has followed: a server that uses SYN cookies accepts the ACK of any SYN that it has
+ * answered. While a rule that fails closed waits, no other connection may be established than
+ * the one that it will judge. Lock held.
+ */
+static __always_inline bool other_handshake(const struct flow *f, const struct flow_end *me,
+					    const struct pkt *p, enum belief belief)
+{
+	bool waiting = f->state == FLOW_HELD ? !(f->flags & FLOW_F_RELEASE) :
+					       f->state == FLOW_MONITORED &&
+						       (f->flags & (FLOW_F_WANT_UP | FLOW_F_WANT_DOWN));
+
+	return waiting && (f->flags & FLOW_F_FAIL_BLOCK) && !(p->flags & (TCP_SYN | TCP_RST)) &&
+	       (belief < OLD || seq_before(p->seq, me->isn));
 }
 
 /*
@@ -285,6 +305,9 @@ static __always_inline void merged(struct flow *f, const struct flow_end *me,
 		catch_up(f, me, peer, v);
 }
 
+/* Seconds of silence after which a byte sent once more may be a keepalive probe. */
+#define KEEPALIVE_MIN 10
+
 /*
  * A leg answers keepalive probes in place of the end that they ask after, so that end's leg must
  * probe as well. Linux sends the last byte's number and no byte, RFC 9293 3.8.4 allows one; at a
@@ -301,6 +324,9 @@ static __always_inline void note_keepalive(struct flow *f, struct flow_end *me,
 	    (p->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) != TCP_ACK)
 		return;
 	idle = (now - f->seen_ns) / NSEC_PER_SEC;
+	/* Sooner it is a loss probe, or a duplicate. */
+	if (p->len && idle < KEEPALIVE_MIN)
+		return;
 	me->keepalive_s = idle > 0xffff ? 0xffff : idle ?: 1;
 	ev->type = EVENT_KEEPALIVE;
 	ev->time_ns = now;
@@ -357,6 +383,11 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			v->flags = f->flags;
 			return;
 		}
+	} else if (source == FROM_PORT && end == SEAM_CLIENT && other_handshake(f, me, p, belief)) {
+		v->where = TO_DROP;
+		v->why = SEAM_R_UNACCEPTABLE;
+		v->flags = f->flags;
+		return;
 	}
 	/*
 	 * A leg would get a forged packet with numbers that it accepts. Elsewhere the other end
@@ -519,6 +550,16 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			break;
 		track_data(f, me, peer, p, belief);
 		if (note_rst(f, me, peer, p, v) && merge_begun(f)) {
+			/*
+			 * If its receiver discards the RST, because of its checksum say, the client could
+			 * put other bytes in the place of those that were judged and not delivered.
+			 */
+			if (!crossed(me, peer) && (f->flags & (FLOW_F_EXACT | FLOW_F_FAIL_BLOCK))) {
+				abort_split(f, SEAM_R_RST, now, ev);
+				me->flags |= END_F_RST_SENT; /* unless it goes on, it needs none */
+				v->where = TO_DROP;
+				break;
+			}
 			/* What the RST cuts off is not worth waiting for. */
 			merge_clocks(f, now);
 			move(f, FLOW_CLOSING, SEAM_R_RST, now, ev);
@@ -743,6 +784,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 			return TC_ACT_SHOT;
 		if (v->leg_copy && ctl)
 			return rest_to_leg(ctx, p, v, &room->was, ctl->veth_ifindex);
+		room->told = v->tell;
 		return to_wire(ctx, p, v->ifindex, source);
 	case TO_HOLD:
 		if (!ctl)
@@ -789,18 +831,23 @@ static __noinline int handle_fragment(struct __sk_buff *ctx, struct flow *f, str
 	struct flow_end *peer = end == SEAM_CLIENT ? &f->end[1] : &f->end[0];
 	struct room *room = room_get();
 	__u64 now = bpf_ktime_get_ns();
-	bool drop = false, forged;
+	bool drop = false, forged, doubt;
+	__u8 flags;
 	__u32 seq;
 
 	if (!room)
 		return TC_ACT_UNSPEC;
 	if (bpf_skb_load_bytes(ctx, room->pkt.l4 + TCP_SEQ_OFF, &seq, sizeof(seq)))
 		return keep_out(f) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	/* A connection of its own may begin with it, or with what the next fragment makes of it (RFC 1858 3). */
+	doubt = blocks_untracked(true);
+	if (doubt && (bpf_skb_load_bytes(ctx, room->pkt.l4 + TCP_FLAGS_OFF, &flags, 1) || (flags & TCP_SYN)))
+		return TC_ACT_SHOT;
 	room->event.type = 0;
 	bpf_spin_lock(&f->lock);
 	forged = !may_be_new(f, me, peer, bpf_ntohl(seq));
 	if (forged) {
-		drop = keep_out(f);
+		drop = keep_out(f) || doubt;
 	} else if (f->state == FLOW_MONITORED || f->state == FLOW_MERGED || f->state == FLOW_PASSED) {
 		/* Its payload is not tracked, and a split would not know of it. */
 		f->why_not = SEAM_R_FRAGMENT;
@@ -870,7 +917,7 @@ static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 	struct flow *f;
 	__u32 end, at = p->l4 + 8;
 	__u16 ports[2];
-	__u32 seq;
+	__u32 seq, i;
 	__u8 type;
 
 	if (!ctl || !room || bpf_skb_load_bytes(ctx, p->l4, &type, 1))
@@ -900,6 +947,10 @@ static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 		return TC_ACT_UNSPEC;
 	quoted->key.client_port = ports[0];
 	quoted->key.server_port = ports[1];
+	/* Sent to another host than it is about: for the host to judge, as connection tracking would. */
+	for (i = 0; i < 4; i++)
+		if (p->key.server[i] != quoted->key.client[i])
+			return TC_ACT_UNSPEC;
 	f = flow_find(quoted, &key, SEAM_CLIENT, &end);
 	if (!f || (wire_mode && !vlan_of_other(f, end)))
 		return TC_ACT_UNSPEC;
@@ -911,6 +962,9 @@ static __noinline int handle_icmp(struct __sk_buff *ctx, struct pkt *p)
 		return TC_ACT_UNSPEC;
 	if ((f->flags & FLOW_F_EDITED) && quote_back(ctx, p, at + 4, &f->end[end & 1]))
 		return TC_ACT_SHOT;
+	/* The next hop is asked for by what the packet is: it has no ports. */
+	p->key.client_port = p->key.server_port = 0;
+	room->told = false;
 	p->payload = ETH_HLEN;
 	p->len = ctx->len - ETH_HLEN;
 	return ACT_FORWARD;

@@ -117,7 +117,8 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
 		return wire_end(ctx);
 	if (!p->v4) /* CHECKSUM_COMPLETE: nothing in the header makes up for the hop limit */
 		bpf_csum_update(ctx, (__u16)~bpf_htons(1));
-	if ((__s64)(h->now - h->used_ns) < (__s64)HOP_USED)
+	/* bpf_redirect_neigh() drops what already has a multicast address, as the next hops of clusters have. */
+	if ((__s64)(h->now - h->used_ns) < (__s64)HOP_USED || h->fib.dmac[0] & 1)
 		return bpf_redirect(h->fib.ifindex, 0);
 	h->used_ns = h->now;
 	return bpf_redirect_neigh(h->fib.ifindex, &h->nh, sizeof(h->nh), 0);
@@ -153,7 +154,7 @@ static __noinline void note_way(struct flow *f, struct seam_links *l, const stru
 	if (astray && !(f->flags & FLOW_F_NO_SPLIT) && !needs_daemon(f)) {
 		f->why_not = SEAM_R_ASYMMETRIC;
 		f->flags |= FLOW_F_NO_SPLIT;
-		if (waits(f))
+		if (waits(f) && f->state != FLOW_BLOCKED)
 			fail(f, SEAM_R_ASYMMETRIC, now, &room->event);
 	} else if (!astray && f->why_not == SEAM_R_ASYMMETRIC) {
 		f->why_not = SEAM_R_NONE;
@@ -203,6 +204,9 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	int act;
 
 	if (!room)
+		return TC_ACT_UNSPEC;
+	/* Seen by a promiscuous port only; a host does not forward it either (ip_rcv(), ip_forward()). */
+	if (!wire_mode && ctx->pkt_type != PACKET_HOST)
 		return TC_ACT_UNSPEC;
 	act = wire_mode ? link_read(ctx, &room->link) : 0;
 	if (act == -2) { /* the receiver ignores any number of tags that are only priorities */
@@ -288,6 +292,20 @@ static __always_inline int from_port(struct __sk_buff *ctx, enum seam_end likely
 	return handle_packet(ctx, f, &key, end, p, FROM_PORT, now);
 }
 
+/*
+ * What the host quotes in an ICMP error has to be what the packet's sender has written, or that
+ * does not believe it (RFC 5927 4.1).
+ */
+static __noinline int as_sent(struct __sk_buff *ctx)
+{
+	struct room *room = room_get();
+
+	if (!room || !room->answered)
+		return 0;
+	room->answered = false;
+	return put_told(ctx, &room->pkt, &room->was);
+}
+
 /* On a wire the normal way on is the other port: nothing is for the host. */
 static __always_inline int on_port(struct __sk_buff *ctx, enum seam_end side)
 {
@@ -296,7 +314,11 @@ static __always_inline int on_port(struct __sk_buff *ctx, enum seam_end side)
 	if (wire_mode)
 		wire_begin(ctx);
 	act = from_port(ctx, side);
-	return wire_mode && act == TC_ACT_UNSPEC ? wire_end(ctx) : act;
+	if (act != TC_ACT_UNSPEC)
+		return act;
+	if (wire_mode)
+		return wire_end(ctx);
+	return as_sent(ctx) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
 SEC("tc")

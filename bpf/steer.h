@@ -194,6 +194,21 @@ static __noinline int to_partner(struct __sk_buff *ctx, const struct pkt *p, __u
 }
 
 /*
+ * Notes that the host will answer this packet and not forward it; unless it is `dead`, that is so
+ * only if it may not be fragmented.
+ */
+static __always_inline void host_answers(struct __sk_buff *ctx, const struct pkt *p, bool dead)
+{
+	struct room *room = room_get();
+	__u16 frag_off = 0;
+
+	if (!dead && p->v4)
+		bpf_skb_load_bytes(ctx, ETH_HLEN + 6, &frag_off, 2);
+	if (room)
+		room->answered = room->told && (dead || !p->v4 || (frag_off & bpf_htons(0x4000)));
+}
+
+/*
  * Forwards a packet past the host's stack. What a host must answer itself (TTL, MTU, no route) is
  * left to the stack if it came from a port, else dropped. A leg is told of an MTU, because it does
  * not ask the host's routes.
@@ -208,6 +223,7 @@ static __noinline int to_router(struct __sk_buff *ctx, const struct pkt *p, __u3
 
 	if (p->ttl <= 1) {
 		count(SEAM_R_TTL);
+		host_answers(ctx, p, true);
 		return otherwise;
 	}
 	rc = route(ctx, p, ifindex, &fib, false);
@@ -225,6 +241,7 @@ static __noinline int to_router(struct __sk_buff *ctx, const struct pkt *p, __u3
 		return TC_ACT_SHOT;
 	if (rc == FIB_FRAG_NEEDED) {
 		count(SEAM_R_MTU);
+		host_answers(ctx, p, false);
 		return source == FROM_LEG ? too_big(ctx, p, fib.mtu_result) : otherwise;
 	}
 	count(SEAM_R_NO_ROUTE);

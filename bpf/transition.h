@@ -84,6 +84,17 @@ static __always_inline bool daemon_alive(const struct control *ctl, __u64 now)
 	       (__s64)(now - ctl->heartbeat_ns) < (__s64)ctl->patience_ms * (__s64)NSEC_PER_MSEC;
 }
 
+/*
+ * Whether what is not tracked is dropped; with `doubt`, even if the only reason is that some rule
+ * fails closed. Not while the daemon is stopping, or has stopped.
+ */
+static __always_inline bool blocks_untracked(bool doubt)
+{
+	struct control *ctl = control_get();
+
+	return ctl && !ctl->draining && (ctl->block_untracked || (doubt && ctl->fail_block));
+}
+
 /* Time as `tc_at` has it: in units of 1024 ns, never 0. */
 static __always_inline __u32 left_at(__u64 now)
 {
@@ -396,7 +407,8 @@ static __always_inline __u32 edge_for(const struct flow *f, const struct flow_en
 /*
  * Whether `s` may be waiting for more of r's window than it has been told: at once if it has no
  * window left to send into, else in steps of two segments, as a receiver would announce it
- * (RFC 9293 3.8.6.2.2). Lock held.
+ * (RFC 9293 3.8.6.2.2). Behind the FIN of `r`, the leg that speaks for it says nothing unasked;
+ * then `s` need not wait as long as it may send a whole segment, which is answered. Lock held.
  */
 static __always_inline bool untold(const struct flow *f, const struct flow_end *s,
 				   const struct flow_end *r)
@@ -406,7 +418,7 @@ static __always_inline bool untold(const struct flow *f, const struct flow_end *
 
 	/* Its leg may have acknowledged a byte or two more than `r` has room for. */
 	if ((s->flags & END_F_FIN) || !seq_after(edge, s->told_ack) ||
-	    (more < 2 * (__s32)r->mss && left >= (__s32)r->mss))
+	    (left >= (__s32)r->mss && (more < 2 * (__s32)r->mss || (r->flags & END_F_FIN))))
 		return false;
 	if (wnd > 0xffff)
 		wnd = 0xffff;
@@ -449,11 +461,23 @@ static __always_inline void merge_if_done(struct flow *f, __u8 reason, __u64 now
 
 /*
  * Whether `s` has been promised more room than `r` has, because an edit has filled it with other
- * bytes. After a merge, what `s` sends there would be lost.
+ * bytes; or its leg has taken more, which was a probe of a closed window. After a merge, what `s`
+ * sends there would be lost, and nobody would answer its next probe.
  */
 static __always_inline bool promised_more(const struct flow_end *s, const struct flow_end *r)
 {
-	return seq_after(s->told_edge, seq_back(s, r->edge));
+	__u32 edge = seq_back(s, r->edge), nxt = s->flags & END_F_FIN ? s->fin : s->nxt;
+
+	return seq_after(s->told_edge, edge) || seq_after(nxt, edge);
+}
+
+/*
+ * Whether congestion that `s` has met has not been echoed to it yet: the echo is in the
+ * acknowledgement of what it has sent. An echo of `r` is not waited for: `s` will see it itself.
+ */
+static __always_inline bool owes_echo(const struct flow_end *s)
+{
+	return (s->flags & END_F_CE) && s->told_ack != s->nxt;
 }
 
 /* Whether urgent data of `s` might be overtaken by what goes straight to `r`. */
@@ -476,7 +500,7 @@ static __always_inline __u8 merge_waits_for(const struct flow *f)
 	 */
 	if (c->flags & s->flags & END_F_FIN)
 		return SEAM_R_FIN;
-	if (flags & (END_F_CE | END_F_CWR))
+	if (owes_echo(c) || owes_echo(s))
 		return SEAM_R_ECN;
 	if (urgent_out(c, s) || urgent_out(s, c))
 		return SEAM_R_URGENT;

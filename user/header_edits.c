@@ -36,7 +36,7 @@ static const struct {
 
 bool header_same_name(const char *a, const char *b, size_t n)
 {
-	while (n && text_lower(*a == '_' ? '-' : *a) == text_lower(*b == '_' ? '-' : *b))
+	while (n && (text_lower(*a) == text_lower(*b) || (!text_alnum((uint8_t)*a) && !text_alnum((uint8_t)*b))))
 		a++, b++, n--;
 	return !n;
 }

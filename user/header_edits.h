@@ -29,7 +29,7 @@ struct header_edits {
 
 /*
  * Whether the first `n` characters are of the same field name to CGI and its likes, for which
- * X_Client is X-Client (RFC 3875 4.1.18).
+ * X_Client is X-Client (RFC 3875 4.1.18), and for some of which X.Client is as well.
  */
 bool header_same_name(const char *a, const char *b, size_t n);
 

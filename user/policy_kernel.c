@@ -17,10 +17,10 @@ bool policy_fails_closed(const struct policy *p)
 	for (size_t i = 0; i < p->n_rules; i++) {
 		const struct policy_rule *r = &p->rules[i];
 
-		if (r->fail_block && (r->action == RULE_INSPECT || policy_rule_asks(r)))
+		if (r->fail_block && (r->action != RULE_PASS || policy_rule_asks(r)))
 			return true;
 	}
-	return p->default_rule.fail_block && p->default_rule.action == RULE_INSPECT;
+	return p->default_rule.fail_block && p->default_rule.action != RULE_PASS;
 }
 
 size_t policy_rule_lines(const struct policy_rule *rule)

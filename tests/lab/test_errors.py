@@ -10,7 +10,7 @@ import contextlib
 import socket
 import time
 
-from lab import Lab, scenario
+from lab import Lab, scenario, start_seam, wait_for
 from peers import FAMILY, Pair, data, error_of, hearing, reasons, saying, state, through_both
 
 FAR = {4: "10.99.3.2", 6: "fd99:3::2"}
@@ -68,6 +68,28 @@ def smaller_route(lab, family):
 			return heard.result() == (BODY, "more")
 	finally:
 		lab.run("box", ["ip", f"-{family}", "route", "replace", *route])
+
+
+SHORTER = """
+client = "cli";
+server = "srv";
+rules = ( { name = "shorter"; action = "inspect"; inspectors = ["replace"]; replace = ( { find = "0123456789"; with = "-"; } ); until = { bytes = 20; }; } );
+"""
+
+
+def smaller_route_edited(tap, lab, family):
+	"""The same for a flow that was merged, of which an edit has left less: the error quotes what the client has sent."""
+	forget_mtu(lab)
+	route = [NET[family], "via", HOP[family]]
+	with Pair(lab, family, ends=("client", "far"), host=FAR[family]) as p:
+		p.client.sendall(b"!0123456789!" + b"." * 20)
+		wait_for(lambda: state(lab, p) == "merged", "it to be merged")
+		tap.equal(p.server.recv(100), b"!-!" + b"." * 20, f"IPv{family}: edited, and merged")
+		lab.run("box", ["ip", f"-{family}", "route", "replace", *route, "mtu", "lock", "1290"])
+		heard = hearing(p.server, limit=len(BODY), timeout=10)
+		saying(p.client, BODY)
+		tap.ok(heard.result() == (BODY, "more"), f"IPv{family}: a smaller route of the box is told to the client")
+	lab.run("box", ["ip", f"-{family}", "route", "replace", *route])
 
 
 @contextlib.contextmanager
@@ -128,4 +150,8 @@ def main(tap):
 		tap.ok(counted.get("mtu", 0) >= 2, "and the box made its own", counted)
 		tap.equal(counted["legs_ready"], len(cases), "all were split")
 		vanished(tap, lab)
+		tap.equal(seam.stop(), 0, "seam ends")
+		seam = start_seam(lab, SHORTER)
+		for f in FAMILY:
+			smaller_route_edited(tap, lab, f)
 		tap.equal(seam.stop(), 0, "seam ends")

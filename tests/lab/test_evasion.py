@@ -6,7 +6,7 @@ to stand in for, lead to none on bytes it never gets.
 import contextlib
 
 from lab import SERVER, Lab, scenario, seam_json, start_seam, wait_for
-from peers import Pair, reasons
+from peers import Pair, both_ways, reasons
 from scripted import Counter, run_clients
 from test_hostile import neighbours, peer
 from wires import WireLab
@@ -18,6 +18,7 @@ decide = "%s";
 rules = ({ name = "block"; server_port = 7003; host = "blocked.com"; action = "block"; fail = "block"; });
 """
 PORT = 7003
+BOX = {4: "10.99.1.1", 6: "fd99:1::1"}
 TRICKS = {41000: "nothing but the request", 41001: "a wrong checksum", 41002: "no ACK flag", 41003: "a RST that is not exact",
 	41004: "a TSval of long ago", 41005: "the end of the request first, and another in its place",
 	41006: "a priority tag", 41007: "a priority tag, IPv6", 41008: "five extension headers", 41009: "fragments with an extension header",
@@ -87,8 +88,22 @@ def untracked(tap):
 			tap.equal(seam.stop(), 0, f"{answer}: seam ends")
 
 
+def own(tap):
+	"""Of the router's own connections Seam sees one direction only: where all fails closed they go on all the same."""
+	with Lab() as lab:
+		seam = start_seam(lab, POLICY % "daemon" + 'fail = "block";\nuntracked = "block";\ndefault = "inspect";\n')
+		for family in SERVER:
+			for ends, host in ((("client", "box"), BOX[family]), (("box", "server"), None)):
+				with Pair(lab, family, ends=ends, host=host) as p:
+					both_ways(tap, p.client, p.server, f"IPv{family}: a connection of the box itself, as its {'client' if ends[0] == 'box' else 'server'}")
+			with Pair(lab, family) as p:
+				both_ways(tap, p.client, p.server, f"IPv{family}: one through it")
+		tap.equal(seam.stop(), 0, "seam ends")
+
+
 @scenario
 def main(tap):
+	own(tap)
 	for decider in ("kernel", "daemon", "split"):
 		evade(tap, decider)
 		evade(tap, decider, WireLab, "wire")

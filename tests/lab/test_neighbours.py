@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import sockets
-from lab import SERVER, Lab, reasons, scenario, seam_json, start_seam, wait_for
+from byhand import ByHand, flow_to
+from lab import NOTICED, SERVER, Lab, reasons, scenario, seam_json, start_seam, wait_for
 from peers import Pair
 
 POLICY = """
@@ -54,12 +55,32 @@ def asked_after(tap, lab, family):
 		tap.ok(was == ["STALE"] != where()["state"], f"IPv{family}: what a leg sends has its neighbour asked after", was, where())
 
 
+def cluster(tap, lab, family):
+	"""A next hop with a multicast address, as clusters have: the kernel's own way would drop what is sent there."""
+	hop = SERVER[family]
+	lab.run("box", ["ip", "neigh", "replace", hop, "lladdr", "03:bf:0a:63:02:02", "dev", "srv", "nud", "permanent"])
+	with lab.deltas("client", "server") as d, Pair(lab, family) as p:
+		p.prime()
+		hand = ByHand(flow_to(lab, p.server.getsockname()[1], ("split",)))
+		tap.equal(hand.merge(), None, f"IPv{family}: merged")
+		for _ in range(25):
+			p.prime()
+			time.sleep(0.1)
+	for end in d:
+		tap.zero(d[end], NOTICED, f"IPv{family}: split and merged to a multicast address, the {end} noticed nothing")
+
+
 @scenario
 def main(tap):
 	with Lab() as lab:
 		start_seam(lab, POLICY)
 		for family in SERVER:
 			asked_after(tap, lab, family)
+		# TCP takes nothing that came to a multicast address; a cluster's members see to that.
+		lab.run("server", ["nft", "-f", "-"], input="table netdev t { chain c { type filter hook ingress device eth0 priority 0; "
+			"meta pkttype set host; }; }\n")
+		for family in SERVER:
+			cluster(tap, lab, family)
 	hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 	resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 	with Lab() as lab:

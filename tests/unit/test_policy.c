@@ -145,6 +145,32 @@ static void test_defaults(void)
 	policy_put(p);
 }
 
+/* A rule that blocks by address does not match what is in fragments: that has to fail closed as well. */
+static void test_fails_closed(void)
+{
+	static const struct {
+		const char *text;
+		bool closed;
+	} cases[] = {
+		{ "rules = ( { name = \"r\"; server_port = 23; action = \"block\"; fail = \"block\"; } );", true },
+		{ "fail = \"block\"; rules = ( { name = \"r\"; server_port = 23; action = \"block\"; } );", true },
+		{ "rules = ( { name = \"r\"; server_port = 23; action = \"block\"; } );", false },
+		{ "fail = \"block\"; rules = ( { name = \"r\"; server_port = 23; action = \"pass\"; } );", false },
+		{ "fail = \"block\"; default = \"block\";", true },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[256];
+		struct policy *p;
+
+		snprintf(text, sizeof(text), PORTS_LINE "%s\n", cases[i].text);
+		p = load(text);
+		ok(p && policy_fails_closed(p) == cases[i].closed, "%s: %s", cases[i].text,
+		   cases[i].closed ? "fails closed" : "nothing fails closed");
+		policy_put(p);
+	}
+}
+
 static void test_settings(void)
 {
 	struct policy *p = load(
@@ -895,6 +921,7 @@ int main(int argc, char **argv)
 	test_not_text();
 	test_bad_regex();
 	test_defaults();
+	test_fails_closed();
 	test_settings();
 	test_edits();
 	test_too_many_edits();

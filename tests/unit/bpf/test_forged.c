@@ -171,7 +171,7 @@ static void after_a_reset(void)
 {
 	begin(RULE_ASK, RULE_F_FAIL_BLOCK, false);
 	STEPS({ "SYN", CLIENT, SYN(), on() }, { "SYN-ACK", SERVER, SYNACK(.ack = 1), on() },
-	      { "a wrong ACK", CLIENT, ACK(.seq = 1, .ack = 100001), on(), .flow = "none" },
+	      { "a wrong ACK, of no handshake that the box knows", CLIENT, ACK(.seq = 1, .ack = 100001), DROP, .counts = "unacceptable", .flow = "none" },
 	      { "the server's answer to it", SERVER, { .dir = SEAM_DOWN, .flags = "R", .seq = 100001 }, on(),
 		.counts = "rst", .embryo = "s.isn=0" },
 	      { "the right one, and a request", CLIENT, REQUEST(.seq = 1, .ack = 1), REDIRECT, .flow = "state=held" });
@@ -198,6 +198,67 @@ static void in_a_syn_sent_again(void)
 	      { "again, with a request", CLIENT, SYN(.len = 100), DROP, .counts = "syn_data" });
 }
 
+/* SYN cookies: a server has as many handshakes under way as there were SYNs, and completes any of them. */
+static void another_handshake(void)
+{
+	static const struct {
+		const char *what;
+		__u32 isn, server;	/* of the second */
+	} cases[] = {
+		{ "with later numbers", 150000, 120000 },
+		{ "with earlier numbers", 99900, 69900 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const __u32 c = cases[i].isn + 1, s = cases[i].server + 1;
+
+		note("%s", cases[i].what);
+		begin(RULE_ASK, RULE_F_FAIL_BLOCK, true);
+		STEPS({ "SYN", CLIENT, SYN(.seq = 100000), on() },
+		      { "SYN-ACK", SERVER, SYNACK(.seq = 70000, .ack = 100001), on() },
+		      { "another SYN", CLIENT, SYN(.seq = cases[i].isn), on(), .counts = "new" },
+		      { "its SYN-ACK", SERVER, SYNACK(.seq = cases[i].server, .ack = c), on(), .counts = "" },
+		      { "the ACK of the first does not get to the server", CLIENT, ACK(.seq = 100001, .ack = 70001), DROP,
+			.counts = "unacceptable", .flow = "none" },
+		      { "the ACK of the other makes the flow", CLIENT, ACK(.seq = c, .ack = s), on(), .counts = "established",
+			.flow = "state=monitored" },
+		      { "the ACK of the first, once more", CLIENT, ACK(.seq = 100001, .ack = 70001), DROP, .counts = "unacceptable" },
+		      { "nor does its request", CLIENT, REQUEST(.seq = 100001, .ack = 70001), DROP, .counts = "unacceptable" },
+		      { "nor an answer", SERVER, { .dir = SEAM_DOWN, .flags = "PA", .seq = 70001, .ack = 100101, .len = 200, .wnd = 502,
+			.opts = "nop nop ts=906:110" }, DROP, .counts = "unacceptable", .flow = "state=monitored" });
+		flow_set("c.rtt_us=990000");
+		STEPS({ "the other's request is held", CLIENT, REQUEST(.seq = c, .ack = s), REDIRECT, .flow = "state=held" },
+		      { "and still the first is not completed", CLIENT, ACK(.seq = 100001, .ack = 70001), DROP, .counts = "unacceptable" },
+		      { "a bare ack of the other is no harm", CLIENT, ACK(.seq = c + 100, .ack = s), REDIRECT, .wire = !wire, .counts = "" });
+	}
+}
+
+/* The same without cookies: the answer to the second SYN, which does not arrive, is the client's own. */
+static void another_handshake_by_itself(void)
+{
+	begin(RULE_ASK, RULE_F_FAIL_BLOCK, true);
+	STEPS({ "SYN", CLIENT, SYN(), PASS }, { "SYN-ACK", SERVER, SYNACK(.seq = 5000, .ack = 1), PASS },
+	      { "SYN that does not arrive", CLIENT, SYN(.seq = 100000, .ttl = 2), PASS },
+	      { "SYN-ACK in the server's name", CLIENT, SYNACK(.seq = 5000, .ack = 100001), PASS },
+	      { "ACK", CLIENT, ACK(.seq = 100001, .ack = 5001, .ttl = 2), PASS, .flow = "state=monitored" },
+	      { "the ACK of the first", CLIENT, ACK(.seq = 1, .ack = 5001), DROP, .counts = "unacceptable" },
+	      { "its request", CLIENT, REQUEST(.seq = 1, .ack = 5001), DROP, .counts = "unacceptable", .flow = "state=monitored" });
+}
+
+/* A connection that begins in fragments, under the entry of one that is over. */
+static void in_fragments(void)
+{
+	begin(RULE_ASK, RULE_F_FAIL_BLOCK, false);
+	STEPS({ "SYN", CLIENT, SYN(), on() }, { "SYN-ACK", SERVER, SYNACK(.ack = 1), on() },
+	      { "ACK", CLIENT, ACK(.seq = 1, .ack = 1), on(), .flow = "state=monitored" });
+	innocent(0);
+	STEPS({ "a fragment of it", CLIENT, REQUEST(.seq = 101, .ack = 1, .frag = 0x2000), on(), .counts = "fragment" },
+	      { "RST", CLIENT, { .flags = "RA", .seq = 101, .ack = 1, .wnd = 502, .opts = LINUX_TS }, REDIRECT,
+		.wire = !wire, .flow = "state=closing" },
+	      { "a SYN in fragments", CLIENT, SYN(.seq = 100000, .frag = 0x2000), DROP, .counts = "fragment" },
+	      { "one with a number of the old connection", CLIENT, SYN(.seq = 101, .frag = 0x2000), DROP, .counts = "fragment" });
+}
+
 /* `untracked = "block"`, and no rule that fails closed. */
 static void untracked(void)
 {
@@ -220,6 +281,10 @@ static void all(void)
 	under_the_entry_of_the_one_before();
 	if (!wire) /* there both ends by one port are asymmetric, and get the fail answer */
 		with_a_handshake_by_itself();
+	another_handshake();
+	if (!wire)
+		another_handshake_by_itself();
+	in_fragments();
 	from_the_server();
 	long_after_the_other_way();
 	long_after_its_own();

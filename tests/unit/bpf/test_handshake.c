@@ -184,6 +184,63 @@ static void options(void)
 	}
 }
 
+/* Once it has the SYN-ACK, a client takes data: what went by then would not be what is judged later. */
+static void server_first(void)
+{
+	const struct spec early = { .dir = SEAM_DOWN, .flags = "PA", .seq = 1, .ack = 1, .wnd = 502, .len = 100, .opts = LINUX_TS };
+	const struct spec with_data = { .dir = SEAM_DOWN, .flags = "SA", .ack = 1, .wnd = 65160, .len = 100, .opts = LINUX_SYNACK };
+
+	fresh(NULL);
+	policy_all(RULE_ASK, 0);
+	STEPS({ "SYN", CLIENT, SYN, PASS }, { "SYN-ACK", SERVER, SYNACK, PASS },
+	      { "data before the client's ACK", SERVER, early, DROP, .counts = "unacceptable" },
+	      { "ACK", CLIENT, ACK, PASS, .flow = "state=monitored s.nxt=1" });
+	fresh(NULL);
+	policy_all(RULE_PASS, 0);
+	STEPS({ "SYN", CLIENT, SYN, PASS }, { "SYN-ACK", SERVER, SYNACK, PASS },
+	      { "a rule that passes it does", SERVER, early, PASS, .counts = "" });
+	fresh(NULL);
+	policy_all(RULE_ASK, 0);
+	STEPS({ "SYN with payload", CLIENT, { .flags = "S", .len = 50, .opts = "raw=2202" }, PASS },
+	      { "SYN-ACK", SERVER, { .dir = SEAM_DOWN, .flags = "SA", .ack = 51 }, PASS },
+	      { "TCP Fast Open: what cannot be split need not wait", SERVER, early, PASS, .counts = "" });
+	fresh(NULL);
+	policy_all(RULE_ASK, 0);
+	STEPS({ "SYN", CLIENT, SYN, PASS },
+	      { "SYN-ACK with payload", SERVER, with_data, PASS, .counts = "syn_data", .embryo = "why_not=syn_data" });
+	fresh(NULL);
+	policy_all(RULE_ASK, RULE_F_FAIL_BLOCK);
+	STEPS({ "SYN", CLIENT, SYN, PASS },
+	      { "SYN-ACK with payload, and the rule fails closed", SERVER, with_data, DROP, .counts = "syn_data" });
+}
+
+/* Two SYNs with one number: which of them the server has answered is not known. */
+static void other_options(void)
+{
+	fresh(NULL);
+	STEPS({ "SYN without timestamps", CLIENT, { .flags = "S", .wnd = 64240, .opts = "mss=1460" }, PASS },
+	      { "again, with them", CLIENT, SYN, PASS, .counts = "syn_retrans", .embryo = "why_not=tcp_option" });
+	fresh(NULL);
+	STEPS({ "SYN", CLIENT, SYN, PASS },
+	      { "again, with less: there was no answer", CLIENT, { .flags = "S", .wnd = 64240, .opts = "mss=1460" }, PASS,
+		.counts = "syn_retrans", .embryo = "why_not=none" },
+	      { "again, with another scale", CLIENT, { .flags = "S", .wnd = 64240, .opts = "mss=1460 sackok ts=101:0 nop ws=9" }, PASS,
+		.counts = "syn_retrans", .embryo = "why_not=tcp_option" });
+}
+
+/* A bridge that is promiscuous, for tcpdump say, sees what its hosts send each other. */
+static void not_for_the_router(void)
+{
+	struct spec syn = SYN;
+	struct packet in, out;
+
+	fresh(NULL);
+	build(&syn, &in);
+	in.data[5] ^= 0x40;
+	check(run_packet(CLIENT, &in, &out, 0) == PASS && packet_is("SYN", &in, &in, &out) && embryo_is("none"),
+	      "a frame to another host is left alone");
+}
+
 static void odd(void)
 {
 	fresh(NULL);
@@ -416,6 +473,9 @@ int main(void)
 	round_trips();
 	late_copies();
 	options();
+	server_first();
+	other_options();
+	not_for_the_router();
 	odd();
 	actions(false);
 	actions(true);

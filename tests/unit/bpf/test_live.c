@@ -248,6 +248,15 @@ static void merging(bool v6)
 		.out = WIRE_DOWN(.seq = 601, .ack = 401, .opts = TS_DOWN " nop nop nop nop nop nop nop nop nop nop nop nop"),
 		.flow = "state=merging c.told_ack=1001 c.told_nxt=651" },
 	      { "a RST is not waited for", CLIENT, { .flags = "R", .seq = 1001 }, REDIRECT, .wire = true, .counts = "rst", .flow = "state=closing reason=rst" });
+
+	/* The server may discard it, and would take other bytes from 401 on than were judged. */
+	flow_set(SPLIT);
+	flow_set("-tscatchup +exact c-rst s-rst");
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging");
+	STEPS({ "a RST before all is delivered that was judged", CLIENT, { .flags = "R", .seq = 1001 }, DROP, .counts = "rst",
+		.flow = "state=blocked reason=rst +aborted s+rst_ok" },
+	      { "what the client says now in its place is not delivered", CLIENT, UP(.seq = 401, .ack = 651, .len = 600), REDIRECT,
+		.out = &(struct spec){ .dir = SEAM_DOWN, .link = LEAVING, .ttl = 63, .flags = "RA", .seq = 651, .ack = 1001, .opts = "nop nop ts=905:110" } });
 }
 
 /* What the leg misses reaches the server in a segment across the boundary. */
@@ -309,7 +318,7 @@ static void paced(bool v6)
 	flow_set("state=merging +waits c+paced c+learns c-fin c.nxt=1401 c.pace=1401");
 	ctl_is("patience is over: it begins", CTL_PACE, SEAM_R_FAR, CTL_PACED(SEAM_CLIENT, 0) | CTL_PACE_END, 0,
 	       "state=merging reason=let_go -waits c-paced c-learns c.bound=1401 c+announce");
-	flow_set("state=merging +waits c+paced s+fin c.pace=1101 c.told_ack=1101 c.leg_ack=1101");
+	flow_set("state=merging +waits c+paced s+fin s.fin=200 c.pace=1101 c.told_ack=1101 c.leg_ack=1101");
 	STEPS({ "behind the FIN of the far end no leg speaks unasked: with it goes all", LEG_OUT, CLEG(.seq = 201, .ack = 1401), REDIRECT,
 		.counts = "let_go", .out = WIRE_DOWN(.seq = 211, .ack = 1401, .wnd = 501, .opts = "nop nop ts=920:110"), .flow = "c.told_ack=1401" });
 	flow_set("state=merging -waits c-paced s-fin c.pace=1401");
@@ -603,11 +612,36 @@ static void waits(bool v6)
 	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
 	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
 	flow_set(SPLIT);
+	flow_set("+ecn s+ce c.ack=601 s.ack=1001 c.told_nxt=601 c.leg_nxt=601 s.told_ack=591 s.leg_ack=591");
+	ctl_is("merge: an echo is due", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging reason=ecn +waits");
+	STEPS({ "its leg gives it: merged, as all else is done", LEG_OUT, SLEG(.seq = 1001, .ack = 601), REDIRECT, .counts = "crossed",
+		.out = WIRE_UP(.seq = 1001, .ack = 601, .flags = "AE", .wnd = 498, .opts = "nop nop ts=120:910"),
+		.flow = "state=merged reason=crossed -waits c.bound=1001 s.bound=601" });
+
+	/* The server asks for it until it comes: of the client, then. It may have nothing more to send. */
+	fresh(&(struct conn){ .v6 = v6, .cisn = 0xfffffe00, .sisn = 0x7fffff00 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(SPLIT);
 	flow_set("+ecn s+cwr c.ack=601 s.ack=1001 c.told_nxt=601 c.leg_nxt=601");
-	ctl_is("merge: an answer to an echo is due", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging reason=ecn +waits");
-	STEPS({ "the leg gives it: merged, as all else is done", LEG_OUT, SLEG(.seq = 991, .ack = 601, .len = 10), REDIRECT, .counts = "crossed",
-		.out = WIRE_UP(.seq = 991, .ack = 601, .len = 10, .flags = "AC", .wnd = 498, .opts = "nop nop ts=120:910"),
-		.flow = "state=merged reason=crossed -waits c.bound=1001 s.bound=601 s-cwr" });
+	ctl_is("an answer to an echo is not waited for", CTL_MERGE, SEAM_R_LET_GO, 0, 0, "state=merged -waits");
+
+	/* The client is idle, and its leg in FIN-WAIT-2: it would never be told of the rest of the window. */
+	flow_set(SPLIT);
+	flow_set("s+fin s.fin=600 c.ack=601 s.ack=1001 c.told_nxt=601 c.leg_nxt=601 c.told_edge=20000 c.leg_edge=20000");
+	ctl_is("behind a FIN a window that is large enough is not waited for", CTL_MERGE, SEAM_R_LET_GO, 0, 0, "state=merged");
+	flow_set(SPLIT);
+	flow_set("s-fin");
+	ctl_is("merge", CTL_MERGE, SEAM_R_LET_GO, 0, -EINPROGRESS, "state=merging");
+	ctl_is("a leg that dies takes bytes with it", CTL_CLOSED, SEAM_R_LEG_DIED, 0, 0, "state=blocked reason=leg_died +aborted");
+	flow_set(SPLIT);
+	flow_set("-aborted -block_rst -rst_both seen_ns=1");
+	ctl_is("one that has legs is not forgotten", CTL_EXPIRE, SEAM_R_TIMEOUT, 1, -EAGAIN, NULL);
+	check(flow_is("state=blocked reason=timeout +aborted +rst_both"), "it is reset at both ends");
+	flow_set(SPLIT);
+	flow_set("-aborted -block_rst -rst_both state=splitting c.bound=1001 s.bound=601 c.told_nxt=601 c.leg_nxt=601 s.told_nxt=1001 s.leg_nxt=1001");
+	STEPS({ "a byte that was never the server's does not leave its leg", LEG_OUT, CLEG(.seq = 600, .ack = 1001, .len = 1), DROP, .counts = "" },
+	      { "one that was does", LEG_OUT, CLEG(.seq = 601, .ack = 1001, .len = 1), REDIRECT, .counts = "",
+		.out = WIRE_DOWN(.seq = 601, .ack = 1001, .len = 1, .wnd = 504, .opts = "nop nop ts=920:110") });
 }
 
 int main(void)

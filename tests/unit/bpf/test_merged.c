@@ -170,6 +170,10 @@ static void icmp(bool v6)
 	routed(&want, v6, false);
 	rc = run_packet(SERVER, &in, &out, 0);
 	check(rc == REDIRECT && packet_is("icmp", &in, &want, &out), "an ICMP error about a merged flow goes on as the flow does");
+	want = in;
+	want.data[14 + (v6 ? 39 : 19)]++;
+	rc = run_packet(SERVER, &want, &out, 0);
+	check(rc == PASS && packet_is("icmp", &want, &want, &out), "one that is sent to another host than it is about is the stack's to judge");
 	flow_set("state=split");
 	counters_mark();
 	rc = run_packet(SERVER, &in, &out, 0);

@@ -268,13 +268,15 @@ static void keepalive(bool v6)
 	      { "the last byte's number, no byte: a probe", CLIENT, UP(.seq = 100, .ack = 51), REDIRECT, .set = "c-fin c.nxt=101",
 		.flow = "c.nxt=101 c.keepalive_s=1 s.keepalive_s=0", .counts = "" });
 	split(v6);
+	STEPS({ "a byte that comes twice", SERVER, DOWN(.seq = 50, .ack = 101, .len = 1), REDIRECT, .flow = "s.keepalive_s=0 s.nxt=51" });
+	split(v6);
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	flow_get(&f);
-	f.seen_ns = (ts.tv_sec - 7) * 1000000000ULL + ts.tv_nsec;
+	f.seen_ns = (ts.tv_sec - 17) * 1000000000ULL + ts.tv_nsec;
 	flow_put(&f);
-	STEPS({ "with the last byte: after seven seconds", SERVER, DOWN(.seq = 50, .ack = 101, .len = 1), REDIRECT,
-		.flow = "s.keepalive_s=7 c.keepalive_s=0 s.nxt=51" },
-	      { "the next one says nothing new", SERVER, DOWN(.seq = 50, .ack = 101), REDIRECT, .flow = "s.keepalive_s=7" });
+	STEPS({ "with the last byte: after seventeen seconds", SERVER, DOWN(.seq = 50, .ack = 101, .len = 1), REDIRECT,
+		.flow = "s.keepalive_s=17 c.keepalive_s=0 s.nxt=51" },
+	      { "the next one says nothing new", SERVER, DOWN(.seq = 50, .ack = 101), REDIRECT, .flow = "s.keepalive_s=17" });
 	flow_set("state=merged s.keepalive_s=0");
 	STEPS({ "of a merged flow: the other end answers itself", SERVER, DOWN(.seq = 50, .ack = 101), REDIRECT, .wire = true,
 		.flow = "s.keepalive_s=0" });
@@ -474,14 +476,14 @@ static void quiet(void)
 		{ "or than the client leg sent on", "c.told_nxt=50 c.ack=50" },
 		{ "or than the client acknowledged", "c.ack=50" },
 		{ "new data of the server", "s.nxt=52" },
-		{ "FIN of the client, on its way", "c+fin c.nxt=102" }, { "FIN of the server, on its way", "s+fin s.nxt=52" },
+		{ "FIN of the client, on its way", "c+fin c.fin=101 c.nxt=102" }, { "FIN of the server, on its way", "s+fin s.fin=51 s.nxt=52" },
 	}, waiting[] = {
 		{ "FIN of both", "c+fin s+fin", "fin" },
 		{ "RST of the client", "c+rst", "rst" }, { "RST of the server", "s+rst", "rst" },
-		{ "CE not answered, client", "c+ce", "ecn" }, { "CE not answered, server", "s+ce", "ecn" },
-		{ "CWR due, client", "c+cwr", "ecn" }, { "CWR due, server", "s+cwr", "ecn" },
+		{ "CE not echoed, client", "c+ce c.told_ack=100", "ecn" }, { "CE not echoed, server", "s+ce s.told_ack=50", "ecn" },
 		{ "urgent data, client", "c+urg_out c.urg=200", "urgent" }, { "urgent data, server", "s+urg_out s.urg=60", "urgent" },
 		{ "less room than was promised", "c.told_edge=65300", "window" },
+		{ "a byte beyond it, by which the client has asked for room", "c.nxt=65262 c.told_ack=65262", "window" },
 	};
 	unsigned int i;
 

@@ -217,6 +217,13 @@ static void asymmetric(bool v6)
 
 	wires(true);
 	established(v6);
+	flow_set("state=blocked -block_rst");
+	wires(false);
+	STEPS({ "of a flow that a verdict has blocked: it stays so", CLIENT, UP(.seq = 1, .ack = 1, .len = 100), DROP, .counts = "block_drop",
+		.flow = "state=blocked" });
+
+	wires(true);
+	established(v6);
 	flow_set("state=merged +bypass -want_up -want_down");
 	wires(false);
 	STEPS({ "of a merged flow", CLIENT, UP(.seq = 1, .ack = 1, .len = 100), REDIRECT, .counts = "",
