@@ -28,7 +28,7 @@ BPF_OBJS := $(patsubst bpf/%.bpf.c,$(O)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELS := $(BPF_OBJS:.bpf.o=.skel.h)
 USER_OBJS := $(patsubst user/%.c,$(O)/user/%.o,$(wildcard user/*.c))
 
-.PHONY: all bpf clean help install
+.PHONY: all bpf clean help install uninstall
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -61,12 +61,17 @@ install: $(O)/seam
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,/usr/local,$(PREFIX),' examples/seam.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/seam.service
 
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/seam $(DESTDIR)$(PREFIX)/share/man/man8/seam.8 \
+		$(DESTDIR)$(PREFIX)/share/man/man5/seam.conf.5 $(DESTDIR)$(PREFIX)/lib/systemd/system/seam.service
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/seam
+
 clean:
 	rm -rf $(O)
 
 help:
 	@echo "make                build $(O)/seam"
-	@echo "make install        PREFIX=$(PREFIX) DESTDIR="
+	@echo "make install        PREFIX=$(PREFIX) DESTDIR=; uninstall"
 	@echo "make demo           the main job on real traffic, in namespaces of its own (root)"
 	@echo "make check          the tests, in about 25 minutes (root); the check-* below are not part of it"
 	@echo "make bench          what packets, connections and transitions cost, beside other systems; draws docs/bench.svg (root)"

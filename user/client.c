@@ -200,9 +200,16 @@ int client_open(const char *verb, const char *instance, struct kern *k)
 	return client_no_instance(verb, instance);
 }
 
+void client_patience(int fd, unsigned int seconds)
+{
+	struct timeval patience = { .tv_sec = seconds };
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+}
+
 int client_connect(const char *instance)
 {
-	struct timeval patience = { .tv_sec = ANSWER_SECONDS };
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int fd, err;
 
@@ -210,8 +217,7 @@ int client_connect(const char *instance)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	client_patience(fd, ANSWER_SECONDS);
 	if (!connect(fd, (struct sockaddr *)&sun, sizeof(sun)))
 		return fd;
 	err = -errno;

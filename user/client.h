@@ -59,10 +59,13 @@ void client_path(const char *instance, const char *suffix, char *path, size_t le
 /* Connects to the control socket; a descriptor, or -ECONNREFUSED etc. */
 int client_connect(const char *instance);
 
+/* For how long client_ask() waits on that connection; some seconds if it is not called. */
+void client_patience(int fd, unsigned int seconds);
+
 /*
- * Sends one request and reads its answer; NULL and errno if the daemon gives none within some
- * seconds. Takes over the reference to `request`. Anything the daemon sends after the answer is
- * lost, so events need a stream of their own.
+ * Sends one request and reads its answer; NULL and errno if the daemon gives none in time. Takes
+ * over the reference to `request`. Anything the daemon sends after the answer is lost, so events
+ * need a stream of their own.
  */
 json_t *client_ask(int fd, json_t *request);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client.h"
 #include "cmd.h"
@@ -13,8 +14,8 @@ static const char help[] =
 	"\n"
 	"Makes the daemon read its policy file again. A file with any error changes nothing.\n"
 	"Flows that exist keep the policy they were decided by. client, server, mode, mirror_link,\n"
-	"instance, xdp, bypass, backlog, workers, max_flows, max_embryos and log take effect at a\n"
-	"start only; those that differ in the file are listed.\n"
+	"instance, xdp, bypass, backlog, workers, max_flows and max_embryos take effect at a start\n"
+	"only; those that differ in the file are listed.\n"
 	"\n"
 	"  -i, --instance NAME  the instance (default: default)\n"
 	"  -j, --json           write JSON\n"
@@ -22,6 +23,26 @@ static const char help[] =
 	"\n"
 	"Exit status: 0 reloaded, 1 the old policy stays in force, 2 wrong usage,\n"
 	"3 no such daemon.\n";
+
+/* A policy with many patterns takes long to compile. */
+#define PATIENCE_SECONDS 300
+
+static json_t *ask(const char *instance)
+{
+	int fd = client_connect(instance), err;
+	json_t *reply;
+
+	if (fd < 0) {
+		errno = -fd;
+		return NULL;
+	}
+	client_patience(fd, PATIENCE_SECONDS);
+	reply = client_ask(fd, json_pack("{s:s}", "cmd", "reload"));
+	err = errno;
+	close(fd);
+	errno = err;
+	return reply;
+}
 
 static int reload(const char *instance, bool json)
 {
@@ -31,7 +52,7 @@ static int reload(const char *instance, bool json)
 
 	if (!client_is_instance("reload", instance))
 		return EXIT_USAGE;
-	reply = client_request(instance, json_pack("{s:s}", "cmd", "reload"));
+	reply = ask(instance);
 	if (!reply) {
 		if (errno == ENOENT || errno == ECONNREFUSED)
 			return client_no_daemon("reload", instance);
@@ -43,6 +64,9 @@ static int reload(const char *instance, bool json)
 		return EXIT_FAILED;
 	}
 	ok = json_is_true(json_object_get(reply, "ok"));
+	if (!ok)
+		fprintf(stderr, "seam reload: not reloaded, the old policy stays in force:\n%s\n",
+			json_string_value(json_object_get(reply, "error")));
 	if (json) {
 		show_print(reply);
 		return ok ? EXIT_OK : EXIT_FAILED;
@@ -55,9 +79,6 @@ static int reload(const char *instance, bool json)
 	json_array_foreach(json_object_get(reply, "restart"), i, name)
 		fprintf(stderr, "seam reload: a new `%s` takes effect when the daemon is started "
 				"again\n", json_string_value(name));
-	if (!ok)
-		fprintf(stderr, "seam reload: not reloaded, the old policy stays in force:\n%s\n",
-			json_string_value(json_object_get(reply, "error")));
 	json_decref(reply);
 	return ok ? EXIT_OK : EXIT_FAILED;
 }

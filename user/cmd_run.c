@@ -172,6 +172,9 @@ int cmd_run(int argc, char **argv)
 			log_err("%s: %s", config ? config : "command line", strerror(-err));
 		return config || err != -EINVAL ? EXIT_FAILED : EXIT_USAGE;
 	}
-	log_level(verbose > 1 ? LOG_DEBUG + 1 : verbose ? LOG_DEBUG : p->log);
+	if (verbose)
+		log_level_fixed(verbose > 1 ? LOG_DEBUG + 1 : LOG_DEBUG);
+	else
+		log_level(p->log);
 	return daemon_run(p, config) ? EXIT_FAILED : EXIT_OK;
 }

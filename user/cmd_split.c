@@ -48,6 +48,9 @@ static int ask(const char *verb, const char *how, const char *instance, unsigned
 		return EXIT_FAILED;
 	}
 	ok = json_is_true(json_object_get(reply, "ok"));
+	if (!ok)
+		fprintf(stderr, "seam %s: flow %llu: %s\n", verb, id,
+			json_string_value(json_object_get(reply, "error")));
 	if (json) {
 		show_print(reply);
 		return ok ? EXIT_OK : EXIT_FAILED;
@@ -56,9 +59,6 @@ static int ask(const char *verb, const char *how, const char *instance, unsigned
 		why = json_string_value(json_object_get(reply, "reason_text"));
 		printf("flow %llu: %s%s%s\n", id, json_string_value(json_object_get(reply, "state")),
 		       why ? ": " : "", why ? why : "");
-	} else {
-		fprintf(stderr, "seam %s: flow %llu: %s\n", verb, id,
-			json_string_value(json_object_get(reply, "error")));
 	}
 	json_decref(reply);
 	return ok ? EXIT_OK : EXIT_FAILED;

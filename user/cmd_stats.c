@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* seam stats: counters by state, rule and reason; sizes of the tables. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -111,7 +112,8 @@ static json_t *tables(const struct kern *k)
 	return list;
 }
 
-static void print(json_t *out)
+/* `why`: an errno, of a daemon that may be there all the same; 0. */
+static void print(json_t *out, int why)
 {
 	json_t *part, *at;
 	char bytes[SHOW_SHORT_LEN];
@@ -139,7 +141,10 @@ static void print(json_t *out)
 		       show_bytes(client_integer(at, "memory"), bytes));
 	part = json_object_get(out, "daemon");
 	if (!json_is_object(part)) {
-		puts("daemon: not running");
+		if (why)
+			printf("daemon: its control socket does not answer: %s\n", strerror(why));
+		else
+			puts("daemon: not running");
 		return;
 	}
 	puts("daemon");
@@ -151,12 +156,13 @@ static int stats_of(const char *instance, bool json)
 {
 	json_t *status, *daemon, *out;
 	struct kern k;
-	int rc;
+	int rc, why;
 
 	rc = client_open("stats", instance, &k);
 	if (rc)
 		return rc;
 	status = client_status(instance);
+	why = status || errno == ENOENT || errno == ECONNREFUSED ? 0 : errno;
 	daemon = json_object_get(status, "stats");
 	out = json_pack("{s:s, s:o, s:o, s:o, s:o, s:O?}", "instance", instance, "states",
 			by_state(&k), "rules", by_rule(&k, status), "reasons", by_reason(&k),
@@ -171,7 +177,7 @@ static int stats_of(const char *instance, bool json)
 		show_print(out);
 		return EXIT_OK;
 	}
-	print(out);
+	print(out, why);
 	json_decref(out);
 	return EXIT_OK;
 }

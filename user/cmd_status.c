@@ -29,6 +29,7 @@ static const char help[] =
 
 struct tally {
 	unsigned long long all, state[FLOW_STATE_MAX];
+	__u32 max;		/* room in the table */
 	__u32 backlog_max;	/* the most of one flow, one way */
 };
 
@@ -88,6 +89,7 @@ static json_t *ports_from_pins(const struct kern *k, const json_t *status)
 	__u32 key, *prev = NULL;
 	struct port port;
 	char name[IF_NAMESIZE], other[IF_NAMESIZE];
+	json_t *attached;
 
 	while (!bpf_map_get_next_key(k->maps.ports, prev, &key)) {
 		const json_t *known = port_of(status, key);
@@ -96,11 +98,13 @@ static json_t *ports_from_pins(const struct kern *k, const json_t *status)
 		prev = &key;
 		if (bpf_map_lookup_elem(k->maps.ports, &key, &port))
 			continue;
+		/* Of one in another network namespace only its daemon could say. */
+		attached = kern_is_here(k->control) ? json_boolean(kern_attached(key)) : NULL;
 		json_array_append_new(
 			list,
-			json_pack("{s:s?, s:i, s:s, s:s, s:s*, s:s*, s:s*}", "name",
+			json_pack("{s:s?, s:i, s:s, s:o*, s:s, s:s*, s:s*, s:s*}", "name",
 				  port_name(status, key, name), "ifindex", (int)key, "side",
-				  port.end == SEAM_CLIENT ? "client" : "server", "xdp",
+				  port.end == SEAM_CLIENT ? "client" : "server", "tc", attached, "xdp",
 				  show_xdp(port.xdp), "xdp_why", why && *why ? why : NULL, "partner",
 				  port.partner ? port_name(status, port.partner, other) : NULL, "link",
 				  json_string_value(json_object_get(known, "link"))));
@@ -115,6 +119,7 @@ static json_t *flows_json(const struct tally *t)
 	int i;
 
 	json_object_set_new(out, "total", json_integer((json_int_t)t->all));
+	json_object_set_new(out, "max", json_integer((json_int_t)t->max));
 	for (i = FLOW_MONITORED; i < FLOW_STATE_MAX; i++)
 		json_object_set_new(out, show_state(i), json_integer((json_int_t)t->state[i]));
 	return out;
@@ -142,7 +147,8 @@ static void print_ports(const json_t *ports)
 			printf("wire to %s, ", partner);
 		if (link)
 			printf("link %s, ", link);
-		printf("TC, XDP %s%s%s%s\n", json_string_value(json_object_get(port, "xdp")),
+		printf("TC%s, XDP %s%s%s%s\n", json_is_false(json_object_get(port, "tc")) ? " missing: nothing is inspected there" : "",
+		       json_string_value(json_object_get(port, "xdp")),
 		       why ? " (" : "", why ? why : "", why ? ")" : "");
 	}
 }
@@ -208,7 +214,7 @@ static void print_flows(const struct tally *t)
 	const char *sep = ": ";
 	int i;
 
-	printf("flows: %llu", t->all);
+	printf("flows: %llu of %u", t->all, t->max);
 	for (i = FLOW_MONITORED; i < FLOW_STATE_MAX; i++) {
 		if (!t->state[i])
 			continue;
@@ -224,6 +230,7 @@ static int status_of(const char *instance, bool json)
 	struct tally tally = {};
 	json_t *status, *ports;
 	struct kern k;
+	unsigned long long bytes;
 	__u64 beat, now;
 	bool fresh, starting;
 	int rc, err;
@@ -236,6 +243,7 @@ static int status_of(const char *instance, bool json)
 	/* Nobody listens, whatever the heartbeat says. */
 	starting = !status && (err == ENOENT || err == ECONNREFUSED) && client_starting(instance);
 	ports = ports_from_pins(&k, status);
+	client_map_size(k.maps.flows, &tally.max, &bytes);
 	rc = client_each(k.maps.flows, sizeof(struct flow_key), sizeof(struct flow), tally_flow,
 			 &tally);
 	if (rc) {

@@ -174,14 +174,18 @@ static json_t *failure(const char *fmt, ...) __attribute__((format(printf, 1, 2)
 
 static json_t *failure(const char *fmt, ...)
 {
-	char text[1200];
+	char *text = NULL;
 	va_list args;
+	json_t *out;
 
 	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
 	va_end(args);
 	/* The text may quote what was sent, which need not be UTF-8, or cut a character in two. */
-	return json_pack("{s:b, s:o}", "ok", 0, "error", show_text(text));
+	out = json_pack("{s:b, s:o}", "ok", 0, "error", show_text(text ?: "out of memory"));
+	free(text);
+	return out;
 }
 
 /* A path need not be UTF-8, and then cannot be JSON. */

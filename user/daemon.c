@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -18,8 +20,10 @@
 #include "cmd.h"
 #include "client.h"
 #include "daemon.h"
+#include "leg.h"
 #include "log.h"
 #include "net.h"
+#include "notify.h"
 
 #define HEARTBEAT_MS 50
 #define PATIENCE_MS 1000
@@ -177,6 +181,7 @@ static void stop(struct daemon *d)
 		return;
 	}
 	d->stopping = true;
+	notify("STOPPING=1");
 	d->stop_ns = kern_now() + d->policy->grace_ns;
 	d->kern.control->draining = 1;
 	HASH_ITER(hh, d->conns, c, next) {
@@ -211,6 +216,7 @@ static void timer_ready(struct daemon *d, struct watch *w, uint32_t events)
 	(void)events;
 	if (read(w->fd, &n, sizeof(n)) < 0)
 		return;
+	notify_alive(kern_now());
 	conn_tick(d, kern_now());
 	mirror_tick(d, kern_now());
 	neigh_tick(d, kern_now());
@@ -368,10 +374,24 @@ static bool has_ipv6(const struct daemon *d)
 	return has;
 }
 
+/* Whether a port has an IPv4 address. */
+static bool has_ipv4(const struct daemon *d)
+{
+	struct ifreq ifr = {};
+	bool has = false;
+	int i;
+
+	for (i = 0; i < d->kern.n_ports && !has; i++) {
+		snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", d->kern.ports[i].name);
+		has = !net_ifreq(SIOCGIFADDR, &ifr);
+	}
+	return has;
+}
+
 static void warn_unless_router(const struct daemon *d)
 {
-	if (!net_sysctl_read("net/ipv4/ip_forward", 1))
-		log_warn("this box does not forward IPv4, so nothing will pass between the interfaces: "
+	if (has_ipv4(d) && !net_sysctl_read("net/ipv4/ip_forward", 1))
+		log_warn("this box does not forward IPv4, and its ports have addresses for it: "
 			 "sysctl -w net.ipv4.ip_forward=1");
 	if (has_ipv6(d) && !net_sysctl_read("net/ipv6/conf/all/forwarding", 1))
 		log_warn("this box does not forward IPv6, and its ports have addresses for it: "
@@ -398,8 +418,7 @@ static int attach_all(struct daemon *d)
 			return err;
 	}
 	kern_detach_dropped(&d->kern);
-	err = neigh_open(d);
-	if (err) {
+	if ((err = neigh_open(d)) || (err = conntrack_open(d))) {
 		log_err("opening a netlink socket: %s", strerror(-err));
 		return err;
 	}
@@ -441,7 +460,7 @@ static void loop(struct daemon *d)
 /* Ends what cannot be merged, and removes what nobody needs. */
 static void finish(struct daemon *d)
 {
-	bool stateful, failed = d->failed && !d->stopping;
+	bool failed = d->failed && !d->stopping;
 	struct sweep_census census;
 	struct conn *c, *next;
 	unsigned int lost = 0;
@@ -471,7 +490,7 @@ static void finish(struct daemon *d)
 		hold_ready(d, &d->hold, EPOLLIN);
 	setns(d->host_ns, CLONE_NEWNET);
 	mirror_close(d);
-	stateful = net_host_is_stateful();
+	d->stateful = net_host_is_stateful();
 	sweep_census(d, &census);
 	d->kern.control->heartbeat_ns = 0;
 	d->kern.control->tap_ifindex = 0;
@@ -488,12 +507,12 @@ static void finish(struct daemon *d)
 			 "cuts them, `seam run` takes them over", d->started->instance);
 		return;
 	}
-	if (census.deltas || (stateful && census.bypass)) {
-		log_info("left in place to forward %u flows: %u need a delta, %u are "
-			 "unknown to the connection tracking of this host; `seam detach` removes "
-			 "it and cuts them, `seam run` takes it over",
-			 census.deltas + (stateful ? census.bypass : 0), census.deltas,
-			 stateful ? census.bypass : 0);
+	if (census.all) {
+		log_info("left in place to forward %u flows: %u need a delta, %u are unknown to the "
+			 "connection tracking of this host, %u are to be inspected later, %u would be "
+			 "dropped as untracked; `seam detach -i %s` removes it, `seam run` takes it over",
+			 census.all, census.deltas, census.bypass, census.armed, census.untracked,
+			 d->started->instance);
 		return;
 	}
 	kern_detach(d->started->instance);
@@ -546,11 +565,17 @@ static void daemon_free(struct daemon *d)
 static int prepare(struct daemon *d)
 {
 	struct rlimit files;
+	char why[256];
 	int err;
 
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	err = leg_congestion(d->policy->congestion, why, sizeof(why));
+	if (err) {
+		log_err("%s", why);
+		return err;
 	}
 	err = conn_seed();
 	if (err) {
@@ -599,6 +624,8 @@ static int bring_up(struct daemon *d)
 	}
 	/* Not earlier: an instance that was stopped stays so if this fails. */
 	d->kern.control->draining = 0;
+	limits_open(d);
+	notify("READY=1");
 	log_info("ready: %zu client and %zu server interfaces, %zu rules, instance %s",
 		 d->policy->client.n, d->policy->server.n, d->policy->n_rules,
 		 d->started->instance);
@@ -628,8 +655,10 @@ int daemon_run(struct policy *policy, const char *config)
 		return -ENOMEM;
 	/* Signals end it while it starts, too, as they do later. */
 	block_signals(&signals);
+	notify_open();
 	err = prepare(d);
 	if (err) {
+		notify_close();
 		daemon_free(d);
 		return err;
 	}
@@ -643,11 +672,13 @@ int daemon_run(struct policy *policy, const char *config)
 	}
 	mirror_close(d);
 	neigh_close(d);
+	conntrack_close(d);
 	reload_close(d);
 	control_close(d);
 	ring_buffer__free(d->ring);
 	sockmap_close(&d->sockmap);
 	kern_close(&d->kern);
+	notify_close();
 	daemon_free(d);
 	return err;
 }

@@ -167,6 +167,8 @@ struct daemon {
 	struct mnl_socket *links; /* the kernel reports links here, NULL: not asked */
 	bool links_torn;	/* links have to be asked for again */
 	uint64_t attach_ns; /* next look for what replaces gone ports; 0: when a link is reported */
+	struct mnl_socket *conntrack; /* deletes entries of the host; NULL: on a wire, or there is none */
+	bool stateful;		/* the host tracks connections, as of the last look */
 	struct mnl_socket *neighbours; /* tells the kernel of those in use, NULL: there is no XDP */
 	uint64_t neighbours_ns;	/* when it is next told */
 	struct pace *paced;	/* of conns whose merge waits for a round trip to grow */
@@ -417,17 +419,45 @@ void relay_kernel_tick(struct daemon *d);
 void sweep_run(struct daemon *d);
 /* Settles what a dead daemon left half done. */
 unsigned int sweep_recover(struct daemon *d);
-/* Flows that still need the kernel side, by reason. */
+/* Live flows that would be lost if the kernel side were removed, by the first reason that applies. */
 struct sweep_census {
-	unsigned int deltas, bypass;
+	unsigned int all;
+	unsigned int deltas;	/* their numbers are translated */
+	unsigned int bypass;	/* the host's connection tracking would drop them */
+	unsigned int armed;	/* they are to be inspected later */
+	unsigned int untracked;	/* the policy drops what is not tracked */
 };
+/* On the way the host's connection tracking forgets flows that have ended. */
 void sweep_census(struct daemon *d, struct sweep_census *out);
 
+/* conntrack.c: entries that the host's connection tracking has of flows whose end it does not see */
+/* In the host's namespace. Negative errno. */
+int conntrack_open(struct daemon *d);
+void conntrack_close(struct daemon *d);
+/* Looks whether the host tracks connections, and sets d->stateful. */
+void conntrack_look(struct daemon *d);
+/* Deletes the entry of a flow that has left the table, if its packets bypassed the host. */
+void conntrack_forget(struct daemon *d, const struct flow_key *key, const struct flow *f);
+
+/* limits.c: warnings of limits that are being hit */
+/* Takes what was counted so far as known. */
+void limits_open(struct daemon *d);
+void limits_tick(struct daemon *d, uint64_t now);
+
 /* ports.c: ports whose interface disappears, and its replacement */
+/*
+ * Enters the host's network namespace. The loop's thread is in the inner one, where legs are made
+ * and where interfaces have the same numbers. False, with a message logged: it stays there.
+ */
+bool host_enter(struct daemon *d);
+/* Goes back to the inner namespace; if that fails, the daemon ends. */
+void host_leave(struct daemon *d);
 /* Its interface is gone. */
 void ports_gone(struct daemon *d, struct kern_port *port);
 /* Looks for ports that are gone without a report. */
 void ports_look(struct daemon *d);
+/* Attaches Seam's filter again to ports from which somebody has taken it. */
+void ports_filters(struct daemon *d);
 /* The veth pair by which legs are reached is gone: the daemon ends. */
 void ports_no_veth(struct daemon *d);
 /* An interface that is not a port has this name. */

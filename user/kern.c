@@ -387,11 +387,15 @@ static __u32 undo_of(__u32 before, __u32 now)
 	return (before & ~PORT_UNDO_MIRROR) | now;
 }
 
+static struct bpf_program *program_of(struct kern *k, enum seam_end end)
+{
+	return end == SEAM_CLIENT ? k->objects->port->progs.seam_client :
+				    k->objects->port->progs.seam_server;
+}
+
 /* Attaches to the interface that has the port's name, and fills in the rest of `port`. */
 static int port_attach(struct kern *k, struct kern_port *port, const char *partner, enum policy_xdp xdp)
 {
-	struct bpf_program *prog = port->end == SEAM_CLIENT ? k->objects->port->progs.seam_client :
-							      k->objects->port->progs.seam_server;
 	const char *ifname = port->name;
 	struct port entry = {}, old = {};
 	bool new_qdisc, noted;
@@ -428,7 +432,7 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 			ifname, ifname, KERN_TC_PRIORITY);
 		return -EBUSY;
 	}
-	err = tc_attach(port->ifindex, bpf_program__fd(prog), &new_qdisc);
+	err = tc_attach(port->ifindex, bpf_program__fd(program_of(k, port->end)), &new_qdisc);
 	if (err) {
 		log_err("attaching to TC ingress of %s: %s", ifname, strerror(-err));
 		return err;
@@ -525,6 +529,25 @@ int kern_attach_again(struct kern *k, struct kern_port *port, struct kern_port *
 		kern_port_gone(k, port, NULL);
 	}
 	return err;
+}
+
+int kern_filter_again(struct kern *k, const struct kern_port *port)
+{
+	__u32 key = port->ifindex;
+	struct port entry;
+	bool new_qdisc;
+	int err;
+
+	if (kern_attached(port->ifindex))
+		return 0;
+	err = tc_attach(port->ifindex, bpf_program__fd(program_of(k, port->end)), &new_qdisc);
+	if (err)
+		return err;
+	if (new_qdisc && !bpf_map_lookup_elem(k->maps.ports, &key, &entry)) {
+		entry.our_qdisc = true;
+		bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_EXIST);
+	}
+	return 1;
 }
 
 struct kern_port *kern_port(struct kern *k, int ifindex)

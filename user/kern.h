@@ -93,6 +93,12 @@ void kern_port_gone(struct kern *k, struct kern_port *port, struct kern_port *pa
 int kern_attach_again(struct kern *k, struct kern_port *port, struct kern_port *partner,
 		      const char *partner_name, enum policy_xdp xdp);
 
+/*
+ * Attaches to TC again if somebody has taken the filter of a port away. In the host's namespace.
+ * 0: it was there, 1: it was not, and is again; or a negative errno.
+ */
+int kern_filter_again(struct kern *k, const struct kern_port *port);
+
 /* Whether the ports of an instance are in the current network namespace; true also if unknown. */
 bool kern_is_here(const struct control *c);
 

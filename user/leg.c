@@ -230,6 +230,22 @@ fail:
 	return err;
 }
 
+int leg_congestion(const char *name, char *why, size_t len)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), err = 0;
+
+	if (fd < 0 || (*name && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, strlen(name))))
+		err = -errno;
+	if (err == -ENOENT)
+		snprintf(why, len, "congestion: this kernel does not have \"%s\", nor can it load it; it has what "
+			 "sysctl net.ipv4.tcp_available_congestion_control shows", name);
+	else if (err)
+		snprintf(why, len, "congestion \"%s\": %s", name, strerror(-err));
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 int leg_keepalive(int fd, unsigned int idle_s)
 {
 	int idle = idle_s < 1 ? 1 : idle_s > 32767 ? 32767 : idle_s, err;

@@ -23,6 +23,9 @@ struct leg_options {
 	unsigned int lowat;	/* bytes that may wait unsent in it */
 };
 
+/* Whether legs can have this TCP_CONGESTION. Negative errno and, in words, `why`. */
+int leg_congestion(const char *name, char *why, size_t len);
+
 /*
  * Builds the leg that faces `end` of the flow and speaks for the other end, from the flow's
  * state at the boundary. It is established, stays silent until leg_speak(), and sends only what

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/libbpf.h>
@@ -11,10 +13,29 @@
 #include "log.h"
 
 static int level = LOG_INFO;
+static bool fixed;
 
 void log_level(int priority)
 {
+	if (!fixed)
+		level = priority;
+}
+
+void log_level_fixed(int priority)
+{
 	level = priority;
+	fixed = true;
+}
+
+/* Whether stderr is the journal's stream, which it says in $JOURNAL_STREAM as DEVICE:INODE. */
+static bool to_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && !fstat(STDERR_FILENO, &st) &&
+	       st.st_dev == dev && st.st_ino == ino;
 }
 
 static void write_line(int priority, const char *fmt, va_list args)
@@ -34,6 +55,8 @@ static void write_line(int priority, const char *fmt, va_list args)
 	n = strlen(line);
 	while (n && line[n - 1] == '\n')
 		line[--n] = '\0';
+	if (to_journal())
+		fprintf(stderr, "<%d>", priority > LOG_DEBUG ? LOG_DEBUG : priority);
 	fprintf(stderr, "seam: %s%s\n", names[priority], line);
 }
 

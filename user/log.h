@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Messages on stderr, by syslog(3) priority. */
+/* Messages on stderr, by syslog(3) priority; with the priority in front (sd-daemon(3)) if that is the journal. */
 #ifndef SEAM_LOG_H
 #define SEAM_LOG_H
 
@@ -8,6 +8,8 @@
 
 /* Highest priority number that is shown; LOG_INFO until it is set. */
 void log_level(int priority);
+/* The same, from the command line: log_level() changes nothing any more. */
+void log_level_fixed(int priority);
 
 void log_write(int priority, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "seam/flow.h"
 
 static const struct verb {
 	const char *name;
@@ -61,7 +62,7 @@ int main(int argc, char **argv)
 		return EXIT_OK;
 	}
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
-		puts("seam " SEAM_VERSION);
+		printf("seam %s, layout %u\n", SEAM_VERSION, SEAM_ABI);
 		return EXIT_OK;
 	}
 	for (i = 0; i < N_VERBS; i++) {

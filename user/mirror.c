@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The links of the ports, as the kernel reports them. ports.c handles an interface that is
- * gone, or whose name is another's. On wires, where the policy asks for it, a port whose
- * partner has lost its link is set down until the partner has it again.
+ * The links of the ports, as the kernel reports them. ports.c handles an interface that is gone,
+ * whose name is another's, or from which Seam's filter was taken. On wires, where the policy asks
+ * for it, a port whose partner has lost its link is set down until the partner has it again.
  *
  * A port that is down tells nothing of its own link. So one that is set up again is given
  * SETTLE_NS to get it, and only then has lost it: otherwise both ends of a wire would take
@@ -90,10 +90,17 @@ static void link_is(struct daemon *d, struct kern_port *port, bool link)
 static int on_link(const struct nlmsghdr *nlh, void *data)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
-	struct daemon *d = data;
-	struct kern_port *port = kern_port(&d->kern, ifi->ifi_index), *partner;
+	const struct tcmsg *tcm = mnl_nlmsg_get_payload(nlh);
+	struct kern_port *port, *partner;
 	const struct nlattr *attr;
+	struct daemon *d = data;
 
+	if (nlh->nlmsg_type == RTM_DELQDISC || nlh->nlmsg_type == RTM_DELTFILTER) {
+		if (kern_port(&d->kern, tcm->tcm_ifindex))
+			ports_filters(d);
+		return MNL_CB_OK;
+	}
+	port = kern_port(&d->kern, ifi->ifi_index);
 	/* Bridges report their ports as links of their own family. */
 	if ((nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK) || ifi->ifi_family != AF_UNSPEC)
 		return MNL_CB_OK;
@@ -147,6 +154,7 @@ static void links_ready(struct daemon *d, struct watch *w, uint32_t events)
 		n = mnl_socket_recvfrom(d->links, buf, sizeof(buf));
 		if (n < 0 && errno == ENOBUFS) { /* more has happened than was reported */
 			ports_look(d);
+			ports_filters(d);
 			ask_all(d);
 		} else if (n <= 0) {
 			break;
@@ -171,7 +179,7 @@ int mirror_open(struct daemon *d)
 	int i;
 
 	d->links = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (!d->links || mnl_socket_bind(d->links, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
+	if (!d->links || mnl_socket_bind(d->links, RTMGRP_LINK | RTMGRP_TC, MNL_SOCKET_AUTOPID) < 0)
 		return -errno;
 	for (i = 0; i < d->kern.n_ports; i++)
 		d->kern.ports[i].settle_ns = settled;

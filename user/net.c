@@ -342,6 +342,7 @@ static const char *const inherited[] = {
 	"net/ipv4/tcp_early_retrans", "net/ipv4/tcp_recovery", "net/ipv4/tcp_reordering",
 	"net/ipv4/tcp_max_reordering", "net/ipv4/tcp_dsack", "net/ipv4/tcp_frto",
 	"net/ipv4/tcp_retries2", "net/ipv4/tcp_rto_min_us", "net/ipv4/tcp_autocorking",
+	"net/ipv4/tcp_mtu_probing", "net/ipv4/tcp_base_mss",
 };
 
 #define N_INHERITED (sizeof(inherited) / sizeof(inherited[0]))

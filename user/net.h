@@ -75,6 +75,11 @@ bool net_feature(const char *ifname, const char *feature);
 /* Turns one on, if the interface has it. */
 void net_feature_on(const char *ifname, const char *feature);
 
+#define NET_XDP_REDIRECT (1ULL << 1)	/* a program's XDP_REDIRECT works */
+#define NET_XDP_NDO_XMIT (1ULL << 2)	/* packets can be redirected to the device */
+/* What a driver can do of XDP, NET_XDP_*. -EOPNOTSUPP: the kernel does not tell. */
+int net_xdp_features(int ifindex, uint64_t *features);
+
 /* The offloads that are on, as ETH_FLAG_*. Negative errno. */
 int net_offloads(const char *ifname);
 

@@ -83,7 +83,6 @@ size_t policy_fixed(const struct policy *a, const struct policy *b,
 		{ "workers", a->workers == b->workers },
 		{ "max_flows", a->max_flows == b->max_flows },
 		{ "max_embryos", a->max_embryos == b->max_embryos },
-		{ "log", a->log == b->log },
 	};
 	size_t n = 0;
 

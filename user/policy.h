@@ -211,7 +211,7 @@ struct policy *policy_get(struct policy *p);
 /* Drops a reference; the last one frees. NULL is allowed. */
 void policy_put(struct policy *p);
 
-#define POLICY_FIXED_MAX 12
+#define POLICY_FIXED_MAX 11
 /*
  * The settings that differ between two policies and that a daemon takes from the one it starts
  * with. Fills in up to POLICY_FIXED_MAX static names and returns how many.

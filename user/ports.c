@@ -28,8 +28,7 @@ static struct kern_port *partner_of(struct daemon *d, const struct kern_port *po
 	return d->started->mode == MODE_WIRE ? &d->kern.ports[port->end == SEAM_CLIENT ? i + n : i - n] : NULL;
 }
 
-/* The thread is in the legs' namespace, where other interfaces have the same numbers. */
-static bool enter_host(struct daemon *d)
+bool host_enter(struct daemon *d)
 {
 	if (!setns(d->host_ns, CLONE_NEWNET))
 		return true;
@@ -37,7 +36,7 @@ static bool enter_host(struct daemon *d)
 	return false;
 }
 
-static void leave_host(struct daemon *d)
+void host_leave(struct daemon *d)
 {
 	if (!setns(d->inner_ns, CLONE_NEWNET))
 		return;
@@ -55,10 +54,10 @@ static void gone(struct daemon *d, struct kern_port *port)
 
 void ports_gone(struct daemon *d, struct kern_port *port)
 {
-	if (!enter_host(d))
+	if (!host_enter(d))
 		return;
 	gone(d, port);
-	leave_host(d);
+	host_leave(d);
 }
 
 void ports_no_veth(struct daemon *d)
@@ -74,7 +73,7 @@ void ports_look(struct daemon *d)
 	char name[IF_NAMESIZE];
 	int i;
 
-	if (!enter_host(d))
+	if (!host_enter(d))
 		return;
 	if (!if_indextoname(d->veth_ifindex, name))
 		ports_no_veth(d);
@@ -84,7 +83,30 @@ void ports_look(struct daemon *d)
 		if (port->ifindex && !if_indextoname(port->ifindex, name))
 			gone(d, port);
 	}
-	leave_host(d);
+	host_leave(d);
+}
+
+void ports_filters(struct daemon *d)
+{
+	char name[IF_NAMESIZE];
+	int i, rc;
+
+	if (!host_enter(d))
+		return;
+	for (i = 0; i < d->kern.n_ports; i++) {
+		struct kern_port *port = &d->kern.ports[i];
+
+		if (!port->ifindex || !if_indextoname(port->ifindex, name))
+			continue;
+		rc = kern_filter_again(&d->kern, port);
+		if (rc > 0)
+			log_warn("%s: Seam's filter was taken off its TC ingress, as `tc qdisc del dev %s clsact` does; "
+				 "it is attached again", name, name);
+		else if (rc)
+			log_err("%s: Seam's filter was taken off its TC ingress, and attaching it again: %s; "
+				"what comes in there is not inspected", name, strerror(-rc));
+	}
+	host_leave(d);
 }
 
 void ports_named(struct daemon *d, const char *name, int ifindex)
@@ -97,12 +119,12 @@ void ports_named(struct daemon *d, const char *name, int ifindex)
 		if (strcmp(port->name, name))
 			continue;
 		d->attach_ns = 1;
-		if (!port->ifindex || !enter_host(d))
+		if (!port->ifindex || !host_enter(d))
 			continue;
 		log_warn("%s is another interface now (index %d, before %d): it takes the place of that one", name,
 			 ifindex, port->ifindex);
 		kern_port_gone(&d->kern, port, partner_of(d, port));
-		leave_host(d);
+		host_leave(d);
 	}
 }
 
@@ -141,12 +163,12 @@ bool ports_attach(struct daemon *d, uint64_t now)
 	if (!d->attach_ns || now < d->attach_ns)
 		return false;
 	d->attach_ns = 0;
-	if (!enter_host(d))
+	if (!host_enter(d))
 		return false;
 	for (i = 0; i < d->kern.n_ports && !done; i++)
 		if (!d->kern.ports[i].ifindex)
 			done = take_place(d, &d->kern.ports[i], &failed);
-	leave_host(d);
+	host_leave(d);
 	if (done)
 		d->attach_ns = 1; /* one at a time: whoever moves bytes gets a turn */
 	else if (failed)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "leg.h"
 #include "log.h"
 
 /* One reading of the policy's file. */
@@ -22,7 +23,8 @@ struct reload {
 	const char *config;
 	struct policy *policy;
 	int result;
-	char err[1024];
+	char *err;		/* what is wrong with it, in lines; NULL: nothing */
+	size_t err_len;
 };
 
 static int begin(struct daemon *d);
@@ -30,9 +32,9 @@ static int begin(struct daemon *d);
 static void *read_policy(void *arg)
 {
 	struct reload *r = arg;
-	FILE *f = fmemopen(r->err, sizeof(r->err), "w");
+	FILE *f = open_memstream(&r->err, &r->err_len);
 
-	r->result = policy_load(r->config, &r->policy, f);
+	r->result = f ? policy_load(r->config, &r->policy, f) : -errno;
 	if (f)
 		fclose(f);
 	eventfd_write(r->watch.fd, 1);
@@ -43,22 +45,29 @@ static void *read_policy(void *arg)
 static int take_over(struct daemon *d, struct reload *r)
 {
 	const char *fixed[POLICY_FIXED_MAX];
+	uint16_t generation = d->generation;
 	int err = r->result;
-	uint16_t generation;
+	char why[256] = "";
 	size_t i, n;
 
 	if (err)
 		return err;
-	generation = d->generation;
-	err = daemon_policy(d, r->policy);
+	err = leg_congestion(r->policy->congestion, why, sizeof(why));
+	if (!err) {
+		err = daemon_policy(d, r->policy);
+		if (err)
+			snprintf(why, sizeof(why), "putting the policy in force: %s", strerror(-err));
+	}
 	if (err) {
-		snprintf(r->err, sizeof(r->err), "putting the policy in force: %s", strerror(-err));
+		free(r->err);
+		r->err = strdup(why);
 		policy_put(r->policy);
 		return err;
 	}
 	later_retire(d, d->policy, generation);
 	policy_put(d->policy);
 	d->policy = r->policy;
+	log_level(d->policy->log);
 	log_info("policy %s reloaded: %zu rules", d->config, d->policy->n_rules);
 	n = policy_fixed(d->policy, d->started, fixed);
 	for (i = 0; i < n; i++)
@@ -73,10 +82,15 @@ static int take_over(struct daemon *d, struct reload *r)
  */
 static void ended(struct daemon *d, uint32_t number, const char *why)
 {
-	int err = d->reload || d->reload_wanted == d->reloads ? 0 : begin(d);
+	int err = d->reload || d->reload_wanted == d->reloads ? 0 : begin(d), len;
+	const char *line = why && !d->stopping ? why : "";
 
-	if (why && !d->stopping)
-		log_err("policy not reloaded, the old one stays in force:\n%s", why);
+	if (*line)
+		log_err("policy not reloaded, the old one stays in force:");
+	for (; *line; line += len + !!line[len]) {
+		len = strcspn(line, "\n");
+		log_err("%.*s", len, line);
+	}
 	control_reloaded(d, number, why);
 	if (err)
 		ended(d, number + 1, strerror(-err));
@@ -91,12 +105,11 @@ static void done(struct daemon *d, struct watch *w, uint32_t events)
 	(void)events;
 	pthread_join(r->thread, NULL);
 	err = take_over(d, r);
-	if (err && !*r->err)
-		snprintf(r->err, sizeof(r->err), "%s", strerror(-err));
 	watch_end(d->epoll, &r->watch);
 	close(r->watch.fd);
 	d->reload = NULL;
-	ended(d, d->reloads, err ? r->err : NULL);
+	ended(d, d->reloads, !err ? NULL : r->err && *r->err ? r->err : strerror(-err));
+	free(r->err);
 	free(r);
 }
 
@@ -159,6 +172,7 @@ void reload_close(struct daemon *d)
 	if (!r->result)
 		policy_put(r->policy);
 	close(r->watch.fd);
+	free(r->err);
 	free(r);
 	d->reload = NULL;
 }

@@ -16,6 +16,9 @@
 #define SWEEP_BATCH 512
 #define SWEEP_EVERY 1000000000ULL
 #define EVENT_LATE 100000000ULL
+/* What a flow with deltas may be silent at least: 5 days, and while closing for as long as an end waits to send again. */
+#define DELTA_LIVES (432000 * 1000000000ULL)
+#define DELTA_CLOSING (300 * 1000000000ULL)
 #define SWEEP_SLICE 5000000ULL /* at once: the relay waits that long */
 
 /* A way through the table. */
@@ -80,6 +83,11 @@ static void for_each_flow(struct daemon *d,
 	walk_close(&w);
 }
 
+static uint64_t longer(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static void expire(struct daemon *d, const struct flow_key *key, const struct flow *f,
 		   uint64_t now)
 {
@@ -93,12 +101,16 @@ static void expire(struct daemon *d, const struct flow_key *key, const struct fl
 	if (f->state >= FLOW_STATE_MAX)
 		return;
 	limit = d->policy->timeout_ns[f->state];
+	/* Without its entry its packets would go on with numbers that the other end takes for others. */
+	if (f->flags & (FLOW_F_EDITED | FLOW_F_TSDELTA))
+		limit = f->state == FLOW_CLOSING ? longer(limit, DELTA_CLOSING) : longer(limit, DELTA_LIVES);
 	if (!limit || now < f->seen_ns || now - f->seen_ns < limit)
 		return;
 	ctl.arg = limit;
 	/* If a packet has come since it was read, nothing happens to it. */
 	if (kern_ctl(&d->kern, &ctl))
 		return;
+	conntrack_forget(d, key, f);
 	c = conn_find(d, key);
 	if (c && c->id == f->id)
 		conn_free(d, c);
@@ -178,8 +190,10 @@ void sweep_run(struct daemon *d)
 
 	if (began < d->sweep_ns || (!sweep.walk.keys && walk_open(&sweep.walk)))
 		return;
-	if (!sweep.walk.begun)
+	if (!sweep.walk.begun) {
 		sweep.began_ns = began;
+		conntrack_look(d);
+	}
 	while (now - began < SWEEP_SLICE && (more = walk_next(d, &sweep.walk))) {
 		for (i = 0; i < sweep.walk.n; i++)
 			visit(d, &sweep.walk.keys[i], &sweep.walk.flows[i], now);
@@ -191,6 +205,7 @@ void sweep_run(struct daemon *d)
 	walk_close(&sweep.walk);
 	catch_up(d, sweep.began_ns);
 	later_swept(d, sweep.began_ns);
+	limits_tick(d, now);
 	/* A table that takes long to read is read less often. */
 	d->sweep_ns = now + SWEEP_EVERY + 20 * sweep.spent_ns;
 	sweep.spent_ns = 0;
@@ -220,14 +235,21 @@ static void census(struct daemon *d, const struct flow_key *key, const struct fl
 {
 	struct sweep_census *n = arg;
 
-	(void)d;
-	(void)key;
-	if (f->state == FLOW_CLOSING || f->state == FLOW_BLOCKED)
+	if (f->state == FLOW_CLOSING || f->state == FLOW_BLOCKED) {
+		conntrack_forget(d, key, f);
 		return;
+	}
 	if (f->flags & (FLOW_F_TSDELTA | FLOW_F_EDITED))
 		n->deltas++;
-	else if (f->flags & FLOW_F_BYPASS)
+	else if (d->stateful && (f->flags & FLOW_F_BYPASS))
 		n->bypass++;
+	else if (f->flags & FLOW_F_ARMED)
+		n->armed++;
+	else if (d->policy->block_untracked)
+		n->untracked++;
+	else
+		return;
+	n->all++;
 }
 
 void sweep_census(struct daemon *d, struct sweep_census *out)

@@ -301,6 +301,36 @@ static bool leaves_tags(const char *ifname)
 	return offloads >= 0 && !(offloads & ETH_FLAG_RXVLAN);
 }
 
+/*
+ * Whether a driver lets XDP forward: one that only knows XDP_PASS and XDP_TX drops what is
+ * redirected. Before Linux 6.3 that has to be known of it; these can in 6.1.
+ */
+static bool can_redirect(const struct kern_port *port, const char *driver)
+{
+	static const char *const known[] = {
+		"bnxt_en", "ena", "fsl_dpaa2_eth", "fsl_enetc", "hv_netvsc", "i40e", "ice", "igb", "igc", "ixgbe",
+		"mlx5_core", "mvneta", "mvpp2", "qede", "sfc", "virtio_net",
+	};
+	uint64_t features;
+	size_t i;
+
+	if (!net_xdp_features(port->ifindex, &features))
+		return features & NET_XDP_REDIRECT;
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (!strcmp(known[i], driver))
+			return true;
+	return false;
+}
+
+/* Whether packets can be redirected to a port that has a program by now, as some drivers want. */
+static bool takes_redirected(const struct kern_port *port)
+{
+	uint64_t features;
+
+	return port->xdp != PORT_XDP_NATIVE || net_xdp_features(port->ifindex, &features) ||
+	       (features & NET_XDP_NDO_XMIT);
+}
+
 static enum port_xdp wanted_by_driver(struct kern_port *port, enum policy_xdp how, bool real,
 				      const char *driver)
 {
@@ -313,8 +343,12 @@ static enum port_xdp wanted_by_driver(struct kern_port *port, enum policy_xdp ho
 	case POLICY_XDP_NATIVE:
 		return PORT_XDP_NATIVE;
 	default:
-		if (real)
-			return PORT_XDP_NATIVE;
+		if (real && strcmp(driver, "vif")) {
+			if (can_redirect(port, driver))
+				return PORT_XDP_NATIVE;
+			because(port, "the driver %s is not known to forward by XDP", driver);
+			return PORT_XDP_OFF;
+		}
 		if (!strcmp(driver, "veth"))
 			because(port, "veth: TC is faster there, and XDP would see incomplete checksums");
 		else
@@ -391,6 +425,7 @@ void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum pol
 	bool asked = how == POLICY_XDP_NATIVE || how == POLICY_XDP_GENERIC;
 	enum port_xdp mode = wanted(port, how);
 	__u32 key = port->ifindex;
+	bool to = false;
 	int err;
 
 	port->xdp = PORT_XDP_OFF;
@@ -400,9 +435,14 @@ void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum pol
 		return;
 	}
 	err = attach(x, dir, port, mode);
-	if (!err && bpf_map_update_elem(x->ports, &key, &key, BPF_ANY))
-		err = -errno;
+	if (!err) {
+		port->xdp = mode;
+		to = takes_redirected(port);
+		if (to && bpf_map_update_elem(x->ports, &key, &key, BPF_ANY))
+			err = -errno;
+	}
 	if (err) {
+		port->xdp = PORT_XDP_OFF;
 		xdp_detach(dir, port->ifindex);
 		if (!port->xdp_why[0] || err != -EBUSY)
 			because(port, "%s: %s", mode == PORT_XDP_NATIVE ? "native XDP" : "generic XDP",
@@ -410,9 +450,9 @@ void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum pol
 		log_write(asked ? LOG_WARNING : LOG_INFO, "%s: TC; no XDP: %s", port->name, port->xdp_why);
 		return;
 	}
-	port->xdp = mode;
-	log_info("%s: XDP (%s, %s), TC for the rest", port->name,
-		 mode == PORT_XDP_NATIVE ? "native" : "generic", port->xdp_why);
+	log_info("%s: XDP (%s, %s), TC for the rest%s", port->name,
+		 mode == PORT_XDP_NATIVE ? "native" : "generic", port->xdp_why,
+		 to ? "" : "; and for all that leaves by it, which its driver cannot do for XDP");
 }
 
 void xdp_detach(const char *dir, int ifindex)

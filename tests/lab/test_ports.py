@@ -3,6 +3,7 @@
 """Ports that are deleted, replaced and renamed while Seam runs: what has the name is the port."""
 import array
 import fcntl
+import signal
 import termios
 
 from byhand import ByHand, flow_to
@@ -153,8 +154,34 @@ def renamed(tap):
 		tap.ok("seam_client" not in filters("client0"), "and leaves nothing at the one that was renamed")
 
 
+def filter_taken(tap):
+	"""A script that clears a port's queueing disciplines takes Seam's program with them."""
+	with Lab("off") as lab:
+		daemon = start_seam(lab, SPLIT_ALL)
+		qdiscs = lambda: lab.run("box", ["tc", "qdisc", "show", "dev", "srv"]).stdout
+		for n, argv in enumerate((["tc", "qdisc", "del", "dev", "srv", "clsact"], ["tc", "filter", "del", "dev", "srv", "ingress"]), 1):
+			tap.ok(told(lab, "srv").get("tc") is True, "status says that TC is there", told(lab, "srv"))
+			lab.run("box", argv)
+			wait_for(lambda: daemon.errors.read_text().count("srv: Seam's filter was taken off") == n, "the log to tell")
+			wait_for(lambda: told(lab, "srv").get("tc") is True, "it to be attached again")
+			with Pair(lab) as p:
+				p.prime()
+				tap.equal(state(lab, p), "split", f"{' '.join(argv[1:3])}: flows are inspected as before")
+		tap.equal(daemon.stop(), 0, "seam ends")
+		tap.ok("clsact" not in qdiscs(), "and takes the qdisc away that it made anew", qdiscs())
+	with Lab("off") as lab:
+		daemon = start_seam(lab, SPLIT_ALL)
+		daemon.proc.send_signal(signal.SIGSTOP)
+		lab.run("box", ["tc", "qdisc", "del", "dev", "srv", "clsact"])
+		text = lab.run("box", [seam_binary(), "status"]).stdout
+		tap.ok("TC missing: nothing is inspected there" in text, "a daemon that hangs does not, but status tells", text)
+		daemon.proc.send_signal(signal.SIGCONT)
+		wait_for(lambda: told(lab, "srv").get("tc") is True, "it to be attached again")
+
+
 @scenario
 def main(tap):
+	filter_taken(tap)
 	gone(tap)
 	gone(tap, "generic")
 	replaced(tap)

@@ -55,6 +55,11 @@ def deaf(lab, pair):
 		f"add rule inet deaf input tcp sport {pair.client.getsockname()[1]} drop"])
 
 
+def tracked(lab):
+	"""Connections that the host's connection tracking knows."""
+	return int(lab.run("box", ["sysctl", "-n", "net.netfilter.nf_conntrack_count"]).stdout)
+
+
 def port_states(lab, port):
 	return sorted(f["flow"]["state"] for f in seam_json(lab, "flows") if f["dest_port"] == port)
 
@@ -124,6 +129,15 @@ def main(tap):
 		late = Pair(lab, listener[7200])
 		tap.ok(late.request(b"merge.test"), "a new one is served")
 		wait_for(lambda: port_states(lab, 7200).count("merged") == 3, "it to be merged")
+
+		many = [Pair(lab, listener[7200], h) for h in SERVER.values() for _ in range(10)]
+		tap.ok(all(p.request(b"merge.test") for p in many), "twenty more are inspected")
+		wait_for(lambda: port_states(lab, 7200).count("merged") == 23, "them to be merged")
+		there = tracked(lab)
+		for p in many:
+			p.close()
+		wait_for(lambda: tracked(lab) <= there - 20, "the host's connection tracking to forget them", timeout=20)
+		tap.ok(late.lives(), "and none that lives")
 
 		# Taken down one after the other; what still depends is told each time.
 		for p in (*flows["released"], *flows["merged"], *flows["split"]):
