@@ -86,9 +86,10 @@ def smaller_route_edited(tap, lab, family):
 		wait_for(lambda: state(lab, p) == "merged", "it to be merged")
 		tap.equal(p.server.recv(100), b"!-!" + b"." * 20, f"IPv{family}: edited, and merged")
 		lab.run("box", ["ip", f"-{family}", "route", "replace", *route, "mtu", "lock", "1290"])
-		heard = hearing(p.server, limit=len(BODY), timeout=10)
-		saying(p.client, BODY)
-		tap.ok(heard.result() == (BODY, "more"), f"IPv{family}: a smaller route of the box is told to the client")
+		# One segment: of several, the numbers of those behind the first could be taken for what it has sent.
+		heard = hearing(p.server, limit=1400, timeout=10)
+		saying(p.client, BODY[:1400])
+		tap.ok(heard.result() == (BODY[:1400], "more"), f"IPv{family}: a smaller route of the box is told to the client")
 	lab.run("box", ["ip", f"-{family}", "route", "replace", *route])
 
 
