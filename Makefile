@@ -73,7 +73,7 @@ help:
 	@echo "make                build $(O)/seam"
 	@echo "make install        PREFIX=$(PREFIX) DESTDIR=; uninstall"
 	@echo "make demo           the main job on real traffic, in namespaces of its own (root)"
-	@echo "make check          the tests, in about 25 minutes (root); the check-* below are not part of it"
+	@echo "make check          the tests, in about half an hour (root); the check-* below are not part of it"
 	@echo "make bench          what packets, connections and transitions cost, beside other systems; draws docs/bench.svg (root)"
 	@echo "make trace-example  draws docs/trace.svg anew, from a real run (root)"
 	@echo "make bench-loss     retransmissions under loss, ten rounds; bench-stall: stalls; FULL=1: every case (root)"
