@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from byhand import ByHand, flow_to
 from duplex import Pair, digest, put
 from lab import NOTICED, SERVER, Lab, Link, scenario, seam_json, start_seam, wait_for
-from peers import Pair as Sockets, read_all, state
+from peers import Pair as Sockets, read_all, saying, state
 
 # By how many bytes each changes the stream: see _mark().
 SHIFTS = {"a": -1, "b": 0, "c": 1, "d": 65000, "e": -20}
@@ -144,8 +144,25 @@ def every_byte(tap, lab):
 			tap.equal([state(lab, pair) for pair in (hostile, other)], ["split", "split"], f"{what}: both are split still")
 
 
+def silent(tap, lab):
+	"""Silent for longer than its state allows: forgotten, its next bytes would be taken for others."""
+	with Sockets(lab) as p:
+		p.client.sendall(b"ab" * 50)
+		tap.equal(read_all(p.server, 50)[0], b"-" * 50, "edited")
+		wait_for(lambda: state(lab, p) == "merged", "it to be merged")
+		time.sleep(3.5)
+		more = bytes(range(256)) * 40
+		sent = saying(p.client, more)
+		tap.equal(read_all(p.server, len(more), timeout=5), (more, "more"), "after three times as long as it may be silent, every byte arrives")
+		sent.result()
+		tap.equal(state(lab, p), "merged", "for it is not forgotten")
+
+
 @scenario
 def main(tap):
+	with Lab() as lab:
+		start_seam(lab, POLICY % ('{ find = "ab"; with = "-"; }', "100") + 'timeouts = { merged = "1s"; };\n')
+		silent(tap, lab)
 	with Lab() as lab:
 		start_seam(lab, POLICY % ('{ find = "a"; with = "bc"; }', "1G"))
 		every_byte(tap, lab)
