@@ -164,11 +164,6 @@ static int probe_sk_skb(void)
 	return libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_SK_SKB, NULL);
 }
 
-static int probe_sock_ops(void)
-{
-	return libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_SOCK_OPS, NULL);
-}
-
 static int probe_batch(void)
 {
 	__u32 keys[4], values[4], out, n = 4, zero = 0;
@@ -446,8 +441,6 @@ static const struct feature {
 	  "one XDP program per interface: where there is one already, Seam does without" },
 	{ "sockmap_redirect", false, probe_sk_skb, "moving a relayed flow's bytes in the kernel",
 	  "the daemon moves them" },
-	{ "sock_ops", false, probe_sock_ops, "a leg's initial congestion window",
-	  "legs begin with the kernel's default" },
 	{ "tcx", false, probe_tcx, "nothing yet: clsact is used", "nothing changes" },
 };
 
