@@ -34,9 +34,15 @@ static const struct {
 	{ "server_port", VAR_SERVER_PORT, 5 },
 };
 
+/* A character of a field name, as a variable of CGI has it; what no name has stays as it is. */
+static char folded(char c)
+{
+	return text_token((uint8_t)c) && !text_alnum((uint8_t)c) ? '-' : text_lower(c);
+}
+
 bool header_same_name(const char *a, const char *b, size_t n)
 {
-	while (n && (text_lower(*a) == text_lower(*b) || (!text_alnum((uint8_t)*a) && !text_alnum((uint8_t)*b))))
+	while (n && folded(*a) == folded(*b))
 		a++, b++, n--;
 	return !n;
 }

@@ -432,8 +432,17 @@ static void test_text(void)
 	   "names that are none, and that frame");
 }
 
+/* One that went on where the other ended was compared with what lies behind it. */
+static void test_same_name(void)
+{
+	ok(header_same_name("X-Seam", "x.sEAM", 6) && header_same_name("X_Seam", "X-Seam", 6), "names that are one to CGI");
+	ok(!header_same_name("Cookie", "Cookie!", 7) && !header_same_name("Cookie", "Cookies", 7) &&
+		   !header_same_name("X-A", "XaA", 3), "names that are not");
+}
+
 int main(void)
 {
+	test_same_name();
 	test_conversations();
 	test_ends();
 	test_long();
