@@ -117,8 +117,7 @@ static __noinline int fast_tc(struct __sk_buff *ctx, struct flow *f, const struc
 		return wire_end(ctx);
 	if (!p->v4) /* CHECKSUM_COMPLETE: nothing in the header makes up for the hop limit */
 		bpf_csum_update(ctx, (__u16)~bpf_htons(1));
-	/* bpf_redirect_neigh() drops what already has a multicast address, as the next hops of clusters have. */
-	if ((__s64)(h->now - h->used_ns) < (__s64)HOP_USED || h->fib.dmac[0] & 1)
+	if ((__s64)(h->now - h->used_ns) < (__s64)HOP_USED || multicast_hop(&h->fib))
 		return bpf_redirect(h->fib.ifindex, 0);
 	h->used_ns = h->now;
 	return bpf_redirect_neigh(h->fib.ifindex, &h->nh, sizeof(h->nh), 0);

@@ -47,6 +47,15 @@ static __always_inline long next_hop(void *ctx, const struct pkt *p, __u32 ifind
 	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 }
 
+/*
+ * Whether the next hop has a multicast address, as those of clusters have: bpf_redirect_neigh()
+ * drops a frame that already bears one.
+ */
+static __always_inline bool multicast_hop(const struct bpf_fib_lookup *fib)
+{
+	return fib->dmac[0] & 1;
+}
+
 /* The neighbour that is the next hop. */
 static __always_inline void next_neigh(struct bpf_redir_neigh *nh, const struct bpf_fib_lookup *fib)
 {
@@ -231,7 +240,7 @@ static __noinline int to_router(struct __sk_buff *ctx, const struct pkt *p, __u3
 	 * A leg may be the only sender to this neighbour, so have the kernel check that it is
 	 * still there. But bpf_redirect_neigh() takes no multicast address, which clusters have.
 	 */
-	if (rc == FIB_SUCCESS && (source != FROM_LEG || fib.dmac[0] & 1))
+	if (rc == FIB_SUCCESS && (source != FROM_LEG || multicast_hop(&fib)))
 		return bpf_redirect(fib.ifindex, 0);
 	if (rc == FIB_SUCCESS || rc == FIB_NO_NEIGH) {
 		next_neigh(&nh, &fib);

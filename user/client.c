@@ -200,12 +200,12 @@ int client_open(const char *verb, const char *instance, struct kern *k)
 	return client_no_instance(verb, instance);
 }
 
-void client_patience(int fd, unsigned int seconds)
+static void patience(int fd, unsigned int seconds)
 {
-	struct timeval patience = { .tv_sec = seconds };
+	struct timeval tv = { .tv_sec = seconds };
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 }
 
 int client_connect(const char *instance)
@@ -217,7 +217,7 @@ int client_connect(const char *instance)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	client_patience(fd, ANSWER_SECONDS);
+	patience(fd, ANSWER_SECONDS);
 	if (!connect(fd, (struct sockaddr *)&sun, sizeof(sun)))
 		return fd;
 	err = -errno;
@@ -282,7 +282,7 @@ json_t *client_ask(int fd, json_t *request)
 	return reply;
 }
 
-json_t *client_request(const char *instance, json_t *request)
+json_t *client_request_within(const char *instance, json_t *request, unsigned int seconds)
 {
 	int fd = client_connect(instance), err;
 	json_t *reply;
@@ -292,11 +292,17 @@ json_t *client_request(const char *instance, json_t *request)
 		errno = -fd;
 		return NULL;
 	}
+	patience(fd, seconds);
 	reply = client_ask(fd, request);
 	err = errno;
 	close(fd);
 	errno = err;
 	return reply;
+}
+
+json_t *client_request(const char *instance, json_t *request)
+{
+	return client_request_within(instance, request, ANSWER_SECONDS);
 }
 
 json_t *client_status(const char *instance)

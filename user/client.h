@@ -59,18 +59,17 @@ void client_path(const char *instance, const char *suffix, char *path, size_t le
 /* Connects to the control socket; a descriptor, or -ECONNREFUSED etc. */
 int client_connect(const char *instance);
 
-/* For how long client_ask() waits on that connection; some seconds if it is not called. */
-void client_patience(int fd, unsigned int seconds);
-
 /*
- * Sends one request and reads its answer; NULL and errno if the daemon gives none in time. Takes
- * over the reference to `request`. Anything the daemon sends after the answer is lost, so events
+ * Sends one request and reads its answer; NULL and errno if the daemon gives none within some
+ * seconds. Takes over the reference to `request`. Anything the daemon sends after the answer is lost, so events
  * need a stream of their own.
  */
 json_t *client_ask(int fd, json_t *request);
 
 /* One request over a connection of its own; NULL if there is no daemon. */
 json_t *client_request(const char *instance, json_t *request);
+/* The same, for an answer that may take so many seconds. */
+json_t *client_request_within(const char *instance, json_t *request, unsigned int seconds);
 
 /* The daemon's status; NULL and errno if there is none. */
 json_t *client_status(const char *instance);

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client.h"
 #include "cmd.h"
@@ -27,23 +26,6 @@ static const char help[] =
 /* A policy with many patterns takes long to compile. */
 #define PATIENCE_SECONDS 300
 
-static json_t *ask(const char *instance)
-{
-	int fd = client_connect(instance), err;
-	json_t *reply;
-
-	if (fd < 0) {
-		errno = -fd;
-		return NULL;
-	}
-	client_patience(fd, PATIENCE_SECONDS);
-	reply = client_ask(fd, json_pack("{s:s}", "cmd", "reload"));
-	err = errno;
-	close(fd);
-	errno = err;
-	return reply;
-}
-
 static int reload(const char *instance, bool json)
 {
 	json_t *reply, *name;
@@ -52,7 +34,7 @@ static int reload(const char *instance, bool json)
 
 	if (!client_is_instance("reload", instance))
 		return EXIT_USAGE;
-	reply = ask(instance);
+	reply = client_request_within(instance, json_pack("{s:s}", "cmd", "reload"), PATIENCE_SECONDS);
 	if (!reply) {
 		if (errno == ENOENT || errno == ECONNREFUSED)
 			return client_no_daemon("reload", instance);

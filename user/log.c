@@ -45,6 +45,7 @@ static void write_line(int priority, const char *fmt, va_list args)
 		[LOG_INFO] = "",
 		[LOG_DEBUG] = "debug: ", [LOG_DEBUG + 1] = "trace: ",
 	};
+	static int journal = -1; /* not looked yet; stderr stays what it is */
 	char line[1024];
 	size_t n;
 
@@ -55,7 +56,9 @@ static void write_line(int priority, const char *fmt, va_list args)
 	n = strlen(line);
 	while (n && line[n - 1] == '\n')
 		line[--n] = '\0';
-	if (to_journal())
+	if (journal < 0)
+		journal = to_journal();
+	if (journal)
 		fprintf(stderr, "<%d>", priority > LOG_DEBUG ? LOG_DEBUG : priority);
 	fprintf(stderr, "seam: %s%s\n", names[priority], line);
 }

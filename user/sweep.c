@@ -103,7 +103,7 @@ static void expire(struct daemon *d, const struct flow_key *key, const struct fl
 	limit = d->policy->timeout_ns[f->state];
 	/* Without its entry its packets would go on with numbers that the other end takes for others. */
 	if (f->flags & (FLOW_F_EDITED | FLOW_F_TSDELTA))
-		limit = f->state == FLOW_CLOSING ? longer(limit, DELTA_CLOSING) : longer(limit, DELTA_LIVES);
+		limit = longer(limit, f->state == FLOW_CLOSING ? DELTA_CLOSING : DELTA_LIVES);
 	if (!limit || now < f->seen_ns || now - f->seen_ns < limit)
 		return;
 	ctl.arg = limit;

@@ -323,11 +323,11 @@ static bool can_redirect(const struct kern_port *port, const char *driver)
 }
 
 /* Whether packets can be redirected to a port that has a program by now, as some drivers want. */
-static bool takes_redirected(const struct kern_port *port)
+static bool takes_redirected(const struct kern_port *port, enum port_xdp mode)
 {
 	uint64_t features;
 
-	return port->xdp != PORT_XDP_NATIVE || net_xdp_features(port->ifindex, &features) ||
+	return mode != PORT_XDP_NATIVE || net_xdp_features(port->ifindex, &features) ||
 	       (features & NET_XDP_NDO_XMIT);
 }
 
@@ -425,7 +425,7 @@ void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum pol
 	bool asked = how == POLICY_XDP_NATIVE || how == POLICY_XDP_GENERIC;
 	enum port_xdp mode = wanted(port, how);
 	__u32 key = port->ifindex;
-	bool to = false;
+	bool to;
 	int err;
 
 	port->xdp = PORT_XDP_OFF;
@@ -435,14 +435,10 @@ void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum pol
 		return;
 	}
 	err = attach(x, dir, port, mode);
-	if (!err) {
-		port->xdp = mode;
-		to = takes_redirected(port);
-		if (to && bpf_map_update_elem(x->ports, &key, &key, BPF_ANY))
-			err = -errno;
-	}
+	to = !err && takes_redirected(port, mode);
+	if (to && bpf_map_update_elem(x->ports, &key, &key, BPF_ANY))
+		err = -errno;
 	if (err) {
-		port->xdp = PORT_XDP_OFF;
 		xdp_detach(dir, port->ifindex);
 		if (!port->xdp_why[0] || err != -EBUSY)
 			because(port, "%s: %s", mode == PORT_XDP_NATIVE ? "native XDP" : "generic XDP",
@@ -450,6 +446,7 @@ void xdp_attach(struct xdp *x, const char *dir, struct kern_port *port, enum pol
 		log_write(asked ? LOG_WARNING : LOG_INFO, "%s: TC; no XDP: %s", port->name, port->xdp_why);
 		return;
 	}
+	port->xdp = mode;
 	log_info("%s: XDP (%s, %s), TC for the rest%s", port->name,
 		 mode == PORT_XDP_NATIVE ? "native" : "generic", port->xdp_why,
 		 to ? "" : "; and for all that leaves by it, which its driver cannot do for XDP");

@@ -21,8 +21,10 @@ enum seam_ctl_op {
 			   * that are paced first (bit 1 << end) */
 	CTL_BLOCK,	  /* any: blocked */
 	CTL_ABORT,	  /* split: allow a RST to the ends in `arg` (bit 1 << end) */
-	CTL_CLOSED,	  /* split: both legs are closed end to end, closing */
-	CTL_EXPIRE,	  /* delete if idle for `arg` nanoseconds in state `state` */
+	CTL_CLOSED,	  /* split: both legs are closed end to end, closing; but blocked, and RST to
+			   * both ends, where a merge has not delivered all that the legs took */
+	CTL_EXPIRE,	  /* delete if idle for `arg` nanoseconds in state `state`; with legs: blocked,
+			   * RST to both ends, -EAGAIN */
 	CTL_DELETE,	  /* delete whatever its state */
 	CTL_RECOVER,	  /* held, splitting: the fail answer; split: RST to both ends */
 	CTL_SNAPSHOT,	  /* only fill in `flow` */

@@ -55,19 +55,25 @@ def smaller_mtu(lab, family):
 	return got == (BODY, "more"), told > 0
 
 
+@contextlib.contextmanager
+def narrowed(lab, family):
+	"""The route of the box to `far` takes less than its link."""
+	route = ["ip", f"-{family}", "route", "replace", NET[family], "via", HOP[family]]
+	lab.run("box", [*route, "mtu", "lock", "1290"])
+	try:
+		yield
+	finally:
+		lab.run("box", route)
+
+
 def smaller_route(lab, family):
 	"""The route of the box itself is smaller than its link."""
 	forget_mtu(lab)
-	route = [NET[family], "via", HOP[family]]
-	lab.run("box", ["ip", f"-{family}", "route", "replace", *route, "mtu", "lock", "1290"])
-	try:
-		with Pair(lab, family, ends=("client", "far"), host=FAR[family]) as p:
-			p.prime()
-			heard = hearing(p.server, limit=len(BODY))
-			saying(p.client, BODY).result()
-			return heard.result() == (BODY, "more")
-	finally:
-		lab.run("box", ["ip", f"-{family}", "route", "replace", *route])
+	with narrowed(lab, family), Pair(lab, family, ends=("client", "far"), host=FAR[family]) as p:
+		p.prime()
+		heard = hearing(p.server, limit=len(BODY))
+		saying(p.client, BODY).result()
+		return heard.result() == (BODY, "more")
 
 
 SHORTER = """
@@ -80,17 +86,15 @@ rules = ( { name = "shorter"; action = "inspect"; inspectors = ["replace"]; repl
 def smaller_route_edited(tap, lab, family):
 	"""The same for a flow that was merged, of which an edit has left less: the error quotes what the client has sent."""
 	forget_mtu(lab)
-	route = [NET[family], "via", HOP[family]]
 	with Pair(lab, family, ends=("client", "far"), host=FAR[family]) as p:
 		p.client.sendall(b"!0123456789!" + b"." * 20)
 		wait_for(lambda: state(lab, p) == "merged", "it to be merged")
 		tap.equal(p.server.recv(100), b"!-!" + b"." * 20, f"IPv{family}: edited, and merged")
-		lab.run("box", ["ip", f"-{family}", "route", "replace", *route, "mtu", "lock", "1290"])
 		# One segment: of several, the numbers of those behind the first could be taken for what it has sent.
-		heard = hearing(p.server, limit=1400, timeout=10)
-		saying(p.client, BODY[:1400])
-		tap.ok(heard.result() == (BODY[:1400], "more"), f"IPv{family}: a smaller route of the box is told to the client")
-	lab.run("box", ["ip", f"-{family}", "route", "replace", *route])
+		with narrowed(lab, family):
+			heard = hearing(p.server, limit=1400, timeout=10)
+			saying(p.client, BODY[:1400])
+			tap.ok(heard.result() == (BODY[:1400], "more"), f"IPv{family}: a smaller route of the box is told to the client")
 
 
 @contextlib.contextmanager
