@@ -39,7 +39,7 @@ bpf: $(BPF_OBJS)
 $(O)/seam: $(USER_OBJS)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SEAM_LIBS)
 
-$(O)/user/%.o: user/%.c $(SKELS) Makefile | $(O)/user
+$(O)/user/%.o: user/%.c Makefile | $(SKELS) $(O)/user
 	$(CC) $(SEAM_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # DWARF is dropped, BTF kept: a tenth of the size in the binary.

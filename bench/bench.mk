@@ -4,8 +4,8 @@
 ROUNDS ?= 3
 RUNS ?= 20
 
-$(O)/bench/cost: bench/cost.c $(O)/bench/again.skel.h $(O)/tests/bpf-harness.o tests/unit/bpf/harness.h
-	$(CC) $(TEST_CFLAGS) -Itests/unit/bpf -O2 -g -o $@ $< $(O)/tests/bpf-harness.o -lbpf
+$(O)/bench/cost: bench/cost.c $(BPF_HARNESS) | $(O)/bench/again.skel.h
+	$(CC) $(UNIT_CFLAGS) $(UNIT_DEPS) -O2 -o $@ $(filter %.c %.o,$^) -lbpf
 
 $(O)/bench/%.bpf.o: bench/%.bpf.c | $(O)/bench
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(O)/bench/$*.bpf.d -c -o $@ $<

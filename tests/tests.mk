@@ -1,36 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # What `make check` runs; included by the Makefile.
 
-POLICY_SRCS := $(wildcard user/policy*.c)
-INSPECT_SRCS := $(wildcard user/inspect*.c user/http_*.c) user/editor.c user/header_edits.c user/tls_hello.c
-UNIT_LIBS := -lconfig -ljansson -lhs -lhttp_parser -lcrypto
-
 include tests/unit/unit.mk
 include tests/kernels/kernels.mk
 include tests/fuzz/fuzz.mk
 include tests/sanitize/sanitize.mk
 include tests/model/model.mk
 include tests/random/random.mk
-
-UNIT_CFLAGS := $(SEAM_CFLAGS) -Itests/unit -O1 -g -fsanitize=address,undefined
-UNIT_TESTS := $(addprefix $(O)/tests/,test_tls test_http test_pattern test_replace test_proxy test_headers test_policy test_show test_frame test_trace)
-
-$(addprefix $(O)/tests/,test_tls test_http test_pattern test_replace test_proxy test_headers): $(O)/tests/%: tests/unit/%.c \
-		$(INSPECT_SRCS) $(wildcard user/*.h tests/unit/*.h) | $(O)/tests
-	$(CC) $(UNIT_CFLAGS) -o $@ $< $(INSPECT_SRCS) $(UNIT_LIBS)
-
-$(O)/tests/test_policy: tests/unit/test_policy.c $(POLICY_SRCS) $(INSPECT_SRCS) user/cmd_check.c user/show.c \
-		$(wildcard user/*.h tests/unit/*.h) | $(O)/tests
-	$(CC) $(UNIT_CFLAGS) -o $@ $< user/cmd_check.c user/show.c $(POLICY_SRCS) $(INSPECT_SRCS) $(UNIT_LIBS)
-
-$(O)/tests/test_show: tests/unit/test_show.c user/show.c user/record.c \
-		$(wildcard user/*.h tests/unit/*.h include/seam/*.h) | $(O)/tests
-	$(CC) -D_GNU_SOURCE $(UNIT_CFLAGS) -o $@ $< user/show.c user/record.c $(UNIT_LIBS)
-
-TRACE_SRCS := $(filter-out user/trace_capture.c,$(wildcard user/trace*.c)) user/svg.c user/show.c
-$(O)/tests/test_trace: tests/unit/test_trace.c user/frame.c $(TRACE_SRCS) \
-		$(wildcard user/*.h tests/unit/*.h include/seam/*.h) | $(O)/tests
-	$(CC) -D_GNU_SOURCE $(UNIT_CFLAGS) -o $@ $< user/frame.c $(TRACE_SRCS) $(UNIT_LIBS)
 
 include tests/compilers.mk
 
@@ -43,13 +19,14 @@ deps-build:
 deps-test:
 	scripts/deps build test model
 
-# In a make of its own: what was just installed is looked for anew.
+# In a make of its own: what was just installed is looked for anew. The tests run one after
+# another all the same.
 check: deps-test
-	$(MAKE) --no-print-directory check-run
+	$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) check-run
 
 .PHONY: check-run
 check-run: $(O)/seam $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_BINS) $(O)/tests/fuzz_bpf $(O)/tests/fuzz_names $(RANDOM_PEERS)
-	SEAM=$(O)/seam prove --timer --merge --failures --comments --exec '' tests/unit/test_licence.sh $(UNIT_TESTS) $(BPF_TESTS) \
+	SEAM=$(O)/seam prove --timer --merge --failures --comments -j$(shell nproc) --exec '' tests/unit/test_licence.sh $(UNIT_TESTS) $(BPF_TESTS) \
 		tests/fuzz/test_fuzz.py tests/model/test_model.sh $(LAB_TESTS) \
 		tests/random/test_random.py
 

@@ -24,7 +24,7 @@ $(O)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/unit/edited.h $(FU
 	$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< \
 		$(filter-out $(O)/fuzz/user/$(FUZZ_HAS).o,$(FUZZ_OBJS)) $(SEAM_LIBS)
 
-$(O)/fuzz/user/%.o: user/%.c $(SKELS) Makefile tests/fuzz/fuzz.mk | $(O)/fuzz/user
+$(O)/fuzz/user/%.o: user/%.c Makefile tests/fuzz/fuzz.mk | $(SKELS) $(O)/fuzz/user
 	$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c -o $@ $<
 
 $(O)/fuzz/user:

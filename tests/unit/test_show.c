@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* How flows are shown, and what is kept of an inspector's record. */
+#define _GNU_SOURCE /* strptime() */
 #include "record.h"
 #include "show.h"
 #include "tap.h"
