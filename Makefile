@@ -57,13 +57,15 @@ install: $(O)/seam
 	install -D -m 0755 $(O)/seam $(DESTDIR)$(PREFIX)/sbin/seam
 	install -D -m 0644 man/seam.8 $(DESTDIR)$(PREFIX)/share/man/man8/seam.8
 	install -D -m 0644 man/seam.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/seam.conf.5
+	install -D -m 0644 man/seam-json.5 $(DESTDIR)$(PREFIX)/share/man/man5/seam-json.5
 	install -D -m 0644 examples/seam.conf $(DESTDIR)$(PREFIX)/share/doc/seam/examples/seam.conf
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,/usr/local,$(PREFIX),' examples/seam.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/seam.service
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/seam $(DESTDIR)$(PREFIX)/share/man/man8/seam.8 \
-		$(DESTDIR)$(PREFIX)/share/man/man5/seam.conf.5 $(DESTDIR)$(PREFIX)/lib/systemd/system/seam.service
+		$(DESTDIR)$(PREFIX)/share/man/man5/seam.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/seam-json.5 \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system/seam.service
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/seam
 
 clean:

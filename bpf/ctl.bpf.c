@@ -161,8 +161,8 @@ static __always_inline int ctl_arm(struct flow *f, const struct seam_ctl *c)
 	f->flags &= ~FLOW_F_FAIL_BLOCK;
 	f->flags |= c->flags & FLOW_F_FAIL_BLOCK;
 	arm(f, &c->after, false, c->flags & FLOW_F_AGAIN);
-	if (client && f->after.request > 1)
-		f->after.request--;
+	if (client && f->after_request > 1)
+		f->after_request--;
 	return 0;
 }
 
@@ -181,7 +181,7 @@ static __always_inline int ctl_pass(struct flow *f, struct seam_ctl *c, __u64 no
 	} else {
 		f->flags |= FLOW_F_RELEASE;
 		f->release = c->reason;
-		f->released_ns = now;
+		hold_flows(f, now);
 	}
 	return 0;
 }
@@ -266,7 +266,7 @@ static __always_inline int ctl_run(struct flow *f, struct seam_ctl *c, __u64 now
 	case CTL_SPLIT_READY:
 		if (f->state != FLOW_SPLITTING)
 			return -EINVAL;
-		f->released_ns = now;
+		hold_flows(f, now);
 		f->flags |= FLOW_F_LEGS;
 		announce(&f->end[SEAM_CLIENT], true);
 		announce(&f->end[SEAM_SERVER], true);

@@ -52,12 +52,6 @@ static __always_inline void note_time(struct embryo_end *e, const struct options
 	e->tsval_ns = now;
 }
 
-/*
- * This long after a SYN was last sent nobody waits for the answer: Linux sends it again after at
- * most 64 s, and its SYN cookies hold for 120.
- */
-#define EMBRYO_LIFE (130 * NSEC_PER_SEC)
-
 static __always_inline bool embryo_lives(const struct embryo *e, __u64 now)
 {
 	return (__s64)(now - e->end[SEAM_CLIENT].seen_ns) < (__s64)EMBRYO_LIFE;
@@ -187,8 +181,13 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 	return TC_ACT_UNSPEC;
 }
 
+static __always_inline bool link_local(const __u32 addr[4])
+{
+	return (addr[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
 /* Why what the handshake agreed on prevents a split of the flow, or NONE. */
-static __always_inline __u8 cannot_split(const struct embryo *e)
+static __always_inline __u8 cannot_split(const struct embryo *e, const struct flow_key *key)
 {
 	const struct embryo_end *c = &e->end[SEAM_CLIENT], *s = &e->end[SEAM_SERVER];
 	__u8 ecn = TCP_ECE | TCP_CWR;
@@ -207,6 +206,9 @@ static __always_inline __u8 cannot_split(const struct embryo *e)
 	if (c->ae && (c->tcp_flags & ecn) == ecn &&
 	    (s->ae || (s->tcp_flags & TCP_CWR)))
 		return SEAM_R_ACCECN;
+	/* A socket has them on one interface only. No router forwards them. */
+	if (wire_mode && (link_local(key->client) || link_local(key->server)))
+		return SEAM_R_LINK_LOCAL;
 	if (wire_mode && partner_of(c->ifindex) != s->ifindex)
 		return SEAM_R_ASYMMETRIC;
 	if (wire_mode && !same_vlan(&c->link, &s->link))
@@ -299,7 +301,7 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	if ((c->tcp_flags & (TCP_ECE | TCP_CWR)) == (TCP_ECE | TCP_CWR) &&
 	    (s->tcp_flags & (TCP_ECE | TCP_CWR)) == TCP_ECE)
 		f->flags |= FLOW_F_ECN;
-	f->why_not = cannot_split(e);
+	f->why_not = cannot_split(e, &p->key);
 	f->state = FLOW_HANDSHAKE;
 	if (f->why_not) {
 		f->flags |= FLOW_F_NO_SPLIT;

@@ -12,7 +12,9 @@
 static __always_inline void arm(struct flow *f, const struct seam_after *after, bool at_once,
 				bool again)
 {
-	f->after = *after;
+	f->after_bytes = after->bytes;
+	f->after_ms = after->ms;
+	f->after_request = after->request;
 	f->due_bytes = at_once ? 0 : after->bytes ?: DUE_NEVER;
 	f->flags |= FLOW_F_ARMED | FLOW_F_HISTORY;
 	if (again)
@@ -35,10 +37,10 @@ static __always_inline bool turn(struct flow *f, __u32 end)
 	if (!(f->flags & FLOW_F_ANSWERED))
 		return false;
 	f->flags &= ~FLOW_F_ANSWERED;
-	if (f->after.request > 1)
-		f->after.request--;
+	if (f->after_request > 1)
+		f->after_request--;
 	else
-		return f->after.request;
+		return f->after_request;
 	return false;
 }
 
@@ -48,7 +50,7 @@ static __always_inline bool long_enough(const struct flow *f, __u64 now)
 	bool anew = f->state == FLOW_MERGED && (f->flags & FLOW_F_AGAIN);
 	__u64 since = anew ? f->changed_ns : f->created_ns;
 
-	return f->after.ms && (__s64)(now - since) >= (__s64)(f->after.ms * NSEC_PER_MSEC);
+	return f->after_ms && (__s64)(now - since) >= (__s64)(f->after_ms * NSEC_PER_MSEC);
 }
 
 /* Splits an armed flow; if no daemon is there to do it, gives its rule's fail answer. Lock held. */

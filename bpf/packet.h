@@ -17,6 +17,12 @@
 /* If nothing has come out of the queue for this long, what is missing from it is lost. */
 #define HOLD_STUCK NSEC_PER_SEC
 
+/*
+ * So it is if the queue has not been empty for this long, in units of hold_clock(), though packets
+ * come out. Without this, one lost packet would keep a flow without a pause in the queue for good.
+ */
+#define HOLD_NEVER_EMPTY 64 /* 8.6 s */
+
 /* A transition's age, shifted right by this, is taken off the required gap: none after 51 ms. */
 #define HOLD_PATIENCE 10
 
@@ -43,6 +49,13 @@ static __always_inline enum parse_result parse_skb(struct __sk_buff *ctx, struct
 	return what == PARSE_SHORT ? PARSE_MALFORMED : what;
 }
 
+/* Whether packets that went into the queue are not in it any more. Lock held. */
+static __always_inline bool hold_lost(const struct flow *f, __u64 now)
+{
+	return (__s64)(now - f->released_ns) >= (__s64)HOLD_STUCK ||
+	       (__u16)(hold_clock(now) - f->held_since) >= HOLD_NEVER_EMPTY;
+}
+
 /*
  * Whether a packet must queue behind others of the flow. The longer ago the transition, the
  * shorter the gap that lets the packet go by: otherwise packets in close succession would take the
@@ -54,7 +67,7 @@ static __always_inline bool hold_pending(struct flow *f, __u32 end, struct verdi
 	__s64 age = f->state == FLOW_SPLITTING ? 0 : now - f->changed_ns;
 
 	if (f->held_in != f->held_out) {
-		if ((__s64)(now - f->released_ns) < (__s64)HOLD_STUCK)
+		if (!hold_lost(f, now))
 			return true;
 		f->held_out = f->held_in;
 		f->held_bytes = 0;
@@ -65,17 +78,22 @@ static __always_inline bool hold_pending(struct flow *f, __u32 end, struct verdi
 	       (__s64)(now - f->released_ns) < (__s64)HOLD_SETTLE - (age >> HOLD_PATIENCE);
 }
 
+static __always_inline void drop(struct verdict *v, __u8 why)
+{
+	v->where = TO_DROP;
+	v->why = why;
+}
+
 static __always_inline void into_hold(struct flow *f, __u32 end, const struct pkt *p,
 				      const struct control *ctl, struct verdict *v, __u64 now)
 {
 	/* A flow that is split under load needs room for what arrives meanwhile. */
 	if (ctl && f->held_bytes > ctl->hold_bytes << (f->state == FLOW_HELD ? 0 : 4)) {
-		v->where = TO_DROP;
-		v->why = SEAM_R_HOLD_BYTES;
+		drop(v, SEAM_R_HOLD_BYTES);
 		return;
 	}
 	if (f->held_in == f->held_out)
-		f->released_ns = now;
+		hold_flows(f, now);
 	f->flags |= end == SEAM_CLIENT ? FLOW_F_QUEUED_UP : FLOW_F_QUEUED_DOWN;
 	f->held_in++;
 	f->held_bytes += p->len;
@@ -219,8 +237,7 @@ static __always_inline void refuse(struct flow *f, struct flow_end *me, struct f
 				   const struct pkt *p, struct verdict *v)
 {
 	if (!(f->flags & FLOW_F_BLOCK_RST)) {
-		v->where = TO_DROP;
-		v->why = SEAM_R_BLOCK_DROP;
+		drop(v, SEAM_R_BLOCK_DROP);
 		return;
 	}
 	v->where = TO_RST;
@@ -378,15 +395,11 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		if (old_payload(f, me, peer, p)) {
 			payload = false;
 		} else if (!acceptable(f, me, peer, p, belief)) {
-			v->where = TO_DROP;
-			v->why = SEAM_R_UNACCEPTABLE;
-			v->flags = f->flags;
+			drop(v, SEAM_R_UNACCEPTABLE);
 			return;
 		}
 	} else if (source == FROM_PORT && end == SEAM_CLIENT && other_handshake(f, me, p, belief)) {
-		v->where = TO_DROP;
-		v->why = SEAM_R_UNACCEPTABLE;
-		v->flags = f->flags;
+		drop(v, SEAM_R_UNACCEPTABLE);
 		return;
 	}
 	/*
@@ -403,9 +416,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		track_sender(f, me, p, belief, seg, ifindex, now);
 	} else if (f->held_out == f->held_in && !(payload && seq_after(p->end, me->nxt))) {
 		/* Written off, and meanwhile its sender has sent it again. */
-		v->where = TO_DROP;
-		v->why = SEAM_R_HOLD_LOST;
-		v->flags = f->flags;
+		drop(v, SEAM_R_HOLD_LOST);
 		return;
 	} else {
 		if (f->held_out != f->held_in)
@@ -415,9 +426,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		f->tc_at[end & 1] = left_at(now);
 	}
 	if (forged) {
-		v->where = TO_DROP;
-		v->why = SEAM_R_FORGED;
-		v->flags = f->flags;
+		drop(v, SEAM_R_FORGED);
 		return;
 	}
 	if (!alive && source == FROM_PORT && needs_daemon(f))
@@ -631,7 +640,6 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		refuse(f, me, peer, p, v);
 		break;
 	}
-	v->flags = f->flags;
 }
 
 /* Adapts a packet's SACK blocks to the end it goes to, and to the ack that end is told. */
@@ -768,6 +776,7 @@ static __always_inline int handle_packet(struct __sk_buff *ctx, struct flow *f,
 
 	bpf_spin_lock(&f->lock);
 	decide(f, end, p, source, ctl, alive, seg, ifindex, now, v, ev);
+	v->flags = f->flags;
 	bpf_spin_unlock(&f->lock);
 
 	if (v->where == TO_HOLD && f->state == FLOW_HELD && p->len && f->held_in == 2)

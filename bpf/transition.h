@@ -362,6 +362,19 @@ static __always_inline void fail(struct flow *f, __u8 reason, __u64 now, struct 
 	}
 }
 
+/* Coarse time, for the little room that a flow has left: units of 134 ms, modulo 2.4 hours. */
+static __always_inline __u16 hold_clock(__u64 now)
+{
+	return now >> 27;
+}
+
+/* From now on the hold queue lets packets out; how long that takes is measured. Lock held. */
+static __always_inline void hold_flows(struct flow *f, __u64 now)
+{
+	f->released_ns = now;
+	f->held_since = hold_clock(now);
+}
+
 /* All held packets are out again. Lock held. */
 static __always_inline void released(struct flow *f, __u64 now, struct seam_event *ev)
 {
@@ -451,8 +464,9 @@ static __always_inline void merge_if_done(struct flow *f, __u8 reason, __u64 now
 	if (!merged_way(f, c, s) || !merged_way(f, s, c))
 		return;
 	merge_clocks(f, now);
+	f->flags &= ~(FLOW_F_LEGS | FLOW_F_SOCKMAP);
 	if ((f->flags & FLOW_F_ARMED) && (f->flags & FLOW_F_AGAIN))
-		f->due_bytes = f->after.bytes ? c->bytes + s->bytes + f->after.bytes : DUE_NEVER;
+		f->due_bytes = f->after_bytes ? c->bytes + s->bytes + f->after_bytes : DUE_NEVER;
 	if ((c->flags & END_F_FIN) && (s->flags & END_F_FIN))
 		move(f, FLOW_CLOSING, SEAM_R_FIN, now, ev);
 	else

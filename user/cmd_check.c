@@ -232,23 +232,23 @@ static json_t *walk_rules(const struct policy *p, const struct policy_facts *f, 
 		const struct policy_rule *r = &p->rules[i];
 		enum policy_condition why;
 		enum policy_match m = policy_rule_match(r, f, &why);
-		static const char *const results[] = {
-			[MATCH_NO] = "not matched",
-			[MATCH_YES] = "matched",
-			[MATCH_UNKNOWN] = "needs",
+		static const char *const results[][2] = {
+			[MATCH_NO] = { "not matched", "not_matched" },
+			[MATCH_YES] = { "matched", "matched" },
+			[MATCH_UNKNOWN] = { "needs", "needs" },
 		};
 		char fact[320] = "";
 
 		if (m == MATCH_NO)
 			describe_fact(why, f, fact, sizeof(fact));
-		json_array_append_new(walk, json_pack("{s:i, s:s, s:i, s:s, s:s*, s:s*}", "rule",
+		json_array_append_new(walk, json_pack("{s:i, s:s, s:i, s:s, s:s*, s:o*}", "rule",
 						      r->number, "name", r->name, "line", r->line,
-						      "result", results[m], "condition",
+						      "result", results[m][1], "condition",
 						      why ? policy_condition_name(why) : NULL,
-						      "because", *fact ? fact : NULL));
+						      "because", *fact ? show_text(fact) : NULL));
 		if (!json)
 			printf("rule %u \"%s\" (%s:%u): %s%s%s\n", r->number, r->name, p->path,
-			       r->line, results[m],
+			       r->line, results[m][0],
 			       m == MATCH_NO ? " because " : m == MATCH_UNKNOWN ? " " : "",
 			       m == MATCH_NO ? fact : policy_condition_name(why));
 		if (m != MATCH_NO)
@@ -293,17 +293,40 @@ static json_t *explain_heads(const struct header_edits *e, const char *which, bo
 	return NULL;
 }
 
+/* What becomes of bytes that a rule replaces; NULL: it replaces none. */
+static json_t *explain_replacements(const struct replacements *all, bool json)
+{
+	static const char *const directions[] = {
+		[1 << SEAM_UP] = "up", [1 << SEAM_DOWN] = "down", [1 << SEAM_UP | 1 << SEAM_DOWN] = "both",
+	};
+	json_t *list = all ? json_array() : NULL;
+
+	for (size_t i = 0; all && i < all->n; i++) {
+		const struct replacement *r = &all->at[i];
+
+		json_array_append_new(list, json_pack("{s:o, s:o, s:s}", "find", show_text(r->find), "with",
+						      show_text(r->with), "direction", directions[r->dirs]));
+		if (!json)
+			printf("edits: %zu other bytes for each \"%s\", %s\n", r->with_len, r->find,
+			       r->dirs == 1 << SEAM_UP	 ? "to the server" :
+			       r->dirs == 1 << SEAM_DOWN ? "to the client" :
+							   "both ways");
+	}
+	return list;
+}
+
 /* What the rule changes in a flow; NULL: nothing. */
 static json_t *explain_edits(const struct policy_rule *r, bool json)
 {
 	static const char *const versions[] = { [PROXY_NONE] = NULL, [PROXY_V1] = "v1", [PROXY_V2] = "v2" };
 	const char *proxy = versions[r->setup.proxy];
 
-	if (!proxy && !r->setup.request && !r->setup.response)
+	if (!proxy && !r->setup.replacements && !r->setup.request && !r->setup.response)
 		return NULL;
 	if (proxy && !json)
 		printf("edits: a PROXY protocol header, %s, in front of what the client sends\n", proxy);
-	return json_pack("{s:s*, s:o*, s:o*}", "proxy", proxy, "request",
+	return json_pack("{s:s*, s:o*, s:o*, s:o*}", "proxy", proxy, "replace",
+			 explain_replacements(r->setup.replacements, json), "request",
 			 explain_heads(r->setup.request, "requests", json), "response",
 			 explain_heads(r->setup.response, "responses", json));
 }
@@ -411,7 +434,9 @@ static void print_json_errors(const char *file, char *messages)
 		if (*line)
 			json_array_append_new(list, show_text(line));
 	}
-	show_print(json_pack("{s:o, s:b, s:o}", "file", show_text(file), "ok", 0, "errors", list));
+	/* As the messages and the policy itself name standard input. */
+	show_print(json_pack("{s:o, s:b, s:o}", "file", show_text(strcmp(file, "-") ? file : "<stdin>"), "ok", 0,
+			     "errors", list));
 }
 
 static int check(const char *file, const struct scenario *sc, bool json)
@@ -449,9 +474,9 @@ static int check(const char *file, const struct scenario *sc, bool json)
 	if (sc)
 		explained = explain(p, &sc->facts, json);
 	if (json)
-		show_print(json_pack("{s:o, s:b, s:s, s:i, s:i, s:o*}", "file", show_text(p->path), "ok", 1, "mode",
-				       policy_mode_name(p->mode), "rules",
-				       (int)p->n_rules, "kernel_lines", n, "explain", explained));
+		show_print(json_pack("{s:o, s:b, s:s, s:i, s:i, s:o*}", "file", show_text(p->path), "ok", 1,
+				     "mode", policy_mode_name(p->mode), "rules", (int)p->n_rules,
+				     "kernel_lines", n, "explain", explained));
 	else
 		json_decref(explained);
 	policy_put(p);

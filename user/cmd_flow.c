@@ -32,7 +32,7 @@ static const char help[] =
 /* Everything that was found. */
 struct found {
 	__u64 id;
-	bool flow, embryo, history, record, live;
+	bool flow, embryo, history, record;
 	struct flow_key key;
 	struct flow f;
 	struct embryo e;
@@ -59,19 +59,16 @@ static int find(const char *instance, const struct kern *k, struct found *o)
 								     "id", (json_int_t)o->id));
 	/* Only after asking the daemon, which puts it there when it has done with the flow. */
 	o->record = !bpf_map_lookup_elem(k->maps.records, &o->id, &o->rec);
-	o->live = json_is_true(json_object_get(o->record_reply, "ok"));
 	return 0;
 }
 
-/* The inspectors' findings: from the live connection, else what was kept. */
+/* The inspectors' findings: from the live connection, or what was kept of an earlier split. */
 static json_t *record_of(const struct found *o)
 {
-	json_t *out;
+	json_t *out = json_object_get(o->record_reply, "record");
 
-	if (o->live)
-		return json_incref(json_object_get(o->record_reply, "record"));
-	if (!o->record)
-		return NULL;
+	if (!o->record || json_object_size(out))
+		return json_incref(out);
 	out = json_object();
 	record_json(&o->rec, o->flow && o->f.state == FLOW_BLOCKED, out);
 	return out;
@@ -117,7 +114,7 @@ static __u32 backlog(const struct flow *f, int end)
 static json_t *end_json(const struct found *o, int i)
 {
 	const struct flow_end *e = &o->f.end[i];
-	char name[IF_NAMESIZE], flags[128];
+	char name[IF_NAMESIZE], flags[SHOW_FLAGS_LEN];
 	json_t *out = json_object();
 	const struct {
 		const char *name;
@@ -144,7 +141,7 @@ static json_t *end_json(const struct found *o, int i)
 		json_object_set_new(out, "fin", json_integer(e->fin));
 	json_object_set_new(out, "iface", json_string(iface(o, e->ifindex, name)));
 	json_object_set_new(out, "flags",
-			    json_string(show_end_flags(e->flags, flags, sizeof(flags))));
+			    show_words_json(show_end_flags(e->flags, flags)));
 	return out;
 }
 
@@ -166,7 +163,7 @@ static __u64 bytes_left(const struct flow *f)
 static __u64 time_left(const struct flow *f)
 {
 	__u64 since = f->state == FLOW_MERGED ? f->changed_ns : f->created_ns;
-	__u64 due = since + f->after.ms * 1000000ULL, now = kern_now();
+	__u64 due = since + f->after_ms * 1000000ULL, now = kern_now();
 
 	return due > now ? due - now : 0;
 }
@@ -177,17 +174,17 @@ static json_t *armed_json(const struct flow *f)
 
 	if (f->due_bytes != DUE_NEVER)
 		json_object_set_new(out, "bytes", json_integer(bytes_left(f)));
-	if (f->after.ms)
+	if (f->after_ms)
 		json_object_set_new(out, "time", json_real(time_left(f) / 1e9));
-	if (f->after.request)
-		json_object_set_new(out, "request", json_integer(f->after.request));
+	if (f->after_request)
+		json_object_set_new(out, "request", json_integer(f->after_request));
 	return out;
 }
 
 static json_t *flow_json(const struct found *o)
 {
 	const struct flow *f = &o->f;
-	char when[SHOW_TIME_LEN], flags[256];
+	char when[SHOW_TIME_LEN], flags[SHOW_FLAGS_LEN];
 	const char *name = client_rule_name(o->status, f->rule, f->policy);
 	__u64 now = kern_now();
 	json_t *out = json_object();
@@ -201,14 +198,14 @@ static json_t *flow_json(const struct found *o)
 	json_object_set_new(out, "rule", json_integer(f->rule));
 	if (name)
 		json_object_set_new(out, "rule_name", json_string(name));
-	json_object_set_new(out, "policy", json_integer(f->policy));
+	json_object_set_new(out, "generation", json_integer(f->policy));
 	json_object_set_new(out, "start", json_string(show_time(f->created_ns, when)));
 	json_object_set_new(out, "changed", json_string(show_time(f->changed_ns, when)));
 	json_object_set_new(out, "age", json_real((now - f->created_ns) / 1e9));
 	json_object_set_new(out, "idle", json_real((now - f->seen_ns) / 1e9));
-	json_object_set_new(out, "srtt_us", json_integer(flow_rtt_us(f)));
+	json_object_set_new(out, "rtt_us", json_integer(flow_rtt_us(f)));
 	json_object_set_new(out, "flags",
-			    json_string(show_flow_flags(f->flags, flags, sizeof(flags))));
+			    show_words_json(show_flow_flags(f->flags, flags)));
 	json_object_set_new(out, "hold",
 			    json_pack("{s:I, s:I, s:I}", "packets_in", (json_int_t)f->held_in,
 				      "packets_out", (json_int_t)f->held_out, "bytes",
@@ -228,7 +225,7 @@ static json_t *embryo_json(const struct found *o)
 	show_tuple_json(out, o->id, &o->key);
 	json_object_set_new(out, "state", json_string(show_state(FLOW_HANDSHAKE)));
 	json_object_set_new(out, "rule", json_integer(o->e.rule));
-	json_object_set_new(out, "policy", json_integer(o->e.policy));
+	json_object_set_new(out, "generation", json_integer(o->e.policy));
 	json_object_set_new(out, "action", json_string(policy_action_name(o->e.action)));
 	json_object_set_new(out, "start", json_string(show_time(o->e.created_ns, when)));
 	if (o->e.why_not)
@@ -304,7 +301,7 @@ static void print_ends(const struct found *o)
 {
 	const struct flow *f = &o->f;
 	const struct flow_end *c = &f->end[SEAM_CLIENT], *s = &f->end[SEAM_SERVER];
-	char a[128], b[128], name_a[IF_NAMESIZE], name_b[IF_NAMESIZE];
+	char a[SHOW_FLAGS_LEN], b[SHOW_FLAGS_LEN], name_a[IF_NAMESIZE], name_b[IF_NAMESIZE];
 
 	print_pair("", "client", "server");
 	print_pair("interface", iface(o, c->ifindex, name_a), iface(o, s->ifindex, name_b));
@@ -346,8 +343,7 @@ static void print_ends(const struct found *o)
 		print_num("flow label", ntohl(c->flow_label), ntohl(s->flow_label));
 	if (c->keepalive_s || s->keepalive_s)
 		print_num("keepalive, seconds", c->keepalive_s, s->keepalive_s);
-	print_pair("flags", show_end_flags(c->flags, a, sizeof(a)),
-		   show_end_flags(s->flags, b, sizeof(b)));
+	print_pair("flags", show_end_flags(c->flags, a), show_end_flags(s->flags, b));
 }
 
 static void print_rule(const struct found *o, unsigned int rule, unsigned int policy)
@@ -377,14 +373,14 @@ static void print_armed(const struct flow *f)
 		printf(" after %s more", show_bytes(bytes_left(f), buf));
 		sep = ",";
 	}
-	if (f->after.ms) {
+	if (f->after_ms) {
 		printf("%s in %s", sep, show_duration(time_left(f), buf));
 		sep = ",";
 	}
-	if (f->after.request == 1)
+	if (f->after_request == 1)
 		printf("%s with the client's next request", sep);
-	else if (f->after.request)
-		printf("%s with the client's request after %u more", sep, f->after.request - 1);
+	else if (f->after_request)
+		printf("%s with the client's request after %u more", sep, f->after_request - 1);
 	printf("%s\n", f->flags & FLOW_F_AGAIN ? "; and again after it was merged" : "");
 }
 
@@ -392,7 +388,7 @@ static void print_flow(const struct found *o)
 {
 	const struct flow *f = &o->f;
 	char a[SHOW_SHORT_LEN], b[SHOW_SHORT_LEN], c[SHOW_SHORT_LEN], d[SHOW_SHORT_LEN];
-	char flags[256];
+	char flags[SHOW_FLAGS_LEN];
 	__u64 now = kern_now();
 
 	print_tuple(o);
@@ -411,7 +407,7 @@ static void print_flow(const struct found *o)
 	       f->flags & FLOW_F_WSCALE ? " window-scaling" : "",
 	       f->flags & FLOW_F_ECN ? " ECN" : "",
 	       f->flags & (FLOW_F_TSTAMP | FLOW_F_SACK | FLOW_F_WSCALE | FLOW_F_ECN) ? "" : " nothing");
-	printf("  flags: %s\n", show_flow_flags(f->flags, flags, sizeof(flags)));
+	printf("  flags: %s\n", show_flow_flags(f->flags, flags));
 	if (is_armed(f))
 		print_armed(f);
 	if (f->held_in)
@@ -471,7 +467,7 @@ static void print_record(const struct found *o)
 		json_decref(rec);
 		return;
 	}
-	printf("inspectors%s:\n", o->live ? ", so far" : "");
+	printf("inspectors%s:\n", json_object_get(o->record_reply, "record") ? ", so far" : "");
 	json_object_foreach(rec, what, part) {
 		printf("  %s:", what);
 		json_object_foreach(part, name, at) {

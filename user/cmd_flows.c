@@ -209,7 +209,7 @@ static json_t *row_json(const struct list *l, const struct row *r, __u64 now)
 				      "reason", show_reason(r->reason)));
 	json_object_set_new(out, "seam",
 			    json_pack("{s:i, s:s*, s:i}", "rule", r->rule, "rule_name",
-				      client_rule_name(l->status, r->rule, r->policy), "policy",
+				      client_rule_name(l->status, r->rule, r->policy), "generation",
 				      r->policy));
 	return out;
 }

@@ -29,7 +29,9 @@ static const char help[] =
 
 static void print_end(const json_t *ev, const char *ip, const char *port)
 {
-	printf(strchr(client_text(ev, ip), ':') ? "[%s]:%lld" : "%s:%lld", client_text(ev, ip), client_integer(ev, port));
+	const char *addr = client_text(ev, ip);
+
+	printf(strchr(addr, ':') ? "[%s]:%lld" : "%s:%lld", addr, client_integer(ev, port));
 }
 
 static void print_event(const json_t *ev)
@@ -53,13 +55,21 @@ static void print_event(const json_t *ev)
 	       client_integer(flow, "pkts_toserver"), client_integer(flow, "bytes_toserver"),
 	       client_integer(flow, "pkts_toclient"), client_integer(flow, "bytes_toclient"));
 	more = json_object_get(ev, "tls");
-	if (more)
-		printf(", %s sni %s ja4 %s", client_text(more, "version"),
-		       *client_text(more, "sni") ? client_text(more, "sni") : "-", client_text(more, "ja4"));
+	if (more) {
+		/* Of what the kernel decided there is only the name. */
+		printf(", %s sni %s", *client_text(more, "version") ? client_text(more, "version") : "TLS",
+		       *client_text(more, "sni") ? client_text(more, "sni") : "-");
+		if (*client_text(more, "ja4"))
+			printf(" ja4 %s", client_text(more, "ja4"));
+	}
 	more = json_object_get(ev, "http");
-	if (more)
-		printf(", http %s %s%s %lld", client_text(more, "http_method"), client_text(more, "hostname"),
-		       client_text(more, "url"), client_integer(more, "status"));
+	if (more && *client_text(more, "http_method"))
+		printf(", http %s %s%s", client_text(more, "http_method"), client_text(more, "hostname"),
+		       client_text(more, "url"));
+	if (json_object_get(more, "status"))
+		printf(" %lld", client_integer(more, "status"));
+	if (json_object_get(more, "malformed"))
+		fputs(", http malformed", stdout);
 	more = json_object_get(ev, "alert");
 	if (more)
 		printf(", pattern %s %s at %lld %s", client_text(more, "signature"), client_text(more, "action"),

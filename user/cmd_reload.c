@@ -55,7 +55,7 @@ static int reload(const char *instance, bool json)
 	}
 	if (ok)
 		printf("%s: reloaded, %lld rules, generation %lld\n",
-		       json_string_value(json_object_get(reply, "config")),
+		       json_string_value(json_object_get(reply, "file")),
 		       (long long)json_integer_value(json_object_get(reply, "rules")),
 		       (long long)json_integer_value(json_object_get(reply, "generation")));
 	json_array_foreach(json_object_get(reply, "restart"), i, name)

@@ -64,7 +64,7 @@ static json_t *by_reason(const struct kern *k)
 	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		json_array_append_new(list,
 			json_pack("{s:s, s:I, s:s}", "reason", show_reason(all[i]), "count",
-				  (json_int_t)kern_counter(k->maps.reasons, all[i]), "text",
+				  (json_int_t)kern_counter(k->maps.reasons, all[i]), "reason_text",
 				  show_reason_text(all[i])));
 	return list;
 }
@@ -132,7 +132,7 @@ static void print(json_t *out, int why)
 	json_array_foreach(json_object_get(out, "reasons"), i, at) {
 		if (client_integer(at, "count"))
 			printf("  %-20s %12lld  %s\n", client_text(at, "reason"),
-			       client_integer(at, "count"), client_text(at, "text"));
+			       client_integer(at, "count"), client_text(at, "reason_text"));
 	}
 	puts("tables");
 	json_array_foreach(json_object_get(out, "tables"), i, at)

@@ -69,6 +69,11 @@ static const char *port_name(const json_t *status, __u32 ifindex, char name[IF_N
 	return told ?: if_indextoname(ifindex, name);
 }
 
+static json_t *name_json(const char *name)
+{
+	return name ? show_text(name) : NULL;
+}
+
 /* Adds what the daemon says of ports that are gone: nothing is pinned for them. */
 static void add_gone(json_t *list, const json_t *status)
 {
@@ -102,11 +107,11 @@ static json_t *ports_from_pins(const struct kern *k, const json_t *status)
 		attached = kern_is_here(k->control) ? json_boolean(kern_attached(key)) : NULL;
 		json_array_append_new(
 			list,
-			json_pack("{s:s?, s:i, s:s, s:o*, s:s, s:s*, s:s*, s:s*}", "name",
-				  port_name(status, key, name), "ifindex", (int)key, "side",
+			json_pack("{s:o?, s:i, s:s, s:o*, s:s, s:s*, s:o*, s:s*}", "name",
+				  name_json(port_name(status, key, name)), "ifindex", (int)key, "side",
 				  port.end == SEAM_CLIENT ? "client" : "server", "tc", attached, "xdp",
-				  show_xdp(port.xdp), "xdp_why", why && *why ? why : NULL, "partner",
-				  port.partner ? port_name(status, port.partner, other) : NULL, "link",
+				  show_xdp(port.xdp), "xdp_why", why, "partner", port.partner ?
+				  name_json(port_name(status, port.partner, other)) : NULL, "link",
 				  json_string_value(json_object_get(known, "link"))));
 	}
 	add_gone(list, status);
@@ -147,8 +152,8 @@ static void print_ports(const json_t *ports)
 			printf("wire to %s, ", partner);
 		if (link)
 			printf("link %s, ", link);
-		printf("TC%s, XDP %s%s%s%s\n", json_is_false(json_object_get(port, "tc")) ? " missing: nothing is inspected there" : "",
-		       json_string_value(json_object_get(port, "xdp")),
+		printf("TC%s, XDP %s%s%s%s\n", json_is_false(json_object_get(port, "tc")) ?
+		       " missing: nothing is inspected there" : "", json_string_value(json_object_get(port, "xdp")),
 		       why ? " (" : "", why ? why : "", why ? ")" : "");
 	}
 }
@@ -178,7 +183,7 @@ static void print_daemon(const json_t *status)
 	const json_t *stats = json_object_get(status, "stats");
 	const json_t *hold = json_object_get(status, "hold_device");
 	const json_t *veth = json_object_get(status, "veth");
-	const char *config = json_string_value(json_object_get(status, "config"));
+	const char *config = json_string_value(json_object_get(status, "file"));
 	char a[SHOW_SHORT_LEN], b[SHOW_SHORT_LEN];
 
 	printf("daemon: running, pid %lld, version %s, up %s%s\n", client_integer(status, "pid"),
@@ -200,8 +205,8 @@ static void print_daemon(const json_t *status)
 	printf("legs: their queues take %s, of one flow at most ",
 	       show_bytes(client_integer(conns, "leg_memory"), a));
 	printf("%s\n", show_bytes(client_integer(conns, "leg_memory_max"), a));
-	printf("so far: %lld splits, %lld merges, %s bytes through legs by the daemon, %s by the kernel, %lld packets held",
-	       client_integer(stats, "splits"), client_integer(stats, "merges"),
+	printf("so far: %lld splits, %lld merges, %s bytes through legs by the daemon, %s by the kernel, "
+	       "%lld packets held", client_integer(stats, "splits"), client_integer(stats, "merges"),
 	       show_bytes(client_integer(stats, "bytes"), b), show_bytes(client_integer(stats, "kernel_bytes"), a),
 	       client_integer(stats, "held_packets"));
 	if (client_integer(stats, "hold_behind"))
@@ -232,7 +237,7 @@ static int status_of(const char *instance, bool json)
 	struct kern k;
 	unsigned long long bytes;
 	__u64 beat, now;
-	bool fresh, starting;
+	bool fresh, starting, silent;
 	int rc, err;
 
 	rc = client_open("status", instance, &k);
@@ -242,6 +247,7 @@ static int status_of(const char *instance, bool json)
 	err = errno;
 	/* Nobody listens, whatever the heartbeat says. */
 	starting = !status && (err == ENOENT || err == ECONNREFUSED) && client_starting(instance);
+	silent = !status && err != ENOENT && err != ECONNREFUSED;
 	ports = ports_from_pins(&k, status);
 	client_map_size(k.maps.flows, &tally.max, &bytes);
 	rc = client_each(k.maps.flows, sizeof(struct flow_key), sizeof(struct flow), tally_flow,
@@ -257,11 +263,12 @@ static int status_of(const char *instance, bool json)
 	now = kern_now();
 	fresh = beat && (now < beat || now - beat < k.control->patience_ms * 1000000ULL);
 	if (json) {
-		json_t *out = json_pack("{s:s, s:s, s:s, s:o?, s:b, s:b, s:i, s:o, s:o, s:I}", "instance", instance,
-					"mode", policy_mode_name(k.control->mode), "pins", k.dir, "daemon", status,
-					"starting", starting, "heartbeat", fresh, "generation", (int)k.control->policy, "ports", ports, "flows",
-					flows_json(&tally), "backlog_max",
-					(json_int_t)tally.backlog_max);
+		json_t *out = json_pack("{s:s, s:s, s:s, s:o?, s:s*, s:b, s:b, s:i, s:o, s:o, s:I}", "instance",
+					instance, "mode", policy_mode_name(k.control->mode), "pins", k.dir,
+					"daemon", status, "daemon_error", silent ? strerror(err) : NULL,
+					"starting", starting, "heartbeat", fresh, "generation",
+					(int)(__u16)k.control->policy, "ports", ports, "flows",
+					flows_json(&tally), "backlog_max", (json_int_t)tally.backlog_max);
 
 		show_print(out);
 		kern_close(&k);
@@ -275,7 +282,7 @@ static int status_of(const char *instance, bool json)
 		puts("daemon: starting");
 	else if (err == EPROTO)
 		puts("daemon: running, but it does not tell more");
-	else if (err != ENOENT && err != ECONNREFUSED)
+	else if (silent)
 		printf("daemon: %s, but its control socket does not answer: %s\n",
 		       fresh ? "running" : "stopped or hanging", strerror(err));
 	else

@@ -341,9 +341,12 @@ void conn_event(struct daemon *d, const struct seam_event *ev)
 			d->stats.closing_ns += kern_now() - ev->time_ns;
 		}
 		return;
+	case FLOW_CLOSING:
+		if (stale) /* it was revived, and split again */
+			return;
+		/* fallthrough */
 	case FLOW_NONE:
 	case FLOW_BLOCKED:
-	case FLOW_CLOSING:
 		if (c)
 			conn_over(d, c, ev);
 		return;

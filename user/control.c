@@ -34,9 +34,9 @@
 #define EVENTS_MAX (256 << 10)	/* unread events; beyond, they are lost */
 
 /* A client of the control socket. */
-struct monitor {
+struct client {
 	struct watch watch;
-	struct monitor *next;
+	struct client *next;
 	bool monitors;		/* wants events */
 	bool finished;		/* drop it; freed at its own next epoll event */
 	uint32_t wanted;	/* events waited for, EPOLLIN and EPOLLOUT */
@@ -49,35 +49,35 @@ struct monitor {
 
 static uint64_t started_ns;
 
-static struct monitor *monitor_of(struct watch *w)
+static struct client *client_of(struct watch *w)
 {
-	return (struct monitor *)((char *)w - offsetof(struct monitor, watch));
+	return (struct client *)((char *)w - offsetof(struct client, watch));
 }
 
 /* The kernel reports flows that it decides alone, but only while someone listens. */
 static void update_verbose(struct daemon *d)
 {
-	struct monitor *m;
+	struct client *cl;
 	__u32 verbose = 0;
 
-	for (m = d->monitors; m; m = m->next)
-		verbose |= m->monitors && !m->finished;
+	for (cl = d->clients; cl; cl = cl->next)
+		verbose |= cl->monitors && !cl->finished;
 	if (d->kern.control)
 		d->kern.control->verbose = verbose;
 }
 
-static void client_free(struct daemon *d, struct monitor *m)
+static void client_free(struct daemon *d, struct client *cl)
 {
-	struct monitor **at;
+	struct client **at;
 
-	for (at = &d->monitors; *at && *at != m; at = &(*at)->next)
+	for (at = &d->clients; *at && *at != cl; at = &(*at)->next)
 		;
 	if (*at)
-		*at = m->next;
-	watch_end(d->epoll, &m->watch);
-	close(m->watch.fd);
-	free(m->out);
-	free(m);
+		*at = cl->next;
+	watch_end(d->epoll, &cl->watch);
+	close(cl->watch.fd);
+	free(cl->out);
+	free(cl);
 	update_verbose(d);
 }
 
@@ -85,27 +85,27 @@ static void client_free(struct daemon *d, struct monitor *m)
  * Gives up on a client. It may be in the batch of events being handled, so it is freed at its
  * own next event, which this causes.
  */
-static void client_finish(struct daemon *d, struct monitor *m)
+static void client_finish(struct daemon *d, struct client *cl)
 {
-	m->finished = true;
-	m->out_len = 0;
-	shutdown(m->watch.fd, SHUT_RDWR);
+	cl->finished = true;
+	cl->out_len = 0;
+	shutdown(cl->watch.fd, SHUT_RDWR);
 	update_verbose(d);
 }
 
-static void client_flush(struct daemon *d, struct monitor *m)
+static void client_flush(struct daemon *d, struct client *cl)
 {
 	size_t done = 0;
 	uint32_t wanted;
 	ssize_t n;
 
-	while (done < m->out_len) {
-		n = send(m->watch.fd, m->out + done, m->out_len - done,
+	while (done < cl->out_len) {
+		n = send(cl->watch.fd, cl->out + done, cl->out_len - done,
 			 MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != EAGAIN) {
-			client_finish(d, m);
+			client_finish(d, cl);
 			return;
 		}
 		if (n < 0)
@@ -113,60 +113,60 @@ static void client_flush(struct daemon *d, struct monitor *m)
 		done += n;
 	}
 	if (done) {
-		memmove(m->out, m->out + done, m->out_len - done);
-		m->out_len -= done;
+		memmove(cl->out, cl->out + done, cl->out_len - done);
+		cl->out_len -= done;
 	}
 	/* What the client asks meanwhile stays in the socket. */
-	wanted = (m->reload ? 0 : EPOLLIN) | (m->out_len || m->lost ? EPOLLOUT : 0);
-	if (wanted != m->wanted) {
-		watch_again(d->epoll, &m->watch, wanted);
-		m->wanted = wanted;
+	wanted = (cl->reload ? 0 : EPOLLIN) | (cl->out_len || cl->lost ? EPOLLOUT : 0);
+	if (wanted != cl->wanted) {
+		watch_again(d->epoll, &cl->watch, wanted);
+		cl->wanted = wanted;
 	}
 }
 
 /* Queues one line; -ENOBUFS if that would exceed `max` bytes. */
-static int client_queue(struct monitor *m, const char *line, size_t len, size_t max)
+static int client_queue(struct client *cl, const char *line, size_t len, size_t max)
 {
-	size_t room = m->out_len + len + 1;
+	size_t room = cl->out_len + len + 1;
 	char *out;
 
 	if (room > max)
 		return -ENOBUFS;
-	if (room > m->out_room) {
+	if (room > cl->out_room) {
 		room = room < 4096 ? 4096 : room * 2;
-		out = realloc(m->out, room);
+		out = realloc(cl->out, room);
 		if (!out)
 			return -ENOMEM;
-		m->out = out;
-		m->out_room = room;
+		cl->out = out;
+		cl->out_room = room;
 	}
-	memcpy(m->out + m->out_len, line, len);
-	m->out_len += len;
-	m->out[m->out_len++] = '\n';
+	memcpy(cl->out + cl->out_len, line, len);
+	cl->out_len += len;
+	cl->out[cl->out_len++] = '\n';
 	return 0;
 }
 
 /* Tells a monitor that has caught up how many events it has missed. */
-static void monitor_lost(struct monitor *m)
+static void monitor_lost(struct client *cl)
 {
 	char line[160], when[SHOW_TIME_LEN];
 	int n;
 
 	n = snprintf(line, sizeof(line),
 		     "{\"timestamp\":\"%s\",\"event_type\":\"lost\",\"lost\":%llu}",
-		     show_time(kern_now(), when), (unsigned long long)m->lost);
-	if (!client_queue(m, line, n, EVENTS_MAX))
-		m->lost = 0;
+		     show_time(kern_now(), when), (unsigned long long)cl->lost);
+	if (!client_queue(cl, line, n, EVENTS_MAX))
+		cl->lost = 0;
 }
 
 /* Takes over the reference to `reply`. */
-static void client_reply(struct daemon *d, struct monitor *m, json_t *reply)
+static void client_reply(struct daemon *d, struct client *cl, json_t *reply)
 {
 	char *line = reply ? json_dumps(reply, JSON_COMPACT | SHOW_JSON) : NULL;
 
 	json_decref(reply);
-	if (!line || client_queue(m, line, strlen(line), ANSWERS_MAX))
-		client_finish(d, m);
+	if (!line || client_queue(cl, line, strlen(line), ANSWERS_MAX))
+		client_finish(d, cl);
 	free(line);
 }
 
@@ -199,16 +199,16 @@ static json_t *path_json(const char *path)
 /* ---- requests ---- */
 
 /* NULL: the answer comes with control_reloaded(). */
-static json_t *reply_reload(struct daemon *d, struct monitor *m)
+static json_t *reply_reload(struct daemon *d, struct client *cl)
 {
 	int err;
 
 	if (!d->config)
 		return failure(RELOAD_NO_CONFIG);
-	err = reload_ask(d, &m->reload);
+	err = reload_ask(d, &cl->reload);
 	if (!err)
 		return NULL;
-	m->reload = 0;
+	cl->reload = 0;
 	return failure("%s", strerror(-err));
 }
 
@@ -251,11 +251,11 @@ static json_t *ports_json(const struct kern *k)
 	for (i = 0; i < k->n_ports; i++) {
 		const struct kern_port *p = &k->ports[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s, s:s, s:i}", "name",
-						      p->name, "ifindex", p->ifindex, "side",
+		json_array_append_new(list, json_pack("{s:o, s:i, s:s, s:s, s:s*, s:i}", "name",
+						      show_text(p->name), "ifindex", p->ifindex, "side",
 						      p->end == SEAM_CLIENT ? "client" : "server",
-						      "xdp", show_xdp(p->xdp), "xdp_why", p->xdp_why,
-						      "mtu", p->mtu));
+						      "xdp", show_xdp(p->xdp), "xdp_why",
+						      *p->xdp_why ? p->xdp_why : NULL, "mtu", p->mtu));
 		if (!p->ifindex || k->control->mode == MODE_WIRE)
 			json_object_set_new(json_array_get(list, i), "link",
 					    json_string(!p->ifindex ? "gone" :
@@ -334,15 +334,15 @@ static json_t *reply_status(struct daemon *d)
 {
 	char hold[IF_NAMESIZE], veth[IF_NAMESIZE];
 	json_int_t monitors = 0;
-	struct monitor *m;
+	struct client *cl;
 	json_t *reply;
 
-	for (m = d->monitors; m; m = m->next)
-		monitors += m->monitors;
+	for (cl = d->clients; cl; cl = cl->next)
+		monitors += cl->monitors;
 	device_names(d, hold, veth);
 	reply = json_pack("{s:b, s:s, s:s, s:i, s:f, s:o, s:i, s:b, s:f}", "ok", 1, "version",
 			  SEAM_VERSION, "instance", d->started->instance, "pid", (int)getpid(),
-			  "uptime", (double)(kern_now() - started_ns) / 1e9, "config", path_json(d->config),
+			  "uptime", (double)(kern_now() - started_ns) / 1e9, "file", path_json(d->config),
 			  "generation", d->generation, "stopping", d->stopping, "grace",
 			  (double)d->policy->grace_ns / 1e9);
 	if (!reply)
@@ -386,11 +386,9 @@ static json_t *reply_record(struct daemon *d, const json_t *request)
 		record_from(&c->rec, &rec);
 		record = json_object();
 		record_json(&rec, false, record);
-		reply = json_pack("{s:b, s:o, s:[I,I], s:I, s:I, s:b}", "ok", 1, "record", record,
-				  "bytes_inspected", (json_int_t)rec.bytes[SEAM_UP],
-				  (json_int_t)rec.bytes[SEAM_DOWN], "inspector_memory",
-				  (json_int_t)c->memory, "leg_memory", legs_memory(c), "let_go",
-				  c->let_go);
+		reply = json_pack("{s:b, s:o, s:I, s:I, s:b}", "ok", 1, "record", record,
+				  "inspector_memory", (json_int_t)c->memory, "leg_memory",
+				  legs_memory(c), "let_go", c->let_go);
 		if (reply && c->rule)
 			json_object_set_new(reply, "rule_name", json_string(c->rule->name));
 		return reply;
@@ -444,12 +442,12 @@ static json_t *reply_transition(struct daemon *d, const json_t *request)
 	if (transition(d, request, &key, id, why, sizeof(why)))
 		return failure("%s", why);
 	if (kern_flow(&d->kern, &key, &f) || f.id != (__u64)id)
-		return json_pack("{s:b, s:s}", "ok", 1, "state", "gone");
+		return json_pack("{s:b, s:s}", "ok", 1, "state", show_state(FLOW_NONE));
 	return json_pack("{s:b, s:s, s:s, s:s}", "ok", 1, "state", show_state(f.state), "reason",
 			 show_reason(f.reason), "reason_text", show_reason_text(f.reason));
 }
 
-static void client_request(struct daemon *d, struct monitor *m, const char *line, size_t len)
+static void client_request(struct daemon *d, struct client *cl, const char *line, size_t len)
 {
 	json_error_t error;
 	json_t *request = json_loadb(line, len, 0, &error);
@@ -461,7 +459,7 @@ static void client_request(struct daemon *d, struct monitor *m, const char *line
 	} else if (!cmd) {
 		reply = failure("a request is {\"cmd\":\"status\"} or the like");
 	} else if (!strcmp(cmd, "reload")) {
-		reply = reply_reload(d, m);
+		reply = reply_reload(d, cl);
 	} else if (!strcmp(cmd, "status")) {
 		reply = reply_status(d);
 	} else if (!strcmp(cmd, "record")) {
@@ -469,32 +467,33 @@ static void client_request(struct daemon *d, struct monitor *m, const char *line
 	} else if (!strcmp(cmd, "split") || !strcmp(cmd, "merge") || !strcmp(cmd, "relay")) {
 		reply = reply_transition(d, request);
 	} else if (!strcmp(cmd, "monitor")) {
-		m->monitors = true;
+		cl->monitors = true;
 		update_verbose(d);
 		reply = json_pack("{s:b}", "ok", 1);
 	} else {
 		reply = failure("no request `%s`; there are reload, status, record, split, merge, relay, monitor", cmd);
 	}
-	if (!m->reload)
-		client_reply(d, m, reply);
+	if (!cl->reload)
+		client_reply(d, cl, reply);
 	json_decref(request);
 }
 
 /* Answers every whole line there is, up to one that is answered later. */
-static void client_lines(struct daemon *d, struct monitor *m)
+static void client_lines(struct daemon *d, struct client *cl)
 {
-	char *line = m->in, *end;
+	char *line = cl->in, *end;
 
-	while (!m->finished && !m->reload &&
-	       (end = memchr(line, '\n', m->in + m->in_len - line))) {
+	while (!cl->finished && !cl->reload &&
+	       (end = memchr(line, '\n', cl->in + cl->in_len - line))) {
 		if (end > line)
-			client_request(d, m, line, end - line);
+			client_request(d, cl, line, end - line);
+		daemon_beat(d); /* many requests may have come at once */
 		line = end + 1;
 	}
-	m->in_len -= line - m->in;
-	memmove(m->in, line, m->in_len);
-	if (m->in_len == sizeof(m->in))
-		client_finish(d, m);
+	cl->in_len -= line - cl->in;
+	memmove(cl->in, line, cl->in_len);
+	if (cl->in_len == sizeof(cl->in))
+		client_finish(d, cl);
 }
 
 static json_t *reloaded_json(const struct daemon *d)
@@ -505,7 +504,7 @@ static json_t *reloaded_json(const struct daemon *d)
 
 	for (i = 0; i < n; i++)
 		json_array_append_new(restart, json_string(fixed[i]));
-	return json_pack("{s:b, s:o, s:I, s:i, s:o}", "ok", 1, "config", path_json(d->config), "rules",
+	return json_pack("{s:b, s:o, s:I, s:i, s:o}", "ok", 1, "file", path_json(d->config), "rules",
 			 (json_int_t)d->policy->n_rules, "generation", d->generation, "restart",
 			 restart);
 }
@@ -513,64 +512,64 @@ static json_t *reloaded_json(const struct daemon *d)
 void control_reloaded(struct daemon *d, uint32_t number, const char *why)
 {
 	int n = why ? strlen(why) : 0;
-	struct monitor *m;
+	struct client *cl;
 
 	while (n && why[n - 1] == '\n')
 		n--;
-	for (m = d->monitors; m; m = m->next) {
-		if (m->reload != number || m->finished)
+	for (cl = d->clients; cl; cl = cl->next) {
+		if (cl->reload != number || cl->finished)
 			continue;
-		m->reload = 0;
-		client_reply(d, m, why ? failure("%.*s", n, why) :
+		cl->reload = 0;
+		client_reply(d, cl, why ? failure("%.*s", n, why) :
 				   reloaded_json(d));
 		/* Then what the client asked after that. */
-		if (!m->finished)
-			client_lines(d, m);
-		if (!m->finished)
-			client_flush(d, m);
+		if (!cl->finished)
+			client_lines(d, cl);
+		if (!cl->finished)
+			client_flush(d, cl);
 	}
 }
 
 static void client_ready(struct daemon *d, struct watch *w, uint32_t events)
 {
-	struct monitor *m = monitor_of(w);
-	bool gone = m->finished || (events & EPOLLERR);
+	struct client *cl = client_of(w);
+	bool gone = cl->finished || (events & EPOLLERR);
 	ssize_t n;
 
 	if (!gone && (events & EPOLLIN)) {
-		n = recv(w->fd, m->in + m->in_len, sizeof(m->in) - m->in_len, MSG_DONTWAIT);
+		n = recv(w->fd, cl->in + cl->in_len, sizeof(cl->in) - cl->in_len, MSG_DONTWAIT);
 		if (n > 0) {
-			m->in_len += n;
-			client_lines(d, m);
+			cl->in_len += n;
+			client_lines(d, cl);
 		} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 			gone = true;
 		}
 	} else if (events & EPOLLHUP) {
 		gone = true;
 	}
-	if (!m->finished)
-		client_flush(d, m);
-	if (!m->finished && m->lost && !m->out_len) {
-		monitor_lost(m);
-		client_flush(d, m);
+	if (!cl->finished)
+		client_flush(d, cl);
+	if (!cl->finished && cl->lost && !cl->out_len) {
+		monitor_lost(cl);
+		client_flush(d, cl);
 	}
-	if (gone || m->finished)
-		client_free(d, m);
+	if (gone || cl->finished)
+		client_free(d, cl);
 }
 
 static void listener_ready(struct daemon *d, struct watch *w, uint32_t events)
 {
-	struct monitor *m;
+	struct client *cl;
 	char busy[160];
 	int fd, n;
 
 	(void)events;
 	/* Edge-triggered: if descriptors run out, the rest waits for the next edge. */
 	while ((fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-		for (n = 0, m = d->monitors; m; m = m->next)
+		for (n = 0, cl = d->clients; cl; cl = cl->next)
 			n++;
-		m = n < CLIENTS_MAX ? calloc(1, sizeof(*m)) : NULL;
-		if (!m) {
+		cl = n < CLIENTS_MAX ? calloc(1, sizeof(*cl)) : NULL;
+		if (!cl) {
 			n = snprintf(busy, sizeof(busy), "{\"ok\":false,\"error\":\"too many are connected to "
 				     "the control socket, monitors perhaps\",\"grace\":%llu}\n",
 				     (unsigned long long)(d->policy->grace_ns / 1000000000) + 1);
@@ -578,16 +577,16 @@ static void listener_ready(struct daemon *d, struct watch *w, uint32_t events)
 			close(fd);
 			continue;
 		}
-		m->watch.fd = fd;
-		m->watch.ready = client_ready;
-		m->wanted = EPOLLIN;
-		if (watch_begin(d->epoll, &m->watch, m->wanted)) {
+		cl->watch.fd = fd;
+		cl->watch.ready = client_ready;
+		cl->wanted = EPOLLIN;
+		if (watch_begin(d->epoll, &cl->watch, cl->wanted)) {
 			close(fd);
-			free(m);
+			free(cl);
 			continue;
 		}
-		m->next = d->monitors;
-		d->monitors = m;
+		cl->next = d->clients;
+		d->clients = cl;
 	}
 }
 
@@ -642,7 +641,7 @@ static json_t *event_json(struct daemon *d, const struct seam_event *ev)
 		json_object_set_new(flow, "start", json_string(show_time(f.created_ns, when)));
 		port = kern_port(&d->kern, f.end[SEAM_CLIENT].ifindex);
 		if (port)
-			json_object_set_new(out, "in_iface", json_string(port->name));
+			json_object_set_new(out, "in_iface", show_text(port->name));
 	}
 	json_object_set_new(out, "event_type", json_string("flow"));
 	show_tuple_json(out, ev->id, &ev->key);
@@ -650,7 +649,7 @@ static json_t *event_json(struct daemon *d, const struct seam_event *ev)
 	seam = json_pack("{s:s, s:s, s:s, s:s, s:i, s:s*, s:i, s:{s:I, s:I}, s:{s:I, s:I}}",
 			 "instance", d->started->instance, "from", show_state(ev->from), "to",
 			 show_state(ev->to), "reason", show_reason(ev->reason), "rule", ev->rule,
-			 "rule_name", rule_name(d, c, ev), "policy", ev->policy, "seq", "client",
+			 "rule_name", rule_name(d, c, ev), "generation", ev->policy, "seq", "client",
 			 (json_int_t)ev->nxt[SEAM_CLIENT], "server",
 			 (json_int_t)ev->nxt[SEAM_SERVER], "ack", "client",
 			 (json_int_t)ev->ack[SEAM_CLIENT], "server",
@@ -662,17 +661,17 @@ static json_t *event_json(struct daemon *d, const struct seam_event *ev)
 
 void control_event(struct daemon *d, const struct seam_event *ev)
 {
-	struct monitor *m;
+	struct client *cl;
 	char *line = NULL;
 	json_t *json;
 
 	if (ev->type != EVENT_STATE)
 		return;
-	for (m = d->monitors; m; m = m->next) {
-		if (!m->monitors || m->finished)
+	for (cl = d->clients; cl; cl = cl->next) {
+		if (!cl->monitors || cl->finished)
 			continue;
-		if (m->lost) { /* until it has read the rest: the count goes where the gap is */
-			m->lost++;
+		if (cl->lost) { /* until it has read the rest: the count goes where the gap is */
+			cl->lost++;
 			continue;
 		}
 		if (!line) {
@@ -682,9 +681,9 @@ void control_event(struct daemon *d, const struct seam_event *ev)
 			if (!line)
 				return;
 		}
-		if (client_queue(m, line, strlen(line), EVENTS_MAX))
-			m->lost++;
-		client_flush(d, m);
+		if (client_queue(cl, line, strlen(line), EVENTS_MAX))
+			cl->lost++;
+		client_flush(d, cl);
 	}
 	free(line);
 }
@@ -725,9 +724,9 @@ int control_open(struct daemon *d)
 
 void control_close(struct daemon *d)
 {
-	while (d->monitors) {
-		client_flush(d, d->monitors);
-		client_free(d, d->monitors);
+	while (d->clients) {
+		client_flush(d, d->clients);
+		client_free(d, d->clients);
 	}
 	if (d->listener.fd < 0)
 		return;

@@ -150,7 +150,7 @@ struct worker {
 };
 
 struct mnl_socket;
-struct monitor;
+struct client;
 struct retired;
 
 struct daemon {
@@ -191,7 +191,7 @@ struct daemon {
 	 */
 	pthread_rwlock_t turn;
 	pthread_mutex_t lists;
-	struct monitor *monitors;
+	struct client *clients;
 	struct retired *retired; /* policies that armed flows may still need */
 	struct reload *reload;	/* under way */
 	uint32_t reloads;	/* begun so far */

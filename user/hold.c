@@ -299,6 +299,7 @@ void hold_ready(struct daemon *d, struct watch *w, uint32_t events)
 		if (n <= 0)
 			break;
 		one_frame(d, n);
+		daemon_beat(d); /* with a long list of names, each of them may take a while */
 	}
 	/* Without it nothing would be inspected, and poll() would report its end for ever. */
 	if (i < HOLD_BATCH && n < 0 && errno != EAGAIN && errno != EINTR) {

@@ -357,14 +357,13 @@ static void port_detach(const char *dir, int ifindex, const struct port *port)
  */
 static int wire_join(struct kern_port *port, const char *partner)
 {
-	unsigned char mac[6];
 	int err, mtu = 0;
 
 	err = wire_check(port->name, port->ifindex);
 	if (err)
 		return err;
 	port->partner = if_nametoindex(partner);
-	err = port->partner ? net_port(partner, mac, &mtu) : -ENODEV;
+	err = port->partner ? net_port(partner, &mtu) : -ENODEV;
 	if (err) {
 		log_err("%s, the other port of the wire of %s: %s", partner, port->name,
 			err == -EINVAL ? "not an Ethernet interface" : strerror(-err));
@@ -407,7 +406,7 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 		log_err("there is no interface `%s`; `ip link` lists what there is", ifname);
 		return -ENODEV;
 	}
-	err = net_port(ifname, port->mac, &port->mtu);
+	err = net_port(ifname, &port->mtu);
 	if (err) {
 		log_err("%s: %s", ifname,
 			err == -EINVAL ? "not an Ethernet interface, and Seam needs one" : strerror(-err));
@@ -439,7 +438,6 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 	}
 	noted = !bpf_map_lookup_elem(k->maps.ports, &key, &old);
 	entry.end = port->end;
-	memcpy(entry.mac, port->mac, 6);
 	entry.our_qdisc = new_qdisc || old.our_qdisc;
 	entry.partner = port->partner;
 	entry.undo = old.undo;

@@ -24,7 +24,6 @@ struct kern_port {
 	char name[32];
 	int ifindex;		/* 0: it is gone, and not replaced yet */
 	int mtu;
-	unsigned char mac[6];
 	int partner;		/* ifindex of the other port of its wire, 0: none */
 	bool link;		/* wire: it has link, as far as is known */
 	bool held_down;		/* ... it is set down, as its partner has no link */

@@ -59,8 +59,8 @@ void later_seen(struct daemon *d, const struct flow *f, uint64_t now)
 
 void later_swept(struct daemon *d, uint64_t began)
 {
-	/* A connection decided by it may still be in its handshake. */
-	uint64_t wait = d->policy->timeout_ns[FLOW_HANDSHAKE];
+	/* A connection decided by it may still be in its handshake, or held. */
+	uint64_t wait = d->policy->timeout_ns[FLOW_HANDSHAKE] + d->policy->hold.time_ns;
 	struct retired **at = &d->retired, *r;
 
 	while ((r = *at)) {

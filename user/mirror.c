@@ -87,6 +87,9 @@ static void link_is(struct daemon *d, struct kern_port *port, bool link)
 		hold_down(d, partner, !link);
 }
 
+/* Filters or qdiscs of ports were taken off: looked at once, however many were. */
+static bool filters_changed;
+
 static int on_link(const struct nlmsghdr *nlh, void *data)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
@@ -97,7 +100,7 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 
 	if (nlh->nlmsg_type == RTM_DELQDISC || nlh->nlmsg_type == RTM_DELTFILTER) {
 		if (kern_port(&d->kern, tcm->tcm_ifindex))
-			ports_filters(d);
+			filters_changed = true;
 		return MNL_CB_OK;
 	}
 	port = kern_port(&d->kern, ifi->ifi_index);
@@ -148,13 +151,15 @@ static void links_ready(struct daemon *d, struct watch *w, uint32_t events)
 	char buf[MNL_SOCKET_BUFFER_SIZE];
 	int n;
 
+	filters_changed = false;
+
 	(void)w;
 	(void)events;
 	for (;;) {
 		n = mnl_socket_recvfrom(d->links, buf, sizeof(buf));
 		if (n < 0 && errno == ENOBUFS) { /* more has happened than was reported */
 			ports_look(d);
-			ports_filters(d);
+			filters_changed = true;
 			ask_all(d);
 		} else if (n <= 0) {
 			break;
@@ -168,7 +173,10 @@ static void links_ready(struct daemon *d, struct watch *w, uint32_t events)
 			else
 				log_warn("links of the ports: %s", strerror(errno));
 		}
+		daemon_beat(d);
 	}
+	if (filters_changed)
+		ports_filters(d);
 	if (ports_attach(d, kern_now()))
 		ask_all(d);
 }

@@ -403,6 +403,8 @@ static void settings_write(const struct tcp_settings *s)
 	patient_recovery(s);
 }
 
+#define RPS_MASK_LEN 2560 /* 9 characters for each 32 CPUs, of up to 8192 and more */
+
 /*
  * A veth queues to the backlog of the sending CPU, and a leg sends from several: that of
  * whoever writes to it, and that of whichever takes its acks. Its packets would overtake each
@@ -412,12 +414,14 @@ static void settings_write(const struct tcp_settings *s)
  */
 static int steer_packets(const char *name)
 {
-	char path[80], mask[256] = "";
+	char path[80], mask[RPS_MASK_LEN] = "";
 	int cpus = libbpf_num_possible_cpus(), i, fd, status;
 	size_t n = 0;
 	pid_t child;
 
-	for (i = (cpus - 1) / 32; i >= 0 && n < sizeof(mask); i--)
+	if (cpus > RPS_MASK_LEN / 9 * 32)
+		return -E2BIG;
+	for (i = (cpus - 1) / 32; i >= 0; i--)
 		n += snprintf(mask + n, sizeof(mask) - n, "%x%s",
 			      cpus - i * 32 >= 32 ? ~0U : (1U << (cpus - i * 32)) - 1, i ? "," : "");
 	snprintf(path, sizeof(path), "/sys/class/net/%s/queues/rx-0/rps_cpus", name);
@@ -467,6 +471,9 @@ static int inner_configure(int inner)
 		{ "net/ipv4/conf/all/rp_filter", "0" },
 		{ "net/ipv4/conf/" NET_INNER_NAME "/rp_filter", "0" },
 		{ "net/ipv4/conf/" NET_INNER_NAME "/accept_local", "1" },
+		/* Off on the kernel's command line, it is off in every new namespace. */
+		{ "net/ipv6/conf/lo/disable_ipv6", "0" },
+		{ "net/ipv6/conf/" NET_INNER_NAME "/disable_ipv6", "0" },
 		{ "net/ipv6/conf/" NET_INNER_NAME "/addr_gen_mode", "1" },
 		{ "net/ipv6/conf/" NET_INNER_NAME "/accept_ra", "0" },
 		{ "net/ipv6/conf/" NET_INNER_NAME "/dad_transmits", "0" },
@@ -600,7 +607,7 @@ int net_offloads(const char *ifname)
 	return err ? err : (int)flags.data;
 }
 
-int net_port(const char *ifname, unsigned char mac[6], int *mtu)
+int net_port(const char *ifname, int *mtu)
 {
 	struct ifreq ifr = {};
 	int err;
@@ -611,7 +618,6 @@ int net_port(const char *ifname, unsigned char mac[6], int *mtu)
 		return err;
 	if (ifr.ifr_hwaddr.sa_family != ARPHRD_ETHER)
 		return -EINVAL;
-	memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
 	err = net_ifreq(SIOCGIFMTU, &ifr);
 	*mtu = ifr.ifr_mtu;
 	return err;

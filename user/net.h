@@ -95,7 +95,7 @@ void net_no_ipv6(const char *name);
 /* Changes IFF_* of an interface; `was` (may be NULL) gets the old ones. Negative errno. */
 int net_flags(const char *ifname, short set, short clear, short *was);
 
-/* MAC address and MTU of an interface; -EINVAL unless it is Ethernet. */
-int net_port(const char *ifname, unsigned char mac[6], int *mtu);
+/* The MTU of an interface; -EINVAL unless it is Ethernet. */
+int net_port(const char *ifname, int *mtu);
 
 #endif

@@ -156,7 +156,7 @@ static const struct key until_keys[] = {
 static const struct key after_keys[] = {
 	{ "bytes", read_size, offsetof(struct policy_after, bytes), 0, 1ULL << 50, NULL },
 	{ "time", read_duration, offsetof(struct policy_after, time_ns), 1000000, 30 * DAY, NULL },
-	{ "request", read_number, offsetof(struct policy_after, request), 1, 1000000000, NULL },
+	{ "request", read_number, offsetof(struct policy_after, request), 1, 0xffff, NULL },
 	{ "again", read_bool, offsetof(struct policy_after, again), 0, 0, NULL },
 	{ NULL, NULL, 0, 0, 0, NULL },
 };
@@ -277,10 +277,10 @@ static void check_inspect(struct load *l, const config_setting_t *s,
 	if (replace && !rule_uses(rule, &inspector_replace))
 		bad(l, replace, "nobody replaces these; expected \"replace\" among the inspectors");
 	check_edits(l, s, rule);
-	if (until->messages && !rule_uses(rule, &inspector_http) &&
-	    !rule_uses(rule, &inspector_headers))
-		bad(l, config_setting_get_member(s, "until"), "nobody counts messages; expected "
-		    "\"http\" or \"headers\" among the inspectors, or until without \"message\"");
+	if (until->messages && !rule_uses(rule, &inspector_headers))
+		bad(l, config_setting_get_member(s, "until"), "nobody counts messages%s; expected \"headers\" "
+		    "among the inspectors, or until without \"message\"",
+		    rule_uses(rule, &inspector_http) ? " beyond the first answer" : "");
 	if (limited)
 		return;
 	if (!until->verdict)

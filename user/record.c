@@ -72,11 +72,14 @@ void record_json(const struct seam_record *rec, bool blocked, json_t *to)
 		json_object_set_new(to, "tls",
 			json_pack("{s:s*, s:s, s:s, s:o, s:b}", "sni", sni, "version",
 				  record_tls_version(rec->tls_version, version, sizeof(version)),
-				  "ja4", rec->tls_ja4, "alpn", alpn_list(rec->tls_alpn), "ech",
+				  "ja4", rec->tls_ja4, "client_alpns", alpn_list(rec->tls_alpn), "ech",
 				  !!(rec->flags & RECORD_F_ECH)));
-	if (rec->flags & RECORD_F_HTTP) {
-		json_t *http = json_pack("{s:s*, s:s, s:s}", "hostname", host, "url",
-					 rec->http_target, "http_method", rec->http_method);
+	/* Without a first head there is nothing but that it was malformed. */
+	if (rec->flags & (RECORD_F_HTTP | RECORD_F_MALFORMED)) {
+		bool head = rec->flags & RECORD_F_HTTP;
+		json_t *http = json_pack("{s:s*, s:s*, s:s*}", "hostname", host, "url",
+					 head ? rec->http_target : NULL, "http_method",
+					 head ? rec->http_method : NULL);
 
 		/* Where an inspector reads on after the head. */
 		if (rec->http_requests || rec->http_responses) {

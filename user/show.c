@@ -153,19 +153,31 @@ struct bit_name {
 	const char *name;
 };
 
-static const char *bit_names(const struct bit_name *names, size_t count, __u32 flags, char *buf,
-			     size_t len)
+static const char *bit_names(const struct bit_name *names, size_t count, __u32 flags,
+			     char buf[SHOW_FLAGS_LEN])
 {
 	size_t n = 0;
 
 	*buf = '\0';
-	for (size_t i = 0; i < count && n < len; i++)
+	for (size_t i = 0; i < count && n < SHOW_FLAGS_LEN; i++)
 		if (flags & names[i].bit)
-			n += snprintf(buf + n, len - n, "%s%s", n ? " " : "", names[i].name);
+			n += snprintf(buf + n, SHOW_FLAGS_LEN - n, "%s%s", n ? " " : "", names[i].name);
 	return buf;
 }
 
-const char *show_flow_flags(__u32 flags, char *buf, size_t len)
+json_t *show_words_json(const char *words)
+{
+	json_t *out = json_array();
+	size_t n;
+
+	for (; *words; words += n + (words[n] == ' ')) {
+		n = strcspn(words, " ");
+		json_array_append_new(out, json_stringn(words, n));
+	}
+	return out;
+}
+
+const char *show_flow_flags(__u32 flags, char buf[SHOW_FLAGS_LEN])
 {
 	static const struct bit_name names[] = {
 		{ FLOW_F_BYPASS, "bypass" },	     { FLOW_F_WANT_UP, "want_up" },
@@ -179,13 +191,17 @@ const char *show_flow_flags(__u32 flags, char *buf, size_t len)
 		{ FLOW_F_ABORTED, "aborted" },	     { FLOW_F_EDITED, "edited" },
 		{ FLOW_F_WAITS, "waits" },	     { FLOW_F_ARMED, "armed" },
 		{ FLOW_F_AGAIN, "again" },	     { FLOW_F_ANSWERED, "answered" },
-		{ FLOW_F_SOCKMAP, "sockmap" },
+		{ FLOW_F_SOCKMAP, "sockmap" },	     { FLOW_F_TSCATCHUP, "tscatchup" },
+		{ FLOW_F_CLOSED, "closed" },	     { FLOW_F_LEGS, "legs" },
+		{ FLOW_F_CLIENT_FAR, "client_far" }, { FLOW_F_SERVER_FAR, "server_far" },
+		{ FLOW_F_BY_NAME, "by_name" },	     { FLOW_F_EXACT, "exact" },
+		{ FLOW_F_QUEUED_UP, "queued_up" },   { FLOW_F_QUEUED_DOWN, "queued_down" },
 	};
 
-	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf, len);
+	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf);
 }
 
-const char *show_end_flags(__u16 flags, char *buf, size_t len)
+const char *show_end_flags(__u16 flags, char buf[SHOW_FLAGS_LEN])
 {
 	static const struct bit_name names[] = {
 		{ END_F_FIN, "fin" },	      { END_F_FIN_ACKED, "fin_acked" },
@@ -195,9 +211,10 @@ const char *show_end_flags(__u16 flags, char *buf, size_t len)
 		{ END_F_URG, "urg" },	      { END_F_CLAMPED, "clamped" },
 		{ END_F_RST_SENT, "rst_sent" }, { END_F_URG_OUT, "urg_out" },
 		{ END_F_PACED, "paced" },     { END_F_LEARNS, "learns" },
+		{ END_F_ASKED, "asked" },     { END_F_ANNOUNCE, "announce" },
 	};
 
-	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf, len);
+	return bit_names(names, sizeof(names) / sizeof(names[0]), flags, buf);
 }
 
 void show_tuple_json(json_t *to, uint64_t id, const struct flow_key *key)

@@ -19,6 +19,7 @@
 #define SHOW_ENDPOINT_LEN 56	/* "[address]:port" */
 #define SHOW_SHORT_LEN 24	/* a duration or a number of bytes */
 #define SHOW_TIME_LEN 40	/* a time */
+#define SHOW_FLAGS_LEN 320	/* all flags at once */
 /*
  * For JSON that is shown: prints a time in seconds to the microsecond, not to the noise of a
  * double.
@@ -47,8 +48,10 @@ const char *show_bytes(uint64_t n, char buf[SHOW_SHORT_LEN]);
 const char *show_time(uint64_t ns, char buf[SHOW_TIME_LEN]);
 
 /* Names of the set bits of flow.flags and flow_end.flags, separated by spaces. */
-const char *show_flow_flags(__u32 flags, char *buf, size_t len);
-const char *show_end_flags(__u16 flags, char *buf, size_t len);
+const char *show_flow_flags(__u32 flags, char buf[SHOW_FLAGS_LEN]);
+const char *show_end_flags(__u16 flags, char buf[SHOW_FLAGS_LEN]);
+/* An array of the words of such a text. */
+json_t *show_words_json(const char *words);
 
 /* Adds flow_id (if not 0), src_ip, src_port, dest_ip, dest_port, proto and ip_v. */
 void show_tuple_json(json_t *to, uint64_t id, const struct flow_key *key);

@@ -2,10 +2,10 @@
 /*
  * Idle flows are found by reading the table in batches from here, which costs the packet path
  * nothing. The kernel side removes them after looking again under the flow's lock. On the way,
- * conns are found whose flows have changed without the daemon hearing of it.
+ * conns are found whose flows have changed without the daemon hearing of it. Handshakes that nobody
+ * completes are found likewise.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include <bpf/bpf.h>
 
@@ -16,71 +16,74 @@
 #define SWEEP_BATCH 512
 #define SWEEP_EVERY 1000000000ULL
 #define EVENT_LATE 100000000ULL
-/* What a flow with deltas may be silent at least: 5 days, and while closing for as long as an end waits to send again. */
+/*
+ * What a flow with deltas may be silent at least: 5 days, and while closing for as long as an end
+ * waits to send again.
+ */
 #define DELTA_LIVES (432000 * 1000000000ULL)
 #define DELTA_CLOSING (300 * 1000000000ULL)
 #define SWEEP_SLICE 5000000ULL /* at once: the relay waits that long */
 
-/* A way through the table. */
-struct walk {
-	struct flow_key *keys;
-	struct flow *flows;
+/* The way through a table: one at a time, and one that needs no memory when there is none. */
+static struct {
+	struct flow_key keys[SWEEP_BATCH];
+	union {
+		struct flow flows[SWEEP_BATCH];
+		struct embryo embryos[SWEEP_BATCH];
+	};
+	int map;
 	__u32 in, n;
 	bool begun, ended;
-};
+} walk;
 
-static int walk_open(struct walk *w)
-{
-	*w = (struct walk){
-		.keys = calloc(SWEEP_BATCH, sizeof(*w->keys)),
-		.flows = calloc(SWEEP_BATCH, sizeof(*w->flows)),
-	};
-	return w->keys && w->flows ? 0 : -ENOMEM;
-}
+/* The sweep under way, begun at `began_ns` (0: none): through `flows`, and then `embryos`. */
+static struct {
+	uint64_t began_ns, spent_ns;
+	bool embryos;
+} sweep;
 
-static void walk_close(struct walk *w)
+static void walk_begin(int map)
 {
-	free(w->keys);
-	free(w->flows);
-	*w = (struct walk){};
+	walk.map = map;
+	walk.begun = walk.ended = false;
+	walk.n = 0;
 }
 
 /*
- * Reads the next `n` flows; false: that was all. Flows that come and go meanwhile may be missed
- * or met twice. Keeps the heartbeat going, however long the walk is.
+ * Reads the next `walk.n` entries; false: that was all. Those that come and go meanwhile may be
+ * missed or met twice. Keeps the heartbeat going, however long the walk is.
  */
-static bool walk_next(struct daemon *d, struct walk *w)
+static bool walk_next(struct daemon *d)
 {
 	__u32 out = 0;
 	int err;
 
-	if (w->ended)
+	if (walk.ended)
 		return false;
 	daemon_beat(d);
-	w->n = SWEEP_BATCH;
-	err = bpf_map_lookup_batch(d->kern.maps.flows, w->begun ? &w->in : NULL, &out, w->keys,
-				   w->flows, &w->n, NULL);
+	walk.n = SWEEP_BATCH;
+	err = bpf_map_lookup_batch(walk.map, walk.begun ? &walk.in : NULL, &out, walk.keys,
+				   walk.flows, &walk.n, NULL);
 	if (err && err != -ENOENT)
-		w->n = 0;
-	w->ended = err;
-	w->in = out;
-	w->begun = true;
-	return w->n;
+		walk.n = 0;
+	walk.ended = err;
+	walk.in = out;
+	walk.begun = true;
+	return walk.n;
 }
 
-/* Calls `each` for every flow of the table. */
+/* Calls `each` for every flow of the table; a sweep under way is begun anew. */
 static void for_each_flow(struct daemon *d,
 			  void (*each)(struct daemon *d, const struct flow_key *key,
 				       const struct flow *f, void *arg), void *arg)
 {
-	struct walk w;
 	__u32 i;
 
-	if (!walk_open(&w))
-		while (walk_next(d, &w))
-			for (i = 0; i < w.n; i++)
-				each(d, &w.keys[i], &w.flows[i], arg);
-	walk_close(&w);
+	sweep.began_ns = 0;
+	walk_begin(d->kern.maps.flows);
+	while (walk_next(d))
+		for (i = 0; i < walk.n; i++)
+			each(d, &walk.keys[i], &walk.flows[i], arg);
 }
 
 static uint64_t longer(uint64_t a, uint64_t b)
@@ -114,6 +117,23 @@ static void expire(struct daemon *d, const struct flow_key *key, const struct fl
 	c = conn_find(d, key);
 	if (c && c->id == f->id)
 		conn_free(d, c);
+}
+
+/*
+ * If a packet of it has come since it was read, its connection is one that began before Seam; if
+ * it was a SYN, the next copy begins it anew. Where a rule fails closed, none is forgotten that a
+ * server may still complete.
+ */
+static void expire_embryo(struct daemon *d, const struct flow_key *key, const struct embryo *e,
+			  uint64_t now)
+{
+	uint64_t seen = longer(e->end[SEAM_CLIENT].seen_ns, e->end[SEAM_SERVER].seen_ns);
+	uint64_t limit = d->policy->timeout_ns[FLOW_HANDSHAKE];
+
+	if (limit && (e->flags & FLOW_F_FAIL_BLOCK))
+		limit = longer(limit, EMBRYO_LIFE);
+	if (limit && now > seen && now - seen > limit)
+		bpf_map_delete_elem(d->kern.maps.embryos, key);
 }
 
 /* Whether a conn's phase fits its flow's state. */
@@ -176,35 +196,40 @@ static void catch_up(struct daemon *d, uint64_t began)
 	}
 }
 
-/* The sweep under way; without `walk.keys` there is none. */
-static struct {
-	struct walk walk;
-	uint64_t began_ns, spent_ns;
-} sweep;
-
 void sweep_run(struct daemon *d)
 {
 	uint64_t began = kern_now(), now = began;
 	bool more = true;
 	__u32 i;
 
-	if (began < d->sweep_ns || (!sweep.walk.keys && walk_open(&sweep.walk)))
+	if (began < d->sweep_ns)
 		return;
-	if (!sweep.walk.begun) {
+	if (!sweep.began_ns) {
 		sweep.began_ns = began;
+		sweep.embryos = false;
+		walk_begin(d->kern.maps.flows);
 		conntrack_look(d);
 	}
-	while (now - began < SWEEP_SLICE && (more = walk_next(d, &sweep.walk))) {
-		for (i = 0; i < sweep.walk.n; i++)
-			visit(d, &sweep.walk.keys[i], &sweep.walk.flows[i], now);
+	while (now - began < SWEEP_SLICE && (more = walk_next(d))) {
+		for (i = 0; i < walk.n; i++) {
+			if (sweep.embryos)
+				expire_embryo(d, &walk.keys[i], &walk.embryos[i], now);
+			else
+				visit(d, &walk.keys[i], &walk.flows[i], now);
+		}
 		now = kern_now();
 	}
 	sweep.spent_ns += now - began;
 	if (more)
 		return; /* the rest in the next turn */
-	walk_close(&sweep.walk);
+	if (!sweep.embryos) {
+		sweep.embryos = true;
+		walk_begin(d->kern.maps.embryos);
+		return;
+	}
 	catch_up(d, sweep.began_ns);
 	later_swept(d, sweep.began_ns);
+	sweep.began_ns = 0;
 	limits_tick(d, now);
 	/* A table that takes long to read is read less often. */
 	d->sweep_ns = now + SWEEP_EVERY + 20 * sweep.spent_ns;

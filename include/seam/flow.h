@@ -16,7 +16,7 @@
 #include "rule.h"
 
 /* Changes whenever the layout of a pinned map does; see docs/architecture.md. */
-#define SEAM_ABI 12
+#define SEAM_ABI 13
 
 /* Default for the bytes of one direction of a split flow that its legs take charge of. */
 #define SEAM_BACKLOG (32U << 20)
@@ -213,7 +213,10 @@ struct flow {
 	__u16 leg_ms[2];   /* by end: when its leg last sent new data, low bits; 0: none since it
 			    * last repaired a loss */
 	struct flow_end end[2];
-	struct seam_after after; /* FLOW_F_ARMED */
+	__u64 after_bytes; /* FLOW_F_ARMED: as in struct seam_after */
+	__u32 after_ms;
+	__u16 after_request;
+	__u16 held_since;  /* hold_clock() when the hold queue last began to let packets out */
 	__u64 due_bytes;   /* bytes of both ends at which it is split; ~0: not by that */
 };
 
@@ -257,6 +260,12 @@ struct embryo_end {
 #define EMBRYO_O_AUTH	(1U << 4) /* TCP-MD5 or TCP-AO */
 #define EMBRYO_O_OTHER	(1U << 5) /* an option Seam cannot carry */
 #define EMBRYO_O_BAD	(1U << 6) /* malformed options */
+
+/*
+ * This long, in ns, after a SYN was last sent nobody waits for the answer: Linux sends it again
+ * after at most 64 s, and its SYN cookies hold for 120.
+ */
+#define EMBRYO_LIFE 130000000000ULL
 
 struct embryo {
 	__u64 id;

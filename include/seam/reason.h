@@ -56,6 +56,7 @@
 	X(RELAY, 49, "relay", "nobody reads it, and policy has the kernel move its bytes")        \
 	X(DECIDE, 57, "decide", "policy has what a leg received decide")                         \
 	X(ASYMMETRIC, 55, "asymmetric", "its two directions cross the box on different wires")    \
+	X(LINK_LOCAL, 47, "link_local", "IPv6 link-local addresses, which no leg can have")       \
 	X(VLAN, 56, "vlan", "other VLAN tags than the other direction, or than its handshake")    \
 	/* packets */                                                                            \
 	X(MALFORMED, 64, "malformed", "header fields contradict each other")                     \

@@ -44,7 +44,8 @@ enum rule_by {
 struct seam_after {
 	__u64 bytes;	  /* payload that has passed, both directions together */
 	__u32 ms;	  /* since it began, or was merged */
-	__u32 request;	  /* turns of the client still to come, including the one that splits */
+	__u16 request;	  /* turns of the client still to come, including the one that splits */
+	__u16 reserved;
 };
 
 /*

@@ -25,17 +25,17 @@ static void start(struct daemon *d)
 	d->started = policy_get(d->policy);
 }
 
-static struct monitor *client_new(struct daemon *d, int fd)
+static struct client *client_new(struct daemon *d, int fd)
 {
-	struct monitor *m = calloc(1, sizeof(*m));
+	struct client *cl = calloc(1, sizeof(*cl));
 
-	CHECK(m);
-	m->watch.fd = fd;
-	m->watch.ready = client_ready;
-	CHECK(!watch_begin(d->epoll, &m->watch, EPOLLIN));
-	m->next = d->monitors;
-	d->monitors = m;
-	return m;
+	CHECK(cl);
+	cl->watch.fd = fd;
+	cl->watch.ready = client_ready;
+	CHECK(!watch_begin(d->epoll, &cl->watch, EPOLLIN));
+	cl->next = d->clients;
+	d->clients = cl;
+	return cl;
 }
 
 /* Reads what was answered: whole lines, each an object. Returns how many are no events. */
@@ -69,14 +69,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t asked = 0, answered = 0, line = 0, n;
 	uint64_t seed = fuzz_seed(data, size);
 	bool too_long = false;
-	struct monitor *m;
+	struct client *cl;
 	int fd[2], left;
 
 	if (!d.policy)
 		start(&d);
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
-	m = client_new(&d, fd[0]);
-	for (size_t i = 0; i < size && d.monitors; i += n) {
+	cl = client_new(&d, fd[0]);
+	for (size_t i = 0; i < size && d.clients; i += n) {
 		n = fuzz_piece(&seed, size - i);
 		CHECK(send(fd[1], data + i, n, MSG_NOSIGNAL) == (ssize_t)n);
 		for (size_t at = i; at < i + n && !too_long; at++) {
@@ -88,18 +88,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			line = 0;
 		}
 		do {
-			client_ready(&d, &m->watch, EPOLLIN);
-		} while (d.monitors && !ioctl(fd[0], FIONREAD, &left) && left);
-		if (d.monitors)
+			client_ready(&d, &cl->watch, EPOLLIN);
+		} while (d.clients && !ioctl(fd[0], FIONREAD, &left) && left);
+		if (d.clients)
 			control_event(&d, &ev);
 		answered += answers(fd[1]);
 	}
 	CHECK(answered == asked);
-	CHECK(!d.monitors == too_long);
-	if (d.monitors) {
+	CHECK(!d.clients == too_long);
+	if (d.clients) {
 		shutdown(fd[1], SHUT_WR);
-		client_ready(&d, &m->watch, EPOLLIN | EPOLLHUP);
-		CHECK(!d.monitors);
+		client_ready(&d, &cl->watch, EPOLLIN | EPOLLHUP);
+		CHECK(!d.clients);
 	}
 	close(fd[1]);
 	return 0;

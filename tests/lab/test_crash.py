@@ -18,8 +18,7 @@ client = "cli";
 server = "srv";
 rules = (
 	{ name = "passed"; server_port = "7001-7002"; action = "pass"; },
-	{ name = "merged"; server_port = 80; host = "merge.test"; action = "inspect"; inspectors = ["http"];
-	  until = { message = 2; }; },
+	{ name = "merged"; server_port = 80; host = "merge.test"; action = "inspect"; inspectors = ["http"]; },
 	{ name = "split"; server_port = "7100-7199"; action = "inspect"; inspectors = ["count"];
 	  until = { bytes = "1T"; }; },
 	{ name = "shut"; server_port = 7301; unrecognised = true; action = "pass"; fail = "block"; },

@@ -3,7 +3,8 @@
 """More flows to split than the daemon has descriptors for: the fail answer of each, and nothing stuck."""
 import sockets
 from daemon import Daemon
-from lab import SERVER, Lab, reasons, scenario, seam_json, start_seam, wait_for
+from lab import CLIENT4, SERVER, SERVER4, Lab, reasons, scenario, seam_json, start_seam, wait_for
+from peers import open_socket
 
 POLICY = """
 client = "cli";
@@ -81,3 +82,13 @@ def main(tap):
 		tap.ok(not any(daemon.conns().values()), "nor anything in the daemon", daemon.conns())
 		tap.equal((daemon.descriptors(), daemon.sockets()), (before, ""), "nor a descriptor or socket")
 		tap.equal(seam.stop(), 0, "seam ends")
+	with Lab() as lab:
+		start_seam(lab, POLICY.replace("closing", 'handshake = "1s"; closing'))
+		lab.run("server", ["ip", "route", "add", "blackhole", CLIENT4])
+		unanswered = open_socket(lab, "client")
+		unanswered.setblocking(False)
+		unanswered.connect_ex((SERVER4, 7000))
+		known = wait_for(lambda: [f for f in seam_json(lab, "flows", "--all") if f["flow"]["state"] == "handshake"], "the handshake")
+		unanswered.close()
+		wait_for(lambda: not seam_json(lab, "flows", "--all"), "the handshake to be forgotten", timeout=5)
+		tap.equal(len(known), 1, "a handshake that nobody completes is forgotten after its timeout")

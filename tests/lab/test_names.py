@@ -177,7 +177,7 @@ def reload_meanwhile(tap, lab):
 			odd.append((what, report))
 			continue
 		# The first policy is of generation 1, and of every odd one.
-		number = (1 if what[0] == "a" else 2) if flow["seam"]["policy"] % 2 else (2 if what[0] == "a" else 1)
+		number = (1 if what[0] == "a" else 2) if flow["seam"]["generation"] % 2 else (2 if what[0] == "a" else 1)
 		if ok != (what[0] == "a") or flow["seam"]["rule"] != number:
 			odd.append((what, report, flow))
 	tap.ok(not odd, f"{len(reports)} connections during {reloads} reloads, each decided by one policy", odd[:3])

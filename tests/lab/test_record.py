@@ -46,7 +46,7 @@ def real_tls(tap, lab, what, argv, sni, alpn):
 	flows = [f for f in seam_json(lab, "flows") if f["dest_port"] == 443]
 	flow = seam_json(lab, "flow", str(max(flows, key=lambda f: f["flow_id"])["flow_id"]))
 	tls = flow.get("record", {}).get("tls", {})
-	tap.equal(tls, {"sni": sni, "version": "TLS 1.3", "ja4": ja4, "alpn": alpn, "ech": False}, f"{what}: its ClientHello")
+	tap.equal(tls, {"sni": sni, "version": "TLS 1.3", "ja4": ja4, "client_alpns": alpn, "ech": False}, f"{what}: its ClientHello")
 	tap.ok(flow["record"].get("inspected", {}).get("bytes_toserver", 0) > 100, f"{what}: bytes that were inspected", flow["record"])
 
 

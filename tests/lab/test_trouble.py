@@ -213,7 +213,7 @@ def outputs(tap):
 		for verb in ("flows", "status", "stats"):
 			done = lab.run("box", ["sh", "-c", f"{seam_binary()} {verb} -j > /dev/full"], check=False)
 			tap.ok(done.returncode == 1 and "written" in done.stderr, f"{verb} that cannot be written: exit status 1, and why", done)
-		tap.ok(seam(lab, "reload", "-j").returncode == 0 and "not UTF-8" in seam_json(lab, "status")["daemon"]["config"],
+		tap.ok(seam(lab, "reload", "-j").returncode == 0 and "not UTF-8" in seam_json(lab, "status")["daemon"]["file"],
 			"a path that is not UTF-8 is no trouble")
 		daemon.stop()
 

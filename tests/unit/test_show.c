@@ -76,6 +76,24 @@ static void test_time(void)
 	ok(labs((long)(mktime(&tm) - time(NULL))) <= 1, "and it is now");
 }
 
+static void test_flags(void)
+{
+	char buf[SHOW_FLAGS_LEN];
+	json_t *json;
+	int bit;
+
+	for (bit = 0; bit < 32; bit++)
+		ok(*show_flow_flags(1U << bit, buf), "bit %d of a flow has a name: %s", bit, buf);
+	for (bit = 0; 1U << bit <= END_F_LEARNS; bit++)
+		ok(*show_end_flags(1U << bit, buf), "bit %d of an end has a name: %s", bit, buf);
+	json = show_words_json(show_flow_flags(~0U, buf));
+	ok(json_array_size(json) == 32 && strlen(buf) < sizeof(buf) - 1, "there is room for all of them");
+	json_decref(json);
+	json = show_words_json("");
+	ok(json && !json_array_size(json), "no flags");
+	json_decref(json);
+}
+
 static void test_record(void)
 {
 	static struct flow_record from;
@@ -98,12 +116,21 @@ static void test_record(void)
 	ok(to.flags == RECORD_F_TLS, "flags");
 	record_json(&to, true, json);
 	is(json_string_value(json_object_get(json_object_get(json, "tls"), "version")), "TLS 1.3");
-	ok(json_array_size(json_object_get(json_object_get(json, "tls"), "alpn")) == 2,
+	ok(json_array_size(json_object_get(json_object_get(json, "tls"), "client_alpns")) == 2,
 	   "two protocols");
 	ok(!json_object_get(json, "http"), "no HTTP");
 	is(json_string_value(json_object_get(json_object_get(json, "alert"), "action")), "blocked");
 	is(json_string_value(json_object_get(json_object_get(json, "alert"), "direction")),
 	   "to_client");
+	json_decref(json);
+
+	memset(&from, 0, sizeof(from));
+	from.http.malformed = true;
+	record_from(&from, &to);
+	json = json_object();
+	record_json(&to, false, json);
+	ok(json_is_true(json_object_get(json_object_get(json, "http"), "malformed")),
+	   "malformed from the first byte on");
 	json_decref(json);
 }
 
@@ -113,6 +140,7 @@ int main(void)
 	test_addresses();
 	test_quantities();
 	test_time();
+	test_flags();
 	test_record();
 	return tap_end();
 }

@@ -500,10 +500,14 @@ static void macs(const struct spec *s, __u8 *at)
 }
 
 static const __u8 addr4[2][4] = { { 10, 1, 0, 2 }, { 10, 2, 0, 2 } };
-static const __u8 addr6[2][16] = {
-	{ 0xfd, 1, [15] = 2 },
-	{ 0xfd, 2, [15] = 2 },
-};
+
+static const __u8 *addr6(unsigned int dir)
+{
+	static const __u8 routed[2][16] = { { 0xfd, 1, [15] = 2 }, { 0xfd, 2, [15] = 2 } };
+	static const __u8 local[2][16] = { { 0xfe, 0x80, [15] = 2 }, { 0xfe, 0x80, [15] = 3 } };
+
+	return conn.link_local ? local[dir] : routed[dir];
+}
 
 void build(const struct spec *s, struct packet *p)
 {
@@ -548,8 +552,8 @@ void build(const struct spec *s, struct packet *p)
 		put16(ip + 4, head - 40 + l4_len + s->tot);
 		ip[6] = s->ip_opts ? 60 : 6;
 		ip[7] = s->ttl ?: 64;
-		memcpy(ip + 8, addr6[s->dir], 16);
-		memcpy(ip + 24, addr6[!s->dir], 16);
+		memcpy(ip + 8, addr6(s->dir), 16);
+		memcpy(ip + 24, addr6(!s->dir), 16);
 		for (i = 0; i < s->ip_opts; i++)
 			memcpy(ip + 40 + 8 * i, "\6\0\1\4\0\0\0\0", 8); /* PadN */
 		for (i = 0; i + 1 < s->ip_opts; i++)
@@ -697,9 +701,8 @@ static const struct field flow_fields[] = {
 	{ "leg_ms_c", offsetof(struct flow, leg_ms[SEAM_CLIENT]), 2, PLAIN },
 	{ "leg_ms_s", offsetof(struct flow, leg_ms[SEAM_SERVER]), 2, PLAIN },
 	{ "tc_at", offsetof(struct flow, tc_at), 8, PLAIN }, /* of both ends */
-	{ "after_bytes", offsetof(struct flow, after.bytes), 8, PLAIN },
-	{ "after_ms", offsetof(struct flow, after.ms), 4, PLAIN },
-	{ "after_request", offsetof(struct flow, after.request), 4, PLAIN }, {},
+	F(flow, after_bytes, PLAIN), F(flow, after_ms, PLAIN), F(flow, after_request, PLAIN),
+	F(flow, held_since, PLAIN), {},
 };
 static const struct field end_fields[] = {
 	F(flow_end, nxt, MINE), F(flow_end, ack, THEIRS), F(flow_end, edge, THEIRS),
@@ -907,8 +910,8 @@ struct flow_key flow_key(void)
 	};
 
 	if (conn.v6) {
-		memcpy(k.client, addr6[0], 16);
-		memcpy(k.server, addr6[1], 16);
+		memcpy(k.client, addr6(0), 16);
+		memcpy(k.server, addr6(1), 16);
 	} else {
 		k.client[2] = k.server[2] = htonl(0xffff);
 		memcpy(&k.client[3], addr4[0], 4);

@@ -76,7 +76,7 @@ struct packet {
 };
 
 struct conn {
-	bool v6;
+	bool v6, link_local; /* with v6: addresses in fe80::/10 */
 	__u16 cport, sport; /* 0: 40000, 80 */
 	__u32 cisn, sisn;
 };

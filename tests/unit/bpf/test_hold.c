@@ -83,6 +83,43 @@ static void never_a_gap(void)
 		.counts = "", .flow = "held_in=3 c.nxt=321" });
 }
 
+/*
+ * The device dropped a packet of a flow that is never quiet: all of it went by way of the queue from
+ * then on, and `after` was never due.
+ */
+static void never_empty_again(void)
+{
+	long long clock;
+	struct timespec ts;
+	char set[64];
+
+	asked(false);
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT });
+	ctl_is("pass", CTL_PASS, SEAM_R_RULE, 0, 0, "+release");
+	STEPS({ "comes out", HOLD, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .wire = true, .flow = "state=passed" });
+	out_soon(1);
+	STEPS({ "one that gets lost", CLIENT, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT, .flow = "held_in=2 held_out=1" },
+	      { "one behind it", CLIENT, UP(.seq = 311, .ack = 1, .len = 10), REDIRECT, .flow = "held_in=3" },
+	      { "comes out", HOLD, UP(.seq = 311, .ack = 1, .len = 10), REDIRECT, .wire = true, .flow = "held_in=3 held_out=2" },
+	      { "the next follows it", CLIENT, UP(.seq = 321, .ack = 1, .len = 10), REDIRECT, .counts = "", .flow = "held_in=4" },
+	      { "and out", HOLD, UP(.seq = 321, .ack = 1, .len = 10), REDIRECT, .wire = true, .flow = "held_in=4 held_out=3" });
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock = (ts.tv_sec * 1000000000LL + ts.tv_nsec) >> 27;
+	snprintf(set, sizeof(set), "held_since=%d", (int)(clock - 60) & 0xffff);
+	STEPS({ "not long", CLIENT, UP(.seq = 331, .ack = 1, .len = 10), REDIRECT, .set = set, .counts = "", .flow = "held_in=5 held_out=3" });
+	snprintf(set, sizeof(set), "held_since=%d", (int)(clock - 65) & 0xffff);
+	STEPS({ "nine seconds: written off, straight through", CLIENT, UP(.seq = 341, .ack = 1, .len = 10), REDIRECT, .set = set,
+		.wire = true, .counts = "hold_lost", .flow = "held_in=5 held_out=5 c.nxt=351" });
+
+	/* It may be let out long after it was held. */
+	asked(false);
+	STEPS({ "first payload", CLIENT, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT },
+	      { "more", CLIENT, UP(.seq = 301, .ack = 1, .len = 10), REDIRECT, .set = set, .counts = "", .flow = "held_in=2" });
+	ctl_is("pass", CTL_PASS, SEAM_R_RULE, 0, 0, "+release");
+	STEPS({ "comes out", HOLD, UP(.seq = 1, .ack = 1, .len = 300), REDIRECT, .wire = true, .flow = "state=held" },
+	      { "not ahead of the other", CLIENT, UP(.seq = 311, .ack = 1, .len = 10), REDIRECT, .counts = "", .flow = "held_in=3" });
+}
+
 static void settles(void)
 {
 	asked(false);
@@ -366,6 +403,7 @@ int main(void)
 	passes(true);
 	settles();
 	never_a_gap();
+	never_empty_again();
 	others();
 	discarded_by_its_receiver(false);
 	discarded_by_its_receiver(true);

@@ -310,6 +310,18 @@ static void icmp_of_a_vlan(bool v6)
 	icmp_is(v6, 31, "one of another VLAN is about another connection");
 }
 
+/* No leg can have such an address. What a rule made of that was only in the log: bind() failed. */
+static void link_local(void)
+{
+	fresh(&(struct conn){ .v6 = true, .link_local = true, .cisn = 0xffffff00, .sisn = 99 });
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	check(flow_is("state=passed reason=link_local why_not=link_local +no_split"), "link-local addresses: passed, and told why");
+	fresh(&(struct conn){ .v6 = true, .link_local = true, .cisn = 0xffffff00, .sisn = 99 });
+	policy_all(RULE_ASK, RULE_F_FAIL_BLOCK);
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	check(flow_is("state=blocked reason=link_local +block_rst"), "or blocked, if its rule fails closed");
+}
+
 int main(void)
 {
 	bool v6 = false;
@@ -329,5 +341,6 @@ int main(void)
 		other_vlan(v6);
 		v6 = !v6;
 	} while (v6);
+	link_local();
 	return harness_end();
 }
