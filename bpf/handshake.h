@@ -74,10 +74,13 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 	struct options *o;
 	bool crossing;
 
-	if (!ctl || !room || ctl->draining)
+	if (!ctl || !room)
 		return TC_ACT_UNSPEC;
 
 	old = bpf_map_lookup_elem(&embryos, &p->key);
+	/* What is left of another connection must not judge this one: it is let pass in its place. */
+	if (ctl->draining && !old && !bpf_map_lookup_elem(&flows, &p->key))
+		return TC_ACT_UNSPEC;
 	/*
 	 * A SYN sent again is treated as new if it has payload, which it may have only now. So is
 	 * one that another policy decided, which may have let by what never got to the server.
@@ -114,6 +117,10 @@ static __noinline int handle_syn(struct __sk_buff *ctx, struct pkt *p, enum seam
 
 	walk.key = p->key;
 	rule_decide(&walk);
+	if (ctl->draining) {
+		walk.action = RULE_PASS;
+		walk.rule = walk.flags = 0;
+	}
 	if (walk.action == RULE_BLOCK) {
 		if (monitored(ctl)) {
 			struct seam_event *ev = &room->event;
@@ -264,10 +271,11 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	const struct embryo_end *c = &e->end[SEAM_CLIENT], *s = &e->end[SEAM_SERVER];
 	struct room *room = room_get();
 	struct flow *f, *old;
+	struct control *ctl = control_get();
 	struct seam_event *ev;
-	__u8 both = c->opts & s->opts;
+	__u8 both = c->opts & s->opts, action = e->action;
 
-	if (!room)
+	if (!room || !ctl)
 		return -1;
 	ev = &room->event;
 	ev->type = 0;
@@ -277,6 +285,10 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	f->created_ns = e->created_ns;
 	f->seen_ns = now;
 	f->flags = e->flags;
+	if (ctl->draining) { /* nobody will be there to judge its payload */
+		action = RULE_PASS;
+		f->flags &= ~FLOW_F_FAIL_BLOCK;
+	}
 	f->rule = e->rule;
 	f->policy = e->policy;
 	flow_end_init(&f->end[SEAM_CLIENT], c, s);
@@ -305,15 +317,15 @@ static __noinline int promote(const struct pkt *p, const struct embryo *e, __u64
 	f->state = FLOW_HANDSHAKE;
 	if (f->why_not) {
 		f->flags |= FLOW_F_NO_SPLIT;
-		if (e->action == RULE_PASS)
+		if (action == RULE_PASS)
 			f->flags &= ~FLOW_F_FAIL_BLOCK;
 		fail(f, f->why_not, now, ev);
-	} else if (e->action == RULE_PASS) {
+	} else if (action == RULE_PASS) {
 		move(f, FLOW_PASSED, e->rule ? SEAM_R_RULE : SEAM_R_DEFAULT, now, ev);
 	} else {
-		if (e->action == RULE_INSPECT)
+		if (action == RULE_INSPECT)
 			f->flags |= FLOW_F_INSPECT;
-		if (e->action == RULE_INSPECT && (e->rule_flags & RULE_F_AFTER)) {
+		if (action == RULE_INSPECT && (e->rule_flags & RULE_F_AFTER)) {
 			f->flags |= FLOW_F_ANSWERED;
 			arm(f, &e->after, e->rule_flags & RULE_F_AT_ONCE, e->rule_flags & RULE_F_AGAIN);
 		} else {
@@ -365,6 +377,15 @@ static __always_inline bool may_answer(__u32 flags, enum seam_end side)
 	enum seam_end server = flags & FLOW_F_SERVER_FAR ? SEAM_CLIENT : SEAM_SERVER;
 
 	return side == server || server == client;
+}
+
+/* Whether the packet continues the server's answer, as far as the box has seen the handshake. */
+static __always_inline bool answered(const struct embryo *e, const struct pkt *p)
+{
+	const struct embryo_end *s = &e->end[SEAM_SERVER];
+
+	return (s->tcp_flags & TCP_SYN) && p->seq == s->nxt && (p->flags & TCP_ACK) &&
+	       p->ack == e->end[SEAM_CLIENT].isn + 1;
 }
 
 /*
@@ -452,9 +473,17 @@ static __noinline int handle_unknown(struct __sk_buff *ctx, struct pkt *p,
 		return 0;
 	}
 	if (!from_client) {
-		/* Its client may take data by now, and sends the ACK that makes a flow of it. TFO's need not wait. */
-		if ((p->flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK))
-			return e->why_not && !(e->flags & FLOW_F_FAIL_BLOCK) ? 0 : not_let_by(e, p, false);
+		if ((p->flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK)) {
+			/*
+			 * Its client takes data by now, so its ACK has gone another way, or is lost.
+			 * Where a rule fails closed, the data has to wait for that ACK.
+			 */
+			if (e->flags & FLOW_F_FAIL_BLOCK)
+				return not_let_by(e, p, false);
+			if (answered(e, p) && may_answer(e->flags, likely) && !e->why_not)
+				e->why_not = SEAM_R_ASTRAY;
+			return e->why_not ? 0 : not_let_by(e, p, false);
+		}
 		if (p->len && e->action != RULE_PASS) {
 			count(SEAM_R_SYN_DATA);
 			if (e->flags & FLOW_F_FAIL_BLOCK)

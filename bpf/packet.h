@@ -376,6 +376,39 @@ static __always_inline bool note_rst(const struct flow *f, struct flow_end *me,
 	return true;
 }
 
+/*
+ * Whether a flow must be let go, or not, because an end has acknowledged what the box has not seen.
+ * No leg could go on from there. And what a server answers to a request that went by another way
+ * would never be acceptable. Lock held.
+ */
+static __always_inline bool goes_astray(const struct flow *f, __u32 end, const struct pkt *p)
+{
+	if (f->flags & FLOW_F_ARMED)
+		return f->state == FLOW_MONITORED || f->state == FLOW_MERGED;
+	return end == SEAM_SERVER && f->state == FLOW_MONITORED && p->len &&
+	       (f->flags & (FLOW_F_WANT_DOWN | FLOW_F_FAIL_BLOCK)) == FLOW_F_WANT_DOWN;
+}
+
+/*
+ * Congestion that a packet to a leg tells of: legs have not negotiated ECN, so its mark is echoed,
+ * and its echo answered, in packets of theirs (RFC 3168 6.1). Not what a SYN-ACK that is sent again
+ * negotiates. Lock held.
+ */
+static __always_inline void note_ecn(const struct flow *f, struct flow_end *me, const struct pkt *p,
+				     enum belief belief)
+{
+	if (!(f->flags & FLOW_F_ECN))
+		return;
+	if (belief >= AHEAD && p->len) {
+		if (p->flags & TCP_CWR)
+			me->flags &= ~END_F_CE;
+		if ((p->tos & 3) == 3) /* also on the segment with the CWR */
+			me->flags |= END_F_CE;
+	}
+	if (belief == GENUINE && (p->flags & TCP_ECE))
+		me->flags |= END_F_CWR;
+}
+
 static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *p,
 				   enum source source, const struct control *ctl, bool alive,
 				   __u32 seg, __u32 ifindex, __u64 now, struct verdict *v,
@@ -387,9 +420,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 	enum belief belief = believe(f, me, peer, p);
 	__u32 tsval;
 
-	/* The end has acknowledged what the box has not seen: no leg could go on from there. */
-	if (source == FROM_PORT && belief == AHEAD && (f->flags & FLOW_F_ARMED) &&
-	    (f->state == FLOW_MONITORED || f->state == FLOW_MERGED))
+	if (source == FROM_PORT && belief == AHEAD && goes_astray(f, end, p))
 		fail(f, SEAM_R_ASTRAY, now, ev);
 	if (source == FROM_PORT && awaits_verdict(f, end, p)) {
 		if (old_payload(f, me, peer, p)) {
@@ -516,6 +547,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 		if (source == FROM_HOLD) {
 			track_data(f, me, peer, p, belief);
 			note_rst(f, me, peer, p, v);
+			note_ecn(f, me, p, belief);
 			to_leg(f, me, peer, p, v);
 		} else {
 			queued = !(f->flags & FLOW_F_LEGS) || hold_pending(f, end, v, now);
@@ -525,6 +557,8 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 				splitting(f, me, peer, p, belief, over, queued, v);
 			if (v->where == TO_WIRE || v->part)
 				mind_edits(f, me, peer, p, v);
+			if (v->where == TO_LEG)
+				note_ecn(f, me, p, belief);
 			if (over && v->where == TO_LEG && belief == GENUINE && !payload && !more_options(p))
 				open_window(f, me, peer, p, v);
 			if (v->where == TO_HOLD)
@@ -576,15 +610,7 @@ static __always_inline void decide(struct flow *f, __u32 end, const struct pkt *
 			merged(f, me, peer, p, v);
 			break;
 		}
-		/* Not what a SYN-ACK that is sent again negotiates. */
-		if ((f->flags & FLOW_F_ECN) && belief >= AHEAD && p->len) {
-			if (p->flags & TCP_CWR)
-				me->flags &= ~END_F_CE;
-			if ((p->tos & 3) == 3) /* also on the segment with the CWR */
-				me->flags |= END_F_CE;
-		}
-		if ((f->flags & FLOW_F_ECN) && belief == GENUINE && (p->flags & TCP_ECE))
-			me->flags |= END_F_CWR;
+		note_ecn(f, me, p, belief);
 		if (merge_begun(f)) {
 			merging(f, me, peer, p, over, v);
 			if (v->where == TO_WIRE)
@@ -694,6 +720,15 @@ static __noinline int clamp_for_leg(struct __sk_buff *ctx, struct pkt *p, const 
 	return other_ack ? strip_sack(ctx, p, &room->options) : 0;
 }
 
+/* What the host may quote of the packet in hand is not what another packet was told. */
+static __always_inline void not_answered(void)
+{
+	struct room *room = room_get();
+
+	if (room)
+		room->told = false;
+}
+
 /*
  * The packet goes to the legs through the hold queue. What is left of it, with no payload or only
  * that before the boundary, goes to the other end.
@@ -704,6 +739,7 @@ static __noinline int part_to_wire(struct __sk_buff *ctx, struct pkt *p, const s
 	if (bpf_clone_redirect(ctx, tap, 0) || cut_to(ctx, p, v->bare ? 0 : v->keep) ||
 	    put_told(ctx, p, &v->told) || sack_across(ctx, p, v))
 		return TC_ACT_SHOT;
+	not_answered();
 	return to_wire(ctx, p, v->ifindex, FROM_PORT);
 }
 
@@ -711,8 +747,10 @@ static __noinline int part_to_wire(struct __sk_buff *ctx, struct pkt *p, const s
 static __noinline int rest_to_leg(struct __sk_buff *ctx, struct pkt *p, const struct verdict *v,
 				  const struct told *was, __u32 veth)
 {
-	if (!wire_clone(ctx, p, v->ifindex))
+	if (!wire_clone(ctx, p, v->ifindex)) {
+		not_answered();
 		return to_wire(ctx, p, v->ifindex, FROM_PORT);
+	}
 	if (cut_to(ctx, p, 0) || put_told(ctx, p, was) || clamp_for_leg(ctx, p, v))
 		return TC_ACT_SHOT;
 	return to_inner(ctx, veth);

@@ -222,7 +222,11 @@ static __always_inline enum parse_result parse_ipv6(struct pkt *p, void *data, v
 	if ((void *)(ih + 1) > data_end)
 		return PARSE_SHORT;
 	end = bpf_ntohs(ih->payload_len);
-	if (!end && p->gso) /* BIG TCP: a jumbo payload option, or its stripped form */
+	/*
+	 * BIG TCP: a jumbo payload option, or its stripped form. And what a receiver takes for one,
+	 * whatever its options are (ip6_rcv_core()).
+	 */
+	if (!end && (p->gso || ih->nexthdr == IPPROTO_HOPOPTS))
 		end = pkt_len - off;
 	if (ih->version != 6 || end > pkt_len - off || is_mapped(&ih->saddr) || is_mapped(&ih->daddr))
 		return PARSE_MALFORMED;

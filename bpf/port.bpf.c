@@ -72,11 +72,11 @@ static __always_inline int not_tcp(struct __sk_buff *ctx, struct pkt *p, enum pa
 			return handle_fragment(ctx, f, &key, end);
 		return keep_out(f) || blocks_untracked(false) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
-	if (what == PARSE_CHAIN) {
-		count(SEAM_R_IP_OPTIONS);
+	if (what == PARSE_CHAIN || what == PARSE_MALFORMED) { /* its receiver may know better */
+		count(what == PARSE_CHAIN ? SEAM_R_IP_OPTIONS : SEAM_R_MALFORMED);
 		return in_doubt();
 	}
-	count(what == PARSE_MALFORMED ? SEAM_R_MALFORMED : SEAM_R_NOT_TCP);
+	count(SEAM_R_NOT_TCP);
 	return TC_ACT_UNSPEC;
 }
 

@@ -117,10 +117,10 @@ static long csum_step(__u32 i, struct csum_walk *w)
  */
 static __noinline int cut_payload(struct __sk_buff *ctx, struct pkt *p, __u32 keep)
 {
-	__u16 l4_len = p->payload - p->l4 + p->len, cut_len = p->payload - p->l4 + keep;
+	__u32 l4_len = p->payload - p->l4 + p->len, cut_len = p->payload - p->l4 + keep;
 	struct csum_walk w = { .ctx = ctx, .at = p->payload + keep, .left = p->len - keep };
 	__u32 end = p->payload + keep, sum;
-	__u16 old_len, new_len, v16;
+	__u16 old_len, v16;
 
 	if (keep > p->len || (p->gso && keep > p->gso))
 		return -1;
@@ -138,10 +138,9 @@ static __noinline int cut_payload(struct __sk_buff *ctx, struct pkt *p, __u32 ke
 		return -1;
 	if (p->len == keep)
 		return 0;
-	old_len = bpf_htons(l4_len);
-	new_len = bpf_htons(cut_len);
-	if (bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, old_len, new_len,
-				2 | BPF_F_PSEUDO_HDR))
+	/* All 32 bits: BIG TCP's are longer than any packet says. */
+	if (bpf_l4_csum_replace(ctx, p->l4 + TCP_CHECK_OFF, bpf_htonl(l4_len), bpf_htonl(cut_len),
+				4 | BPF_F_PSEUDO_HDR))
 		return -1;
 	if (p->v4) {
 		v16 = bpf_htons(end - ETH_HLEN);

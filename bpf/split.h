@@ -135,7 +135,7 @@ static __always_inline bool news(const struct flow *f, const struct flow_end *to
 				 const struct flow_end *from)
 {
 	return ack_for(f, to, from) != to->told_ack ||
-	       (__s32)(edge_for(f, to, from) - to->told_edge) >= 2 * (__s32)from->mss;
+	       (__s32)(edge_for(f, to, from) - to->told_edge) >= 2 * (__s32)mss_of(from);
 }
 
 /*

@@ -31,6 +31,12 @@ static __always_inline bool state_frozen(__u8 state)
 	return state == FLOW_SPLITTING || state_split(state);
 }
 
+/* What an end takes at least if its SYN named no MSS (RFC 9293 3.7.1). */
+static __always_inline __u16 mss_of(const struct flow_end *e)
+{
+	return e->mss ?: 536;
+}
+
 static __always_inline bool has_legs(const struct flow *f)
 {
 	return state_split(f->state) || (f->state == FLOW_SPLITTING && (f->flags & FLOW_F_LEGS));
@@ -431,7 +437,7 @@ static __always_inline bool untold(const struct flow *f, const struct flow_end *
 
 	/* Its leg may have acknowledged a byte or two more than `r` has room for. */
 	if ((s->flags & END_F_FIN) || !seq_after(edge, s->told_ack) ||
-	    (left >= (__s32)r->mss && (more < 2 * (__s32)r->mss || (r->flags & END_F_FIN))))
+	    (left >= (__s32)mss_of(r) && (more < 2 * (__s32)mss_of(r) || (r->flags & END_F_FIN))))
 		return false;
 	if (wnd > 0xffff)
 		wnd = 0xffff;

@@ -421,6 +421,11 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 			"ethtool -K %s rx-gro-list off", ifname, ifname);
 		return -EINVAL;
 	}
+	if (net_gro_max(port->ifindex) > 65536) {
+		log_err("%s: its gro_max_size makes packets of more than 64k (BIG TCP), and no hold queue takes those: "
+			"ip link set dev %s gro_max_size 65536; or gro_ipv4_max_size", ifname, ifname);
+		return -EINVAL;
+	}
 	key = port->ifindex;
 	err = partner ? wire_join(port, partner) : 0;
 	if (err)

@@ -622,3 +622,40 @@ int net_port(const char *ifname, int *mtu)
 	*mtu = ifr.ifr_mtu;
 	return err;
 }
+
+/* Of a newer linux/if_link.h than Debian 12's. */
+#define GRO_MAX_SIZE 58	     /* IFLA_GRO_MAX_SIZE */
+#define GRO_IPV4_MAX_SIZE 64 /* IFLA_GRO_IPV4_MAX_SIZE */
+
+struct gro {
+	int ifindex;
+	unsigned int max;
+};
+
+static int gro_of(const struct nlmsghdr *nlh, void *data)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *attr;
+	struct gro *gro = data;
+	unsigned int type;
+
+	if (nlh->nlmsg_type != RTM_NEWLINK || ifi->ifi_index != gro->ifindex)
+		return MNL_CB_OK;
+	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
+		type = mnl_attr_get_type(attr);
+		if ((type == GRO_MAX_SIZE || type == GRO_IPV4_MAX_SIZE) && mnl_attr_get_u32(attr) > gro->max)
+			gro->max = mnl_attr_get_u32(attr);
+	}
+	return MNL_CB_OK;
+}
+
+unsigned int net_gro_max(int ifindex)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct nlmsghdr *nlh = request_new(buf);
+	struct gro gro = { .ifindex = ifindex };
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+	return net_dump(nlh, gro_of, &gro) ? 0 : gro.max;
+}

@@ -95,6 +95,9 @@ void net_no_ipv6(const char *name);
 /* Changes IFF_* of an interface; `was` (may be NULL) gets the old ones. Negative errno. */
 int net_flags(const char *ifname, short set, short clear, short *was);
 
+/* How long a packet GRO makes at most of what an interface receives; 0: not known. */
+unsigned int net_gro_max(int ifindex);
+
 /* The MTU of an interface; -EINVAL unless it is Ethernet. */
 int net_port(const char *ifname, int *mtu);
 

@@ -185,6 +185,24 @@ static void options(void)
 }
 
 /* Once it has the SYN-ACK, a client takes data: what went by then would not be what is judged later. */
+/*
+ * Seam is stopped, and its programs stay. What was left of an earlier connection with the same
+ * addresses and ports answered the next one with a RST, or gave it the old one's numbers.
+ */
+static void left_behind(const char *as, const char *what)
+{
+	fresh(NULL);
+	establish(LINUX_SYN, LINUX_SYNACK, LINUX_TS);
+	flow_set(as);
+	control()->draining = 1;
+	note("after one that is %s", what);
+	STEPS({ "SYN", CLIENT, { .flags = "S", .seq = 100000, .opts = LINUX_SYN }, PASS, .counts = "new" },
+	      { "SYN-ACK", SERVER, { .dir = SEAM_DOWN, .flags = "SA", .seq = 70000, .ack = 100001 }, PASS,
+		.counts = "reused", .flow = "none" },
+	      { "ACK", CLIENT, { .flags = "A", .seq = 100001, .ack = 70001 }, PASS, .flow = "state=passed rule=0 c.isn=100000" },
+	      { "and so on", CLIENT, { .flags = "A", .seq = 100001, .ack = 70001, .len = 10 }, PASS, .flow = "c.nxt=100011" });
+}
+
 static void server_first(void)
 {
 	const struct spec early = { .dir = SEAM_DOWN, .flags = "PA", .seq = 1, .ack = 1, .wnd = 502, .len = 100, .opts = LINUX_TS };
@@ -193,7 +211,15 @@ static void server_first(void)
 	fresh(NULL);
 	policy_all(RULE_ASK, 0);
 	STEPS({ "SYN", CLIENT, SYN, PASS }, { "SYN-ACK", SERVER, SYNACK, PASS },
-	      { "data before the client's ACK", SERVER, early, DROP, .counts = "unacceptable" },
+	      { "data of another connection before the client's ACK", SERVER,
+		{ .dir = SEAM_DOWN, .flags = "PA", .seq = 2, .ack = 1, .wnd = 502, .len = 100, .opts = LINUX_TS }, DROP,
+		.counts = "unacceptable", .embryo = "why_not=none" },
+	      { "data before the client's ACK, which has gone another way", SERVER, early, PASS, .counts = "", .embryo = "why_not=astray" },
+	      { "or was late", CLIENT, ACK, PASS, .flow = "state=passed why_not=astray" });
+	fresh(NULL);
+	policy_all(RULE_ASK, RULE_F_FAIL_BLOCK);
+	STEPS({ "SYN", CLIENT, SYN, PASS }, { "SYN-ACK", SERVER, SYNACK, PASS },
+	      { "the rule fails closed: the data waits for it", SERVER, early, DROP, .counts = "unacceptable" },
 	      { "ACK", CLIENT, ACK, PASS, .flow = "state=monitored s.nxt=1" });
 	fresh(NULL);
 	policy_all(RULE_PASS, 0);
@@ -280,6 +306,14 @@ static void odd(void)
 	fresh(NULL);
 	control()->draining = 1;
 	STEPS({ "draining: nothing new", CLIENT, SYN, PASS, .counts = "", .embryo = "none" });
+	left_behind("state=blocked +block_rst +rst_both", "blocked");
+	left_behind("state=closing +closed +bypass", "closed by its legs");
+	left_behind("state=merged +bypass +edited c.seq_delta=30 c.seq_pos=1", "edited");
+	fresh(NULL);
+	policy_all(RULE_ASK, RULE_F_FAIL_BLOCK);
+	STEPS({ "SYN", CLIENT, SYN, PASS }, { "SYN-ACK", SERVER, SYNACK, PASS });
+	control()->draining = 1;
+	STEPS({ "nobody will judge what began before the stop", CLIENT, ACK, PASS, .flow = "state=passed -fail_block" });
 
 	fresh(NULL);
 	STEPS({ "an unknown connection", CLIENT, { .flags = "A", .seq = 1, .ack = 1, .len = 5 },

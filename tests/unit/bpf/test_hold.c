@@ -120,6 +120,38 @@ static void never_empty_again(void)
 	      { "not ahead of the other", CLIENT, UP(.seq = 311, .ack = 1, .len = 10), REDIRECT, .counts = "", .flow = "held_in=3" });
 }
 
+/* With ECMP between the client and the box, the rest of the request may go another way than its SYN. */
+static void request_goes_another_way(void)
+{
+	asked(false);
+	STEPS({ "the server answers what the box has not seen", SERVER, DOWN(.seq = 1, .ack = 301, .len = 50), PASS,
+		.counts = "astray", .flow = "state=passed reason=astray -want_up -want_down" },
+	      { "and goes on", SERVER, DOWN(.seq = 51, .ack = 301, .len = 50), PASS, .counts = "" });
+	asked(false);
+	flow_set("+fail_block");
+	STEPS({ "unless the rule fails closed", SERVER, DOWN(.seq = 1, .ack = 301, .len = 50), DROP,
+		.counts = "unacceptable", .flow = "state=monitored" });
+}
+
+/* A receiver takes it for a jumbogram, whatever its options are, and all that is there for its length. */
+static void no_length(void)
+{
+	const struct spec held = UP(.seq = 1, .ack = 1, .len = 300, .ip_opts = 1, .tot = -8 - 32 - 300);
+	struct packet in, out;
+
+	asked(true);
+	build(&held, &in);
+	in.data[20] = 0; /* hop-by-hop options */
+	check(!in.data[18] && !in.data[19] && run_packet(CLIENT, &in, &out, 0) == REDIRECT && flow_is("state=held held_in=1"),
+	      "payload length 0, hop-by-hop options: held like any first payload");
+	in.data[20] = 60;
+	asked(true);
+	check(run_packet(CLIENT, &in, &out, 0) == PASS && flow_is("state=monitored held_in=0"), "no receiver takes it with others");
+	control()->fail_block = 1;
+	check(run_packet(CLIENT, &in, &out, 0) == DROP, "and where everything fails closed, it does not go on");
+	control()->fail_block = 0;
+}
+
 static void settles(void)
 {
 	asked(false);
@@ -404,6 +436,8 @@ int main(void)
 	settles();
 	never_a_gap();
 	never_empty_again();
+	request_goes_another_way();
+	no_length();
 	others();
 	discarded_by_its_receiver(false);
 	discarded_by_its_receiver(true);

@@ -53,8 +53,11 @@ static void splitting(bool v6)
 	flow_set("held_in=0 held_out=0");
 	ctl_is("the legs stand; the boundaries are ahead", CTL_SPLIT_READY, SEAM_R_LEGS_READY, 0, 0, "state=splitting +legs");
 	STEPS({ "new data goes to its leg, which is told no ack from before it", CLIENT, UP(.seq = 1001, .ack = 301, .len = 100), REDIRECT,
-		.out = &(struct spec)UP(.seq = 1001, .ack = 601, .len = 100), .counts = "", .flow = "c.nxt=1101 state=splitting" },
-	      { "what the leg acknowledges is not told yet", LEG_OUT, CLEG(.seq = 601, .ack = 1101), DROP, .counts = "",
+		.out = &(struct spec)UP(.seq = 1001, .ack = 601, .len = 100), .counts = "", .flow = "c.nxt=1101 state=splitting c-ce" },
+	      { "a mark of congestion on it is to be echoed", CLIENT, UP(.seq = 1001, .ack = 301, .len = 100, .tos = 3), REDIRECT,
+		.set = "+ecn", .out = &(struct spec)UP(.seq = 1001, .ack = 601, .len = 100, .tos = 3), .counts = "",
+		.flow = "c+ce state=splitting" },
+	      { "what the leg acknowledges is not told yet", LEG_OUT, CLEG(.seq = 601, .ack = 1101), DROP, .set = "-ecn c-ce", .counts = "",
 		.flow = "c.leg_ack=1101 c.told_ack=701" },
 	      { "not with its data either, nor what it has beyond", LEG_OUT,
 		CLEG(.seq = 601, .ack = 1101, .len = 10, .opts = "nop nop ts=921:110 nop nop sack=1301:1401"), REDIRECT, .counts = "",
