@@ -89,6 +89,7 @@ static __noinline struct hop *hop_ask(void *ctx, const struct pkt *p, __u32 ifin
 {
 	__u32 slot = whose & (HOPS - 1);
 	struct hop *h = bpf_map_lookup_elem(&hops, &slot);
+	struct port *port;
 
 	if (!h)
 		return NULL;
@@ -105,6 +106,12 @@ static __noinline struct hop *hop_ask(void *ctx, const struct pkt *p, __u32 ifin
 	next_neigh(&h->nh, &h->fib);
 	__builtin_memcpy(h->mac, h->fib.dmac, 6);
 	__builtin_memcpy((__u8 *)h->mac + 6, h->fib.smac, 6);
+	port = bpf_map_lookup_elem(&ports, &ifindex);
+	h->to[1] = 0;
+	if (port) {
+		__builtin_memcpy(h->to, port->mac, 6);
+		h->to[1] = (h->to[1] & 0xffff) | HOP_TO;
+	}
 	return h;
 }
 

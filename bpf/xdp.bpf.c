@@ -69,6 +69,15 @@ static __always_inline __u32 out_across(struct xdp_md *ctx, const struct flow *f
 	return partner;
 }
 
+/* Whether a routed frame is addressed to the port that it came in by. */
+static __always_inline bool addressed(const void *data, const struct hop *h)
+{
+	const __u32 *first = data;
+	const __u16 *last = data + 4;
+
+	return !h->to[1] || (*first == h->to[0] && *last == (__u16)h->to[1]);
+}
+
 static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 {
 	void *data_end = (void *)(long)ctx->data_end;
@@ -105,6 +114,9 @@ static __always_inline int fast_path(struct xdp_md *ctx, enum seam_end side)
 	/* Find the way before the lock: TC must not track the packet again. */
 	if (!wire_mode && !(h = hop_find(ctx, f, side, &p, ifindex)))
 		goto to_tc;
+	/* For another host, and seen by a promiscuous port only: TC leaves it alone. */
+	if (h && !addressed(data, h))
+		return XDP_PASS;
 	out = h ? h->fib.ifindex : out_across(ctx, f, side, ifindex);
 	if (!out || bpf_redirect_map(&xdp_ports, out, XDP_PASS) != XDP_REDIRECT)
 		goto to_tc;

@@ -357,13 +357,14 @@ static void port_detach(const char *dir, int ifindex, const struct port *port)
  */
 static int wire_join(struct kern_port *port, const char *partner)
 {
+	unsigned char mac[6];
 	int err, mtu = 0;
 
 	err = wire_check(port->name, port->ifindex);
 	if (err)
 		return err;
 	port->partner = if_nametoindex(partner);
-	err = port->partner ? net_port(partner, &mtu) : -ENODEV;
+	err = port->partner ? net_port(partner, mac, &mtu) : -ENODEV;
 	if (err) {
 		log_err("%s, the other port of the wire of %s: %s", partner, port->name,
 			err == -EINVAL ? "not an Ethernet interface" : strerror(-err));
@@ -406,7 +407,7 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 		log_err("there is no interface `%s`; `ip link` lists what there is", ifname);
 		return -ENODEV;
 	}
-	err = net_port(ifname, &port->mtu);
+	err = net_port(ifname, entry.mac, &port->mtu);
 	if (err) {
 		log_err("%s: %s", ifname,
 			err == -EINVAL ? "not an Ethernet interface, and Seam needs one" : strerror(-err));
@@ -468,6 +469,17 @@ static int port_attach(struct kern *k, struct kern_port *port, const char *partn
 		return err ?: wire;
 	}
 	return 0;
+}
+
+void kern_port_mac(struct kern *k, const struct kern_port *port, const unsigned char mac[6])
+{
+	__u32 key = port->ifindex;
+	struct port entry;
+
+	if (bpf_map_lookup_elem(k->maps.ports, &key, &entry) || !memcmp(entry.mac, mac, sizeof(entry.mac)))
+		return;
+	memcpy(entry.mac, mac, sizeof(entry.mac));
+	bpf_map_update_elem(k->maps.ports, &key, &entry, BPF_EXIST);
 }
 
 int kern_attach(struct kern *k, const char *ifname, const char *partner, enum seam_end end,

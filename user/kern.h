@@ -75,6 +75,9 @@ int kern_load(struct kern *k, const struct policy *p, const char *instance);
 int kern_attach(struct kern *k, const char *ifname, const char *partner, enum seam_end end,
 		enum policy_xdp xdp);
 
+/* The port's MAC address, which may have changed. */
+void kern_port_mac(struct kern *k, const struct kern_port *port, const unsigned char mac[6]);
+
 /* The port that is this interface, or NULL. */
 struct kern_port *kern_port(struct kern *k, int ifindex);
 

@@ -124,6 +124,8 @@ static int on_link(const struct nlmsghdr *nlh, void *data)
 	}
 	partner = kern_port(&d->kern, port->partner);
 	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
+		if (mnl_attr_get_type(attr) == IFLA_ADDRESS && mnl_attr_get_payload_len(attr) == 6)
+			kern_port_mac(&d->kern, port, mnl_attr_get_payload(attr));
 		if (mnl_attr_get_type(attr) != IFLA_MTU || (int)mnl_attr_get_u32(attr) == port->mtu)
 			continue;
 		port->mtu = mnl_attr_get_u32(attr);

@@ -607,7 +607,7 @@ int net_offloads(const char *ifname)
 	return err ? err : (int)flags.data;
 }
 
-int net_port(const char *ifname, int *mtu)
+int net_port(const char *ifname, unsigned char mac[6], int *mtu)
 {
 	struct ifreq ifr = {};
 	int err;
@@ -618,6 +618,7 @@ int net_port(const char *ifname, int *mtu)
 		return err;
 	if (ifr.ifr_hwaddr.sa_family != ARPHRD_ETHER)
 		return -EINVAL;
+	memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
 	err = net_ifreq(SIOCGIFMTU, &ifr);
 	*mtu = ifr.ifr_mtu;
 	return err;

@@ -98,7 +98,7 @@ int net_flags(const char *ifname, short set, short clear, short *was);
 /* How long a packet GRO makes at most of what an interface receives; 0: not known. */
 unsigned int net_gro_max(int ifindex);
 
-/* The MTU of an interface; -EINVAL unless it is Ethernet. */
-int net_port(const char *ifname, int *mtu);
+/* MAC address and MTU of an interface; -EINVAL unless it is Ethernet. */
+int net_port(const char *ifname, unsigned char mac[6], int *mtu);
 
 #endif

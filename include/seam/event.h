@@ -89,7 +89,8 @@ enum seam_mode {
 struct port {
 	__u32 end;	    /* enum seam_end: which end it faces */
 	__u32 xdp;	    /* enum port_xdp */
-	__u32 our_qdisc;    /* the clsact qdisc is ours to remove */
+	__u8 mac[6];	    /* its own, when Seam attached or heard of another */
+	__u16 our_qdisc;    /* the clsact qdisc is ours to remove */
 	__u32 partner;	    /* ifindex of the other port of the wire, 0: none */
 	__u32 undo;	    /* PORT_UNDO_* */
 };

@@ -16,11 +16,13 @@ struct hop {
 	__u32 flow_label;
 	__u8 tos;
 	__u8 reserved[3];
-	__u32 mac[3];	/* as in the frame */
+	__u32 mac[3];	/* of the next frame, as they are there */
+	__u32 to[2];	/* of the port, likewise; HOP_TO in the second if it is known */
 	struct bpf_redir_neigh nh;
 	struct bpf_fib_lookup fib; /* the answer; here, because the stack is small */
 };
 
+#define HOP_TO (1U << 16)
 #define HOPS 256 /* a power of 2 */
 
 #endif

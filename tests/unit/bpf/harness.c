@@ -248,6 +248,18 @@ void wires(bool one)
 		die("ports");
 }
 
+void port_mac(const __u8 *mac)
+{
+	struct port lo = {};
+	__u32 ifindex = 1;
+
+	if (mac)
+		memcpy(lo.mac, mac, sizeof(lo.mac));
+	if (mac ? bpf_map_update_elem(bpf_map__fd(port->maps.ports), &ifindex, &lo, BPF_ANY) :
+		  bpf_map_delete_elem(bpf_map__fd(port->maps.ports), &ifindex))
+		die("ports");
+}
+
 void wire_to(enum prog other)
 {
 	struct port lo = { .partner = ifindexes[other] };

@@ -114,6 +114,8 @@ void harness_load(const struct sizes *sizes);
 void wires(bool one);
 /* The same of the loopback device, by which a test run of XDP has its packets come in. */
 void wire_to(enum prog other);
+/* On a router: the MAC address of that device, if it is known (NULL: it is not). */
+void port_mac(const __u8 *mac);
 /* Where they are pinned. */
 const char *harness_pins(void);
 /* The plan; what main() returns. */

@@ -63,6 +63,26 @@ static void window_after_the_legs(bool v6)
 		.out = OUT_DOWN(.seq = 46, .ack = 111) });
 }
 
+/* A promiscuous port sees frames for other hosts: XDP sent the server a second copy of them. */
+static void xdp_of_another_host(void)
+{
+	static const __u8 box[6] = { 2, 0, 0, 0, 1, 1 }, other[6] = { 2, 0, 0, 0, 1, 9 };
+
+	edited(false);
+	flow_set(XDP_PORT);
+	flow_left_to_tc();
+	usleep(20000); /* a next hop is asked for again */
+	port_mac(other);
+	STEPS({ "a frame that is not addressed to the port", XDP_CLIENT, UP(.seq = 101, .ack = 46, .len = 10), XDP_PASS, .counts = "",
+		.flow = "c.nxt=101" });
+	usleep(20000);
+	port_mac(box);
+	STEPS({ "one that is", XDP_CLIENT, UP(.seq = 101, .ack = 46, .len = 10), XDP_REDIRECT, .counts = "xdp",
+		.out = OUT_UP(.seq = 131, .ack = 51, .len = 10, .moved = 30), .flow = "c.nxt=111" });
+	port_mac(NULL);
+	usleep(20000);
+}
+
 /* The same, before there is a packet buffer: with complete checksums, and the rest is left to TC. */
 static void merged_by_xdp(bool v6)
 {
@@ -340,5 +360,6 @@ int main(void)
 		removed_bytes_make_room(v6);
 		fin(v6);
 	}
+	xdp_of_another_host();
 	return harness_end();
 }
