@@ -78,7 +78,7 @@ def main():
 	args = parser.parse_args()
 	if not set(args.parts) <= PARTS.keys():
 		parser.error(f"there is {', '.join(PARTS)}")
-	isolate.enter()
+	isolate.enter(limit=0)
 	OUTPUT.mkdir(parents=True, exist_ok=True)
 	for name in args.parts or PARTS:
 		try:

@@ -81,7 +81,7 @@ def main():
 	parser.add_argument("--rtt", type=float, default=20, help="milliseconds (default 20)")
 	parser.add_argument("--queue", type=int, default=4_000_000, help="bytes that wait at the slow link")
 	args = parser.parse_args()
-	isolate.enter()
+	isolate.enter(limit=0)
 	try:
 		for rate in args.rates:
 			for congestion in args.congestion:

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Run fuzzers one after the other, each for some seconds: a test point for each.
+"""Run fuzzers, as many at once as there are CPUs, each for some seconds: a test point for each.
 
 	test_fuzz.py [--seconds N] [--seed N] [--keep] [NAME...]
 
@@ -8,11 +8,13 @@ Without --keep the corpus is what is checked in, the seed is fixed, and nothing 
 input of a crash.
 """
 import argparse
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -34,7 +36,8 @@ def tail(text):
 	return "\n".join(text.splitlines()[-30:])
 
 
-def libfuzzer(tap, name, args):
+def libfuzzer(name, args):
+	"""(whether nothing was found, what it did, what it said)."""
 	corpus = [ROOT / d for d in CORPUS.get(name, [f"tests/fuzz/corpus/{name}"])]
 	with tempfile.TemporaryDirectory() as tmp:
 		found = FUZZ / "corpus" / name if args.keep else Path(tmp)
@@ -47,7 +50,7 @@ def libfuzzer(tap, name, args):
 			errors="replace", timeout=args.seconds + 120)
 	units = re.search(r"number_of_executed_units: (\d+)", run.stderr)
 	cover = re.findall(r"cov: (\d+)", run.stderr)
-	tap.ok(run.returncode == 0 and units and int(units[1]) > 0,
+	return (run.returncode == 0 and units and int(units[1]) > 0,
 		f"{name}: {units[1] if units else 'no'} inputs, {cover[-1] if cover else 'no'} edges", tail(run.stderr))
 
 
@@ -55,12 +58,12 @@ def libfuzzer(tap, name, args):
 PROGRAMS = ("bpf", "names")
 
 
-def programs(tap, name, args):
+def programs(name, args):
 	seed = int(time.time()) if args.keep and args.seed == 1 else args.seed
 	run = subprocess.run([ROOT / ".output" / "tests" / f"fuzz_{name}", str(args.seconds), str(seed)], cwd=ROOT,
 		capture_output=True, text=True, timeout=args.seconds + 120)
 	said = [line[2:] for line in run.stdout.splitlines() if line.startswith("# seed")]
-	tap.ok(run.returncode == 0, f"{name}: {' '.join(said)}", tail(run.stdout + run.stderr))
+	return run.returncode == 0, f"{name}: {' '.join(said)}", tail(run.stdout + run.stderr)
 
 
 def main():
@@ -72,11 +75,9 @@ def main():
 	args = parser.parse_args()
 	names = args.names or [p.name.removeprefix("fuzz_") for p in sorted(FUZZ.glob("fuzz_*")) if p.is_file()] + list(PROGRAMS)
 	tap = Tap()
-	for name in names:
-		if name in PROGRAMS:
-			programs(tap, name, args)
-		else:
-			libfuzzer(tap, name, args)
+	with ThreadPoolExecutor(os.cpu_count()) as pool:
+		for result in pool.map(lambda name: (programs if name in PROGRAMS else libfuzzer)(name, args), names):
+			tap.ok(*result)
 	return tap.finish()
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Transitions by hand, over the control socket: what `seam split` and `seam merge` do, but quickly."""
 import json
+import re
 import select
 import socket
 import time
@@ -99,6 +100,26 @@ def wave(lab, port, count, by_hand):
 	server.stop()
 	bad = [r for r in reports + served if r["end"] != "eof" or r["mismatch_at"] != -1 or r["rx_bytes"] != size]
 	return len(reports), bad, refused
+
+
+# What is refused for that both ends have said their last.
+OVER = re.compile("closing|it is none|there is no flow")
+
+
+def cycles(proc, hand, most, pause=0.005):
+	"""Splits and merges until the client is done or `most` are, pausing after each.
+
+	(how often, what was refused before the flow was over)
+	"""
+	n = 0
+	while n < most and proc.poll() is None:
+		for go in (hand.split, hand.merge):
+			why = go()
+			if why:
+				return n, [] if OVER.search(why) else [why]
+			time.sleep(pause)
+		n += 1
+	return n, []
 
 
 class ByHand:

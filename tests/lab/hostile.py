@@ -6,15 +6,20 @@
 
 MAC is the box's. The source addresses are nobody's, so that no kernel answers for them.
 """
+import itertools
 import socket
 import struct
 import sys
 import time
 
 ETH_P_ALL = 3
-FIN, SYN, RST, ACK = 1, 2, 4, 16
+FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 TCP, HOP, FRAGMENT, OPTIONS = 6, 0, 44, 60
 PAD = bytes.fromhex("010400000000")	# PadN: with two bytes before it, 8
+PRIORITY = bytes.fromhex("81006000")	# a tag of VLAN 0
+CLOCK = bytes.fromhex("0101080a")	# of timestamps, before the two
+SIGNED = bytes([1, 1, 19, 18]) + bytes(16)	# TCP-MD5 that nobody has asked for
+BLOCKED, PASSING = (b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % host for host in (b"blocked.com", b"passing.org"))
 
 
 def checksum(data):
@@ -31,6 +36,7 @@ class Peer:
 		self.macs = bytes.fromhex(mac.replace(":", "")) + self.socket.getsockname()[4]
 		self.v4 = [socket.inet_pton(socket.AF_INET, a) for a in (source4, dest4)]
 		self.v6 = [socket.inet_pton(socket.AF_INET6, a) for a in (source6, dest6)]
+		self.heard = {}	# what was not asked for yet: (seq, ack) by family, port and flags, oldest first
 
 	def send(self, packet, kind=None):
 		"""An IP packet, or bytes that claim to be one."""
@@ -66,22 +72,22 @@ class Peer:
 			return self.ip4(payload, b"\x01\x01\x01\x01" if options else b"")
 		return self.ip6(payload, bytes([TCP, 0]) + PAD, HOP) if options else self.ip6(payload)
 
-	def answer(self, family, sport, flags):
+	def answer(self, family, sport, flags, timeout=3):
 		"""(seq, ack) of a segment with these flags to that port; None if there is none."""
-		deadline = time.monotonic() + 3
-		while time.monotonic() < deadline:
+		deadline = time.monotonic() + timeout
+		heard = self.heard.setdefault((family, sport, flags), [])
+		while not heard and time.monotonic() < deadline:
 			self.socket.settimeout(max(0.01, deadline - time.monotonic()))
 			try:
 				frame, where = self.socket.recvfrom(2048)
 			except TimeoutError:
 				return None
-			at = 34 if family == 4 else 54
-			if where[2] == socket.PACKET_OUTGOING or len(frame) < at + 20 or frame[14] >> 4 != family:
-				continue
-			_sport, dport, seq, ack, _off, got = struct.unpack_from("!HHIIBB", frame, at)
-			if dport == sport and got & (SYN | ACK | RST) == flags:
-				return seq, ack
-		return None
+			version = frame[14] >> 4 if len(frame) > 14 else 0
+			at = 34 if version == 4 else 54
+			if where[2] != socket.PACKET_OUTGOING and len(frame) >= at + 20:
+				_sport, dport, seq, ack, _off, got = struct.unpack_from("!HHIIBB", frame, at)
+				self.heard.setdefault((version, dport, got & (SYN | ACK | RST)), []).append((seq, ack))
+		return heard.pop(0) if heard else None
 
 	def connect(self, family, sport, dport, isn=1000, options=b"", data=b"", ip_options=False):
 		"""A handshake; the (seq, ack) to go on with. Fails if the server does not answer."""
@@ -184,87 +190,145 @@ def table(peer, port, count):
 		peer.connect(4, 30000 + i, port)
 
 
-def evade(peer, port, control=""):
-	"""A request that a rule blocks, each time past what might be taken for another; `control`: by that way alone."""
-	bad, good = (b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % host for host in (b"blocked.com", b"passing.org"))
-	source, cut, clock = 40999, 20, struct.pack("!BBBBII", 1, 1, 8, 10, 1 << 20, 0)
-	signed = bytes([1, 1, 19, 18]) + bytes(16)	# TCP-MD5 that nobody has asked for
-	priority = {4: b"\x81\x00\x60\x00\x08\x00", 6: b"\x81\x00\x60\x00\x86\xdd"}
+class Evader:
+	"""A connection by which a request gets past a rule that blocks it, or not.
 
-	def segment(seq, data, flags=ACK | 8, options=b"", family=4):
-		return peer.tcp(family, source, port, flags, seq, ack if flags & ACK else 0, options, data)
+	What takes time is a generator, of the seconds that have to pass before it goes on.
+	"""
 
-	def data(seq, data, flags=ACK | 8, options=b"", spoil=0, family=4, kind=None, spoil_ip=0):
-		s = segment(seq, data, flags, options, family)
-		packet = peer.ip(family, s[:16] + bytes([s[16] ^ spoil]) + s[17:])
-		peer.send(packet[:10] + bytes([packet[10] ^ spoil_ip]) + packet[11:], kind)
+	def __init__(self, peer, source, port, family=4, kind=None, options=b""):
+		"""kind, options: of its frames, and of the segments that are not odd."""
+		self.peer, self.source, self.port = peer, source, port
+		self.family, self.kind, self.options = family, kind, options
+		self.seq, self.ack = 1000, 0
 
-	def begin(options=b"", family=4, kind=None):
-		nonlocal source
-		source += 1
-		peer.send(peer.ip(family, peer.tcp(family, source, port, SYN, 1000, options=options)), kind)
-		seq, ack = peer.answer(family, source, SYN | ACK)
-		peer.send(peer.ip(family, peer.tcp(family, source, port, ACK, ack, seq + 1, options)), kind)
-		time.sleep(0.1)
-		return ack, seq + 1
+	def segment(self, offset=0, data=b"", flags=ACK | PSH, options=b""):
+		return self.peer.tcp(self.family, self.source, self.port, flags, self.seq + offset, self.ack if flags & ACK else 0,
+			options, data)
 
-	def instead(first, begun=b"", **odd):
-		"""A segment that is odd in some way, and the request in its place; `begun`: the connection's own options."""
-		nonlocal ack
-		seq, ack = begin(begun)
-		data(seq, first, **odd)
-		time.sleep(0.3)
-		data(seq, bad, options=begun)
+	def send(self, data, offset=0, flags=ACK | PSH, options=b"", spoil=0, spoil_ip=0):
+		s = self.segment(offset, data, flags, options)
+		packet = self.peer.ip(self.family, s[:16] + bytes([s[16] ^ spoil]) + s[17:])
+		self.peer.send(packet[:10] + bytes([packet[10] ^ spoil_ip]) + packet[11:], self.kind)
 
-	seq, ack = begin()
-	data(seq, bad)
-	instead(good, spoil=0x55)
-	instead(good, flags=8)
-	seq, ack = begin()
-	data(seq + 1, b"", flags=RST)
-	data(seq, bad)
-	instead(good, clock, options=clock[:4] + struct.pack("!II", 1, 0))
-	seq, ack = begin()
-	data(seq + cut, bad[cut:])
-	data(seq, bad[:cut])
-	data(seq + cut, good[cut:])
-	for family in (4, 6):
-		seq, ack = begin(family=family, kind=priority[family])
-		data(seq, bad, family=family, kind=priority[family])
-	seq, ack = begin(family=6)
-	chain = b"".join(bytes([after, 0]) + PAD for after in (OPTIONS,) * 4 + (TCP,))
-	peer.send(peer.ip6(segment(seq, bad, family=6), chain, OPTIONS))
-	time.sleep(0.3)
-	if not control:
-		data(seq, bad, family=6)
-	seq, ack = begin(family=6)
-	behind = bytes([TCP, 0]) + PAD + segment(seq, bad, family=6)
-	for offset, part in ((1, behind[:32]), (32, behind[32:])):	# 1: more follow
-		peer.send(peer.ip6(part, struct.pack("!BBHI", OPTIONS, 0, offset, 7), FRAGMENT))
-	time.sleep(0.3)
-	if not control:
-		data(seq, bad, family=6)
-	# The rest are in the order of their ports, for a server that is told which bytes it must not get.
-	source += 1
-	peer.send(peer.ip(4, peer.tcp(4, source, port, SYN, 1000)))
-	seq, ack = (n + i for i, n in enumerate(reversed(peer.answer(4, source, SYN | ACK))))
-	s = segment(seq, b"", RST)
-	peer.send(peer.ip(4, s[:16] + bytes([s[16] ^ 0x55]) + s[17:]))	# which the server discards
-	time.sleep(0.1)
-	peer.send(peer.ip(4, segment(seq, b"", ACK)))
-	data(seq, bad)
-	source += 1
-	fragmented(peer, peer.tcp(4, source, port, SYN, 1000, data=b"", options=bytes([1] * 12)))
-	seq, ack = 1001, 0
-	got = peer.answer(4, source, SYN | ACK)
-	if got:	# or it did not get to the server
-		seq, ack = got[1], got[0] + 1
-		peer.send(peer.ip(4, segment(seq, b"", ACK)))
-		data(seq, bad)
-	instead(bad[:-30], flags=ACK | 32)	# urgent, with an offset of 0
-	instead(good, spoil_ip=0x55)
-	instead(good, options=signed)
-	instead(b"", flags=ACK | FIN, options=signed)
+	def answered(self, timeout=3):
+		"""Whether the SYN is; the next segment follows the answer."""
+		got = self.peer.answer(self.family, self.source, SYN | ACK, timeout)
+		if got:
+			self.seq, self.ack = got[1], got[0] + 1
+		return got
+
+	def syn(self):
+		self.send(b"", flags=SYN, options=self.options)
+		yield 0
+		if not self.answered():
+			raise SystemExit(f"no answer to SYN {self.source}")
+
+	def begin(self):
+		yield from self.syn()
+		self.send(b"", flags=ACK, options=self.options)
+		yield 0.1
+
+	def instead(self, first, **odd):
+		"""A segment that is odd in some way, and the request in its place."""
+		yield from self.begin()
+		self.send(first, **odd)
+		yield 0.3
+		self.send(BLOCKED, options=self.options)
+
+
+def evade(peer, port, first, control=""):
+	"""A request that a rule blocks, each time past what might be taken for another; `control`: by that way alone.
+
+	All at the same time, each by a port of its own, from `first` on.
+	"""
+	ports = itertools.count(first)
+	new = lambda **how: Evader(peer, next(ports), port, **how)
+
+	def nothing_odd(c):
+		yield from c.begin()
+		c.send(BLOCKED)
+
+	def inexact_rst(c):
+		yield from c.begin()
+		c.send(b"", 1, flags=RST)
+		c.send(BLOCKED)
+
+	def end_first(c):
+		yield from c.begin()
+		c.send(BLOCKED[20:], 20)
+		c.send(BLOCKED[:20])
+		c.send(PASSING[20:], 20)
+
+	def extension_headers(c):
+		yield from c.begin()
+		chain = b"".join(bytes([after, 0]) + PAD for after in (OPTIONS,) * 4 + (TCP,))
+		peer.send(peer.ip6(c.segment(data=BLOCKED), chain, OPTIONS))
+		yield 0.3
+		if not control:
+			c.send(BLOCKED)
+
+	def extension_header_in_fragments(c):
+		yield from c.begin()
+		behind = bytes([TCP, 0]) + PAD + c.segment(data=BLOCKED)
+		for offset, part in ((1, behind[:32]), (32, behind[32:])):	# 1: more follow
+			peer.send(peer.ip6(part, struct.pack("!BBHI", OPTIONS, 0, offset, 7), FRAGMENT))
+		yield 0.3
+		if not control:
+			c.send(BLOCKED)
+
+	def no_length(c):
+		yield from c.begin()
+		packet = peer.ip6(c.segment(data=BLOCKED), bytes([TCP, 0]) + PAD, HOP)
+		peer.send(packet[:4] + bytes(2) + packet[6:])
+		yield 0.3
+		if not control:
+			c.send(BLOCKED)
+
+	def rst_in_handshake(c):
+		yield from c.syn()
+		c.send(b"", flags=RST, spoil=0x55)	# which the server discards
+		yield 0.1
+		c.send(b"", flags=ACK)
+		c.send(BLOCKED)
+
+	def syn_in_fragments(c):
+		fragmented(peer, c.segment(flags=SYN, options=bytes([1] * 12)))
+		yield 0.4
+		if c.answered(timeout=0.1):	# or it did not get to the server
+			c.send(b"", flags=ACK)
+			c.send(BLOCKED)
+
+	side_by_side([
+		nothing_odd(new()),
+		new().instead(PASSING, spoil=0x55),
+		new().instead(PASSING, flags=PSH),
+		inexact_rst(new()),
+		new(options=CLOCK + bytes.fromhex("0010000000000000")).instead(PASSING, options=CLOCK + bytes.fromhex("0000000100000000")),
+		end_first(new()),
+		nothing_odd(new(kind=PRIORITY + b"\x08\x00")),
+		nothing_odd(new(family=6, kind=PRIORITY + b"\x86\xdd")),
+		extension_headers(new(family=6)),
+		extension_header_in_fragments(new(family=6)),
+		no_length(new(family=6)),
+		rst_in_handshake(new()),
+		syn_in_fragments(new()),
+		new().instead(BLOCKED[:-30], flags=ACK | URG),	# with an offset of 0
+		new().instead(PASSING, spoil_ip=0x55),
+		new().instead(PASSING, options=SIGNED),
+		new().instead(b"", flags=ACK | FIN, options=SIGNED),
+	])
+
+
+def side_by_side(generators):
+	"""Runs them all; each goes on once the seconds are over that it has asked for."""
+	due = {g: 0 for g in generators}
+	while due:
+		g = min(due, key=due.get)
+		time.sleep(max(0, due.pop(g) - time.monotonic()))
+		wait = next(g, None)
+		if wait is not None:
+			due[g] = time.monotonic() + wait
 
 
 def fragmented(peer, segment):

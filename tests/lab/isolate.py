@@ -12,6 +12,7 @@ the kernel takes all of it away; SIGKILL included.
         script         the scenario itself
 """
 import ctypes
+import faulthandler
 import os
 import signal
 import subprocess
@@ -24,6 +25,8 @@ MS_BIND, MS_REC, MS_PRIVATE = 1 << 12, 1 << 14, 1 << 18
 PR_SET_PDEATHSIG = 1
 INNER = "SEAM_LAB_INNER"
 GRACE = 20	# seconds the script has to tear down after a signal
+LIMIT = "LAB_LIMIT"	# environment: seconds that a script may take, 0 for ever
+USUAL_LIMIT = 600
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -105,11 +108,22 @@ def _init():
 			os._exit(_status(status))
 
 
-def enter():
-	"""Return inside the namespaces; the original process never returns."""
+def _limit(seconds):
+	"""The script is killed after so long, having told where it hangs; what it has started ends with it."""
+	faulthandler.register(signal.SIGALRM, chain=True)	# and then what SIGALRM does by default
+	signal.alarm(seconds)
+
+
+def enter(limit=USUAL_LIMIT):
+	"""Return inside the namespaces; the original process never returns.
+
+	limit: seconds until it ends as a failure, unless the environment says otherwise; 0: never.
+	"""
+	limit = int(os.environ.get(LIMIT, limit))
 	if os.environ.get(INNER):
 		for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
 			signal.signal(s, _interrupt)
+		_limit(limit)
 		return
 	if os.geteuid() != 0:
 		sys.exit(f"{sys.argv[0]}: namespaces need root")
@@ -130,7 +144,10 @@ def enter():
 		if signals and time.monotonic() - signals[0][1] > GRACE:
 			os.kill(init, signal.SIGKILL)
 		time.sleep(0.02)
-	sys.exit(128 + signals[0][0] if signals else _status(status))
+	code = _status(status)
+	if code == 128 + signal.SIGALRM:
+		print(f"# {sys.argv[0]}: killed, as it had not ended after {limit} s ({LIMIT})", flush=True)
+	sys.exit(128 + signals[0][0] if signals else code)
 
 
 def _interrupt(signum, _frame):

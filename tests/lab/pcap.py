@@ -183,25 +183,6 @@ def seq_after(a, b):
 	return 0 < (a - b) & 0xffffffff < 1 << 31
 
 
-def relative(packets):
-	"""Of one direction: [(packet, sequence number relative to its SYN or first packet)]."""
-	base = next((p.seq for p in packets if p.flags & SYN), packets[0].seq if packets else 0)
-	return [(p, (p.seq - base) & 0xffffffff) for p in packets]
-
-
-def retransmitted(packets):
-	"""Packets of one direction with a first byte at or before what was already sent."""
-	out, top = [], None
-	for p in packets:
-		if p.end_seq == p.seq:
-			continue
-		if top is not None and not seq_after(p.end_seq, top):
-			out.append(p)
-		else:
-			top = p.end_seq
-	return out
-
-
 def _sum16(data):
 	a = array("H", data if len(data) % 2 == 0 else data + b"\0")
 	total = sum(a)
@@ -265,16 +246,19 @@ def segments(packets, mss):
 	return out
 
 
-def same_above_link(a, b, ignore_tcp_checksum=False):
+def same_above_link(a, b, ignore_tcp_checksum=False, one_way=False):
 	"""Compare two captures of the same packets, before and after the box, per direction, in order.
 
 	Byte for byte from the IP header on, but for TTL or hop limit and the IPv4 header checksum.
-	ignore_tcp_checksum: for captures before checksum offload. Returns the differences as text;
-	none, and at least one TCP packet in each direction seen, is an empty list.
+	ignore_tcp_checksum: for captures before checksum offload. one_way: only one direction need be there.
+	Returns the differences as text; none, and at least one TCP packet in each direction, is an empty list.
 	"""
 	one, two = flows(a), flows(b)
-	out = [] if one else ["no TCP packets at all"]
-	for key in one.keys() | two.keys():
+	keys = one.keys() | two.keys()
+	out = [] if keys else ["no TCP packets at all"]
+	if not one_way:
+		out += [f"{key}: none of the other direction" for key in keys if key[2:] + key[:2] not in keys]
+	for key in keys:
 		left, right = one.get(key, []), two.get(key, [])
 		if len(left) != len(right):
 			out.append(f"{key}: {len(left)} packets before, {len(right)} after the box")

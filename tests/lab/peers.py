@@ -5,6 +5,7 @@
 A case is a function of a Pair that returns what the ends saw. The same case runs through plain
 forwarding and through a split, and must return the same.
 """
+import collections
 import concurrent.futures
 import contextlib
 import errno
@@ -13,13 +14,15 @@ import select
 import socket
 import struct
 import termios
+from pathlib import Path
 
-from lab import CLIENT4, CLIENT6, SERVER, LabError, reasons, seam_json, start_seam, wait_for
+from lab import CLIENT4, CLIENT6, SERVER, LabError, reasons, seam_binary, seam_json, start_seam, wait_for
 from sockets import inside
 
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 CLIENT = {4: CLIENT4, 6: CLIENT6}
 HOST = {"client": CLIENT, "server": SERVER}
+SIOCOUTQNSD = 0x894b
 
 # Every flow is split at its first payload, and stays so.
 SPLIT_ALL = """
@@ -29,6 +32,9 @@ rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; until = { 
 """
 
 _threads = concurrent.futures.ThreadPoolExecutor(8)
+AT_ONCE = 4	# cases of through_both(), which take up to two threads each
+
+
 def open_socket(lab, ns, family=4, protocol=0, options=()):
 	"""A TCP socket in a namespace; options are triples for setsockopt."""
 	with inside(lab, ns):
@@ -136,7 +142,13 @@ def send_until_blocked(s, stream, patience=0.5):
 
 
 def unacked(s):
+	"""Bytes that nobody has acknowledged to it, those that it has not sent yet among them."""
 	return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, b"\0" * 4))[0]
+
+
+def unsent(s):
+	"""Bytes that it has not sent yet."""
+	return struct.unpack("i", fcntl.ioctl(s, SIOCOUTQNSD, b"\0" * 4))[0]
 
 
 def wait_acked(s):
@@ -168,17 +180,41 @@ def state(lab, pair):
 	return f and f["flow"]["state"]
 
 
+def reload(lab, seam, conf_text):
+	"""The running Seam takes another policy; what start_seam() adds to one stays as it was."""
+	conf = Path(seam.proc.args[-1])
+	added = [line for line in conf.read_text().splitlines() if line.startswith(("workers = ", "congestion = "))]
+	conf.write_text("\n".join([conf_text, *added, ""]))
+	lab.run("box", [seam_binary(), "reload"])
+
+
+# A case of through_both(). seen: what its ends see without Seam, or a function of that which tells whether it is
+# right; None: whatever it is. beside: others may run at the same time.
+Case = collections.namedtuple("Case", "name run seen beside", defaults=(None, False))
+
+
+def _run_all(cases):
+	"""What each of them returns: first those that want to be alone, then the others, a few at a time."""
+	seen = [None if case.beside else case.run() for case in cases]
+	# In threads of their own: cases wait for what they have given to _threads.
+	with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+		jobs = [pool.submit(case.run) if case.beside else None for case in cases]
+		return [job.result() if job else x for job, x in zip(jobs, seen)]
+
+
 def through_both(tap, lab, cases, policy=SPLIT_ALL):
-	"""Runs (name, function) through plain forwarding, then through Seam: the ends see the same.
+	"""Runs the cases (Case, or its fields) through plain forwarding, then through Seam: the ends see the same.
 
 	Returns the running Seam.
 	"""
-	plain = [fn() for _name, fn in cases]
+	cases = [Case(*case) for case in cases]
+	plain = _run_all(cases)
 	seam = start_seam(lab, policy)
-	for (name, fn), want in zip(cases, plain):
-		got = fn()
-		tap.ok(got == want, f"{name}: the ends see what they see without Seam", f"got:  {short(got)}",
-			f"want: {short(want)}")
+	for case, want, got in zip(cases, plain, _run_all(cases)):
+		right = case.seen is None or (case.seen(want) if callable(case.seen) else want == case.seen)
+		tap.ok(right and got == want, f"{case.name}: the ends see what they see without Seam",
+			f"got:  {short(got)}", f"want: {short(want)}", *([] if right else ["which is wrong already",
+			*([] if callable(case.seen) else [f"right: {short(case.seen)}"])]))
 	return seam
 
 

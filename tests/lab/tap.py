@@ -39,8 +39,8 @@ class Tap:
 		return self.ok(got == want, name, f"got:  {got!r}", f"want: {want!r}")
 
 	def zero(self, counters, names, name):
-		"""A test point that holds if none of the named counters is other than 0."""
-		bad = {k: counters[k] for k in names if counters.get(k)}
+		"""A test point that holds if all of the named counters are there, and 0."""
+		bad = {k: counters.get(k, "no such counter") for k in names if counters.get(k) != 0}
 		return self.ok(not bad, name, bad)
 
 	def skip(self, name, why):

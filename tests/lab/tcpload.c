@@ -11,7 +11,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -22,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -41,7 +39,6 @@ struct conn {
 	bool connected, rx_eof, tx_ended;
 	uint64_t start, established, first_rx, last_rx, gap, gap_at;
 	uint64_t rx, tx, bad;		/* bad: first offset not as expected */
-	uint64_t urgent_seen;		/* offset of the urgent mark, NEVER: none */
 	uint64_t tx_at, rx_at;		/* not before; 0: at once */
 	uint64_t asked, rtt_max, rtt_sum, rtt_n;	/* pingpong */
 	struct sha256 rx_sha, tx_sha;
@@ -118,9 +115,8 @@ static void finish(struct conn *c, const char *how, bool good)
 	       c->first_rx ? (c->first_rx - c->start) / 1000 : 0, (now - c->start) / 1000,
 	       c->gap / 1000, c->gap_at);
 	printf("\"pingpongs\": %" PRIu64 ", \"pingpong_avg_us\": %" PRIu64 ", \"pingpong_max_us\": %" PRIu64
-	       ", \"mismatch_at\": %" PRId64 ", \"urgent_at\": %" PRId64 ", ",
-	       c->rtt_n, c->rtt_n ? c->rtt_sum / c->rtt_n / 1000 : 0, c->rtt_max / 1000,
-	       (int64_t)c->bad, (int64_t)c->urgent_seen);
+	       ", \"mismatch_at\": %" PRId64 ", ",
+	       c->rtt_n, c->rtt_n ? c->rtt_sum / c->rtt_n / 1000 : 0, c->rtt_max / 1000, (int64_t)c->bad);
 	printf("\"retransmits\": %u, \"bytes_retrans\": %llu, \"reord_seen\": %u, \"dsack_dups\": %u, "
 	       "\"rtt_us\": %u, \"min_rtt_us\": %u, \"snd_mss\": %u, \"rcv_mss\": %u, \"options\": %u, "
 	       "\"snd_wscale\": %u, \"rcv_wscale\": %u}\n",
@@ -227,13 +223,8 @@ static int do_rx(struct conn *c)
 	uint32_t turn = 0;
 
 	while (want_rx(c) && turn < TURN) {
-		ssize_t n;
-		int mark = 0;
+		ssize_t n = recv(c->fd, buf, opt.read_chunk, MSG_DONTWAIT);
 
-		/* A read stops at the urgent mark, so the mark is always seen at its offset. */
-		if (c->urgent_seen == NEVER && !ioctl(c->fd, SIOCATMARK, &mark) && mark)
-			c->urgent_seen = c->rx;
-		n = recv(c->fd, buf, opt.read_chunk, MSG_DONTWAIT);
 		if (n < 0)
 			return errno == EAGAIN ? 0 : errno;
 		if (n == 0) {
@@ -265,7 +256,6 @@ static int do_tx(struct conn *c)
 	while (want_tx(c) && turn < TURN) {
 		uint64_t left = opt.send - c->tx;
 		const uint8_t *p = buf;
-		int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 		uint32_t len;
 		ssize_t n;
 
@@ -278,14 +268,9 @@ static int do_tx(struct conn *c)
 				len = left;
 			if (len > BUFFER)
 				len = BUFFER;
-			if (c->tx <= opt.urgent && opt.urgent < c->tx + len) {
-				/* MSG_OOB makes the last byte of a send urgent. */
-				len = opt.urgent - c->tx + 1;
-				flags |= MSG_OOB;
-			}
 			fill(buf, len, opt.seed, c->tx);
 		}
-		n = send(c->fd, p, len, flags);
+		n = send(c->fd, p, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0)
 			return errno == EAGAIN ? 0 : errno;
 		if (!opt.no_hash)
@@ -303,45 +288,20 @@ static int do_tx(struct conn *c)
 			c->tx_at = c->established + c->tx * NSEC / opt.rate;
 		if (opt.pause && c->tx % opt.chunk == 0)
 			c->tx_at = now_ns() + opt.pause;
-		if (c->tx >= opt.send && opt.hold)
-			c->tx_at = now_ns() + opt.hold;
 		if (c->tx_at > now_ns())
 			return 0;
 	}
 	return 0;
 }
 
-/* Everything is sent: end our side as told. Returns false if `c` is gone. */
-static bool end_tx(struct conn *c, uint64_t now)
+/* Everything is sent: end our side as told. */
+static void end_tx(struct conn *c, uint64_t now)
 {
-	struct linger abort_now = { 1, 0 };
-	int unacked = 0;
-
 	if (c->tx_at > now || c->rx < opt.after_rx)
-		return true;
-	switch (opt.end) {
-	case END_FIN:
+		return;
+	if (opt.end == END_FIN)
 		shutdown(c->fd, SHUT_WR);
-		break;
-	case END_WAIT:
-		break;
-	case END_CLOSE:
-		if (c->rx < opt.recv)
-			return true;
-		finish(c, "closed", true);
-		return false;
-	case END_RST:
-		/* Nothing says when all is acknowledged: look again in a millisecond. */
-		if (c->rx < opt.recv || ioctl(c->fd, SIOCOUTQ, &unacked) || unacked) {
-			c->tx_at = now + MSEC;
-			return true;
-		}
-		setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &abort_now, sizeof(abort_now));
-		finish(c, "rst", true);
-		return false;
-	}
 	c->tx_ended = true;
-	return true;
 }
 
 static void advance(struct conn *c, uint32_t events)
@@ -376,8 +336,8 @@ static void advance(struct conn *c, uint32_t events)
 		return;
 	}
 	now = now_ns();
-	if (c->connected && !c->tx_ended && tx_goal(c) && !end_tx(c, now))
-		return;
+	if (c->connected && !c->tx_ended && tx_goal(c))
+		end_tx(c, now);
 	if (c->tx_ended && c->rx_eof)
 		finish(c, c->rx < opt.recv ? "short" : "eof", c->rx >= opt.recv);
 	else
@@ -386,22 +346,15 @@ static void advance(struct conn *c, uint32_t events)
 
 static void tune(int fd)
 {
-	int one = 1;
 	const struct { int level, name, value; } ints[] = {
-		{ SOL_SOCKET, SO_RCVBUFFORCE, opt.rcvbuf }, { SOL_SOCKET, SO_SNDBUFFORCE, opt.sndbuf },
-		{ IPPROTO_TCP, TCP_MAXSEG, opt.mss }, { IPPROTO_TCP, TCP_NODELAY, opt.nodelay },
-		{ SOL_SOCKET, SO_KEEPALIVE, opt.keepidle }, { IPPROTO_TCP, TCP_KEEPIDLE, opt.keepidle },
-		{ IPPROTO_TCP, TCP_KEEPINTVL, opt.keepintvl }, { IPPROTO_TCP, TCP_KEEPCNT, opt.keepcnt },
-		{ SOL_SOCKET, SO_MAX_PACING_RATE, (int)opt.pacing },
+		{ SOL_SOCKET, SO_RCVBUFFORCE, opt.rcvbuf }, { IPPROTO_TCP, TCP_MAXSEG, opt.mss },
+		{ IPPROTO_TCP, TCP_NODELAY, opt.nodelay },
 	};
 	size_t i;
 
-	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 	for (i = 0; i < sizeof(ints) / sizeof(ints[0]); i++)
 		if (ints[i].value && setsockopt(fd, ints[i].level, ints[i].name, &ints[i].value, sizeof(int)))
 			perror("tcpload: setsockopt");
-	if (opt.cc && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, opt.cc, strlen(opt.cc)))
-		perror("tcpload: TCP_CONGESTION");
 }
 
 static struct conn *conn_new(int fd, const struct sockaddr_storage *peer)
@@ -415,7 +368,7 @@ static struct conn *conn_new(int fd, const struct sockaddr_storage *peer)
 	}
 	c->fd = fd;
 	c->start = c->established = now_ns();
-	c->bad = c->urgent_seen = NEVER;
+	c->bad = NEVER;
 	sha256_init(&c->rx_sha);
 	sha256_init(&c->tx_sha);
 	address(c->peer, peer);

@@ -16,22 +16,21 @@
 #define NEVER	UINT64_MAX
 
 enum role { ECHO, SINK, SOURCE, BOTH };
-enum end { END_FIN, END_WAIT, END_CLOSE, END_RST };
+enum end { END_FIN, END_WAIT };
 
 static struct options {
 	enum role role;
 	enum end end;
 	const char *bind;
-	const char *cc;
 	const char *arrivals;
-	uint64_t send, recv, seed, expect, urgent, after_rx;
-	uint64_t rate, pause, read_pause, hold, every;	/* bytes/s; nanoseconds */
+	uint64_t send, recv, seed, expect, after_rx;
+	uint64_t rate, pause, read_pause, every;	/* bytes/s; nanoseconds */
 	uint64_t timeout;
-	uint32_t chunk, read_chunk, count, pacing;
-	int rcvbuf, sndbuf, mss, keepidle, keepintvl, keepcnt;
+	uint32_t chunk, read_chunk, count;
+	int rcvbuf, mss;
 	bool listen, nodelay, pingpong, no_hash, has_expect;
 } opt = {
-	.chunk = BUFFER, .read_chunk = BUFFER, .count = 1, .urgent = NEVER, .seed = 1,
+	.chunk = BUFFER, .read_chunk = BUFFER, .count = 1, .seed = 1,
 };
 
 static void usage(FILE *out)
@@ -50,16 +49,12 @@ static void usage(FILE *out)
 	      "  --rate BYTES/S             average send rate\n"
 	      "  --pingpong                 next chunk only when all sent bytes have come back\n"
 	      "  --read-chunk BYTES, --read-pause MS   a slow reader\n"
-	      "  --hold MS                  wait between the last byte and the end\n"
-	      "  --end fin|wait|close|rst   after the last byte: half-close and read to the end\n"
-	      "                             (default), wait for the peer's end, close once --recv\n"
-	      "                             bytes are there, the same with RST once all is acked\n"
-	      "  --urgent OFFSET            the byte there is sent as urgent data\n"
+	      "  --end fin|wait             after the last byte: half-close and read to the end\n"
+	      "                             (default), or wait for the peer's end\n"
 	      "  --count N, --every MS      client: N connections, at once or one per MS\n"
 	      "  --bind ADDRESS[@PORT]      client: source address and port\n"
 	      "  --timeout S                client: give up after that\n"
-	      "  --nodelay, --rcvbuf B, --sndbuf B, --mss B, --cc NAME, --pacing BYTES/S\n"
-	      "  --keepalive IDLE,INTERVAL,COUNT       seconds, seconds, probes\n"
+	      "  --nodelay, --rcvbuf B, --mss B\n"
 	      "  --arrivals FILE            every read: its time (CLOCK_MONOTONIC, ns) and length,\n"
 	      "                             two 64-bit numbers in host order\n"
 	      "  --no-hash                  leave the SHA-256 out (5 ns a byte)\n"
@@ -74,26 +69,23 @@ static void bad_option(const char *name, const char *arg)
 
 static void parse(int argc, char **argv)
 {
-	enum { SEND = 256, SEED, RECV, EXPECT, AFTER, CHUNK, PAUSE, RATE, PINGPONG, RCHUNK, RPAUSE, HOLD,
-	       END, URGENT, COUNT, EVERY, BIND, TIMEOUT, NODELAY, RCVBUF, SNDBUF, MSS, CC, PACING,
-	       KEEPALIVE, ARRIVALS, NOHASH, LISTEN, HELP };
+	enum { SEND = 256, SEED, RECV, EXPECT, AFTER, CHUNK, PAUSE, RATE, PINGPONG, RCHUNK, RPAUSE, END,
+	       COUNT, EVERY, BIND, TIMEOUT, NODELAY, RCVBUF, MSS, ARRIVALS, NOHASH, LISTEN, HELP };
 	static const struct option longopts[] = {
 		{ "send", 1, NULL, SEND }, { "seed", 1, NULL, SEED }, { "recv", 1, NULL, RECV },
 		{ "expect", 1, NULL, EXPECT }, { "after-rx", 1, NULL, AFTER },
 		{ "chunk", 1, NULL, CHUNK }, { "pause", 1, NULL, PAUSE }, { "rate", 1, NULL, RATE },
 		{ "pingpong", 0, NULL, PINGPONG }, { "read-chunk", 1, NULL, RCHUNK },
-		{ "read-pause", 1, NULL, RPAUSE }, { "hold", 1, NULL, HOLD }, { "end", 1, NULL, END },
-		{ "urgent", 1, NULL, URGENT }, { "count", 1, NULL, COUNT }, { "every", 1, NULL, EVERY },
+		{ "read-pause", 1, NULL, RPAUSE }, { "end", 1, NULL, END },
+		{ "count", 1, NULL, COUNT }, { "every", 1, NULL, EVERY },
 		{ "bind", 1, NULL, BIND }, { "timeout", 1, NULL, TIMEOUT },
-		{ "nodelay", 0, NULL, NODELAY }, { "rcvbuf", 1, NULL, RCVBUF },
-		{ "sndbuf", 1, NULL, SNDBUF }, { "mss", 1, NULL, MSS }, { "cc", 1, NULL, CC },
-		{ "pacing", 1, NULL, PACING }, { "keepalive", 1, NULL, KEEPALIVE },
+		{ "nodelay", 0, NULL, NODELAY }, { "rcvbuf", 1, NULL, RCVBUF }, { "mss", 1, NULL, MSS },
 		{ "arrivals", 1, NULL, ARRIVALS },
 		{ "no-hash", 0, NULL, NOHASH }, { "listen", 0, NULL, LISTEN },
 		{ "help", 0, NULL, HELP }, {},
 	};
 	static const char *const roles[] = { "echo", "sink", "source", "both" };
-	static const char *const ends[] = { "fin", "wait", "close", "rst" };
+	static const char *const ends[] = { "fin", "wait" };
 	int o, idx = 0;
 	uint32_t i;
 
@@ -109,7 +101,7 @@ static void parse(int argc, char **argv)
 			usage(stderr);
 			exit(2);
 		}
-		if (optarg && o != END && o != BIND && o != CC && o != KEEPALIVE && o != ARRIVALS) {
+		if (optarg && o != END && o != BIND && o != ARRIVALS) {
 			v = strtoull(optarg, &rest, 10);
 			if (*rest || rest == optarg)
 				bad_option(longopts[idx].name, optarg);
@@ -126,29 +118,20 @@ static void parse(int argc, char **argv)
 		case PINGPONG: opt.pingpong = true; break;
 		case RCHUNK: opt.read_chunk = v; break;
 		case RPAUSE: opt.read_pause = v * MSEC; break;
-		case HOLD: opt.hold = v * MSEC; break;
-		case URGENT: opt.urgent = v; break;
 		case COUNT: opt.count = v; break;
 		case EVERY: opt.every = v * MSEC; break;
 		case BIND: opt.bind = optarg; break;
 		case TIMEOUT: opt.timeout = v * NSEC; break;
 		case NODELAY: opt.nodelay = true; break;
 		case RCVBUF: opt.rcvbuf = v; break;
-		case SNDBUF: opt.sndbuf = v; break;
 		case MSS: opt.mss = v; break;
-		case CC: opt.cc = optarg; break;
-		case PACING: opt.pacing = v; break;
 		case ARRIVALS: opt.arrivals = optarg; break;
 		case NOHASH: opt.no_hash = true; break;
 		case LISTEN: opt.listen = true; break;
-		case KEEPALIVE:
-			if (sscanf(optarg, "%d,%d,%d", &opt.keepidle, &opt.keepintvl, &opt.keepcnt) != 3)
-				bad_option("keepalive", optarg);
-			break;
 		case END:
-			for (i = 0; i < 4 && strcmp(optarg, ends[i]); i++)
+			for (i = 0; i < 2 && strcmp(optarg, ends[i]); i++)
 				;
-			if (i == 4)
+			if (i == 2)
 				bad_option("end", optarg);
 			opt.end = i;
 			break;

@@ -8,7 +8,7 @@ nothing else to do, whether the ends noticed anything.
 """
 import os
 
-from byhand import POLICY, ByHand, flow_to
+from byhand import POLICY, ByHand, cycles, flow_to
 from lab import NOTICED, SERVER4, Lab, Link, scenario, seam_json, start_seam, wait_for
 from peers import reasons
 from servers import LoadServer, finish_client, start_client
@@ -18,18 +18,14 @@ FULL = bool(os.environ.get("FULL"))
 SIZE = 150_000_000 if FULL else 48_000_000
 
 
-def transfer(tap, lab, far, way, port, cycles):
+def transfer(tap, lab, far, way, port, most):
 	"""Split and merged while it runs."""
 	name = f"{far} is far, {way}"
 	with lab.deltas("client", "server", "legs") as d:
-		t = Transfer(lab, port, way, SIZE)
-		hand = ByHand(flow_to(lab, port))
-		refused, n = [], 0
-		while n < cycles and t.runs() and not refused:
-			refused = [why for go in (hand.split, hand.merge) if (why := go()) and t.runs()]
-			n += 1
+		t = Transfer(lab, port, way, SIZE, no_hash=True)
+		n, refused = cycles(t.proc, ByHand(flow_to(lab, port)), most, 0)
 		t.arrived(tap, name)
-	tap.ok(not refused and n >= min(2, cycles), f"{name}: after {n} splits and merges", refused)
+	tap.ok(n >= min(2, most) and not refused, f"{name}: after {n} splits and merges", refused)
 	for end in ("client", "server") if FULL else ():
 		tap.zero(d[end], NOTICED, f"{name}: the {end} noticed nothing")
 

@@ -24,7 +24,7 @@ def main(tap):
 		for family in (4, 6):
 			port, what = 7000 + family, f"IPv{family}"
 			with lab.deltas("client", "server", "legs") as d:
-				t = Transfer(lab, port, "up down", 200_000_000, family, timeout=60)
+				t = Transfer(lab, port, "up down", 100_000_000, family, no_hash=True, timeout=60)
 				hand = ByHand(flow_to(lab, port))
 				refused = [why for _ in range(10) for why in (hand.split(), hand.merge()) if why]
 				tap.equal(refused, [], f"{what}: split and merged ten times under way")
@@ -37,7 +37,3 @@ def main(tap):
 			p.prime()
 			tap.equal(state(lab, p), "split", "a flow whose first payload is held is split")
 		tap.equal([p["xdp"] for p in seam_json(lab, "status")["ports"]], ["off"] * 2, "no XDP on a bridge")
-
-
-if __name__ == "__main__":
-	main()

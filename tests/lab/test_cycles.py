@@ -8,14 +8,16 @@ split and merged once (default 1000). `make check-cycles` has 1,000 and 10,000.
 import json
 import os
 
+import isolate
 from byhand import POLICY, ByHand, flow_to, wave
 from daemon import Daemon
-from lab import NOTICED, NOTICED_AT_LEGS, SERVER4, Lab, scenario, seam_json, start_seam, wait_for
+from lab import NOTICED, NOTICED_AT_LEGS, SERVER4, Lab, LabError, scenario, seam_json, start_seam, wait_for
 from servers import LoadServer, start_client
 from transfer import silent
 
 CYCLES = int(os.environ.get("CYCLES", 300))
 FLOWS = int(os.environ.get("FLOWS", 1000))
+os.environ.setdefault(isolate.LIMIT, str(isolate.USUAL_LIMIT + CYCLES // 10 + FLOWS // 20))
 WAVE = 1000	# connections at once: their windows together must not overrun the lab's queues
 HISTORY = 16	# transitions kept of one flow
 SLACK = 1 << 20	# bytes that the daemon may grow by, once it has had its first flows
@@ -35,7 +37,10 @@ class Left:
 			"conns": {k: n for k, n in self.daemon.conns().items() if n}}
 
 	def nothing(self, tap, what):
-		wait_for(lambda: self.now() == self.before, f"{what}: nothing to be left ({self.before}, {self.now()})")
+		try:
+			wait_for(lambda: self.now() == self.before, what)
+		except LabError:
+			raise LabError(f"{what}: left: {self.now()}, before it: {self.before}") from None
 		grown = self.daemon.memory() - self.memory
 		tap.ok(grown < SLACK, f"{what}: nothing is left, and the daemon grew by {grown} bytes")
 

@@ -6,27 +6,32 @@ The oracle is a search of the whole stream: the first so many marks are replaced
 the moment at which the flow is let go is not the test's.
 """
 import random
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import sockets
 from byhand import ByHand, flow_to
 from duplex import Pair, digest, put
-from lab import NOTICED, SERVER, Lab, Link, scenario, seam_json, start_seam, wait_for
+from lab import NOTICED, SERVER, SERVER4, Lab, Link, scenario, seam_json, start_seam, wait_for
 from peers import Pair as Sockets, read_all, saying, state
 
 # By how many bytes each changes the stream: see _mark().
 SHIFTS = {"a": -1, "b": 0, "c": 1, "d": 65000, "e": -20}
-POLICY = """
-client = "cli";
-server = "srv";
-rules = ( {
-	name = "edit";
+RULE = """{
+	name = "to-%(ports)s";
+	server_port = "%(ports)s";
 	action = "inspect";
 	inspectors = ["replace"];
-	replace = ( %s );
-	until = { bytes = "%s"; };
-} );
-"""
+	replace = ( %(replace)s );
+	until = { bytes = "%(until)s"; };
+}"""
+
+
+def _policy(*rules):
+	"""One that edits, by rules of (server ports, what to replace, until how many bytes)."""
+	texts = [RULE % {"ports": ports, "replace": replace, "until": until} for ports, replace, until in rules]
+	return f'client = "cli";\nserver = "srv";\nrules = ( {", ".join(texts)} );\n'
 
 
 def _mark(kind):
@@ -38,6 +43,8 @@ def _instead(kind):
 
 
 REPLACE = ", ".join(f'{{ find = "{_mark(k)}"; with = "{_instead(k)}"; }}' for k in SHIFTS)
+MARKS = re.compile("|".join(re.escape(_mark(k)) for k in SHIFTS).encode())
+INSTEAD = {_mark(k).encode(): _instead(k).encode() for k in SHIFTS}
 
 
 def _stream(seed, size, every, kinds="abce"):
@@ -52,15 +59,7 @@ def _stream(seed, size, every, kinds="abce"):
 
 def _edited(data, most=None):
 	"""What the first `most` marks make of it."""
-	out, at, n = [], 0, 0
-	while most is None or n < most:
-		found = min(((i, k) for k in SHIFTS if (i := data.find(_mark(k).encode(), at)) >= 0), default=None)
-		if not found:
-			break
-		i, kind = found
-		out += (data[at:i], _instead(kind).encode())
-		at, n = i + len(_mark(kind)), n + 1
-	return b"".join(out) + data[at:]
+	return data if most == 0 else MARKS.sub(lambda mark: INSTEAD[mark[0]], data, most or 0)
 
 
 def _count(data):
@@ -71,9 +70,14 @@ def _flow(lab, port):
 	return seam_json(lab, "flow", str(flow_to(lab, port, ("merged", "split", "merging", "closing"))["flow_id"]))
 
 
-def _merged(lab, port):
-	wait_for(lambda: any(f["dest_port"] == port and f["flow"]["state"] == "merged" for f in seam_json(lab, "flows")),
-		"the flow to be merged", 20)
+def _merged(lab, *ports):
+	"""Waits for the flows to these ports to be merged, each at some time."""
+	left = set(ports)
+
+	def none():
+		left.difference_update(f["dest_port"] for f in seam_json(lab, "flows") if f["flow"]["state"] == "merged")
+		return not left
+	wait_for(none, f"the flows to {ports} to be merged", 20)
 
 
 def still(tap, lab, what, port, family, kinds="abcde"):
@@ -107,22 +111,25 @@ def still(tap, lab, what, port, family, kinds="abcde"):
 		tap.zero(d[end], NOTICED, f"{what}: the {end} noticed nothing")
 
 
-def loaded(tap, lab, what, port, family, size=30_000_000, silent=True):
-	"""Merged in the middle of both streams: the marks behind are left alone."""
-	streams = [_stream(port + i, size, size // 150) for i in (1, 2)]
-	for name, data in zip(("u", "d"), streams):
-		put(lab, f"{what}.{name}", data)
+def loaded(tap, lab, flows, size=30_000_000, silent=True):
+	"""Merged in the middle of both streams: the marks behind are left alone. Flows: (what, port, family), at once."""
+	streams = {}
+	for what, port, _family in flows:
+		streams[what] = [_stream(port + i, size, size // 150) for i in (1, 2)]
+		for name, data in zip(("u", "d"), streams[what]):
+			put(lab, f"{what}.{name}", data)
 	with lab.deltas("client", "server") as d:
-		pair = Pair(lab, SERVER[family], port, what, [f"{what}.u"], [f"{what}.d"])
-		_merged(lab, port)
-		got = pair.finish(100)
-	for way, seen, data in zip(("up", "down"), got, streams):
-		n, all_ = _count(seen), _count(_edited(data))
-		tap.equal(digest(seen), digest(_edited(data, n)), f"{what}: {way}: the first {n} of {all_} marks were replaced")
-		tap.ok(0 < n < all_, f"{what}: {way}: it was merged in between", n, all_)
+		pairs = {what: Pair(lab, SERVER[family], port, what, [f"{what}.u"], [f"{what}.d"]) for what, port, family in flows}
+		_merged(lab, *(port for _what, port, _family in flows))
+		got = {what: pair.finish(100) for what, pair in pairs.items()}
+	for what in pairs:
+		for way, seen, data in zip(("up", "down"), got[what], streams[what]):
+			n, all_ = _count(seen), len(MARKS.findall(data))
+			tap.equal(digest(seen), digest(_edited(data, n)), f"{what}: {way}: the first {n} of {all_} marks were replaced")
+			tap.ok(0 < n < all_, f"{what}: {way}: it was merged in between", n, all_)
 	if silent:
 		for end in ("client", "server"):
-			tap.zero(d[end], NOTICED, f"{what}: the {end} noticed nothing")
+			tap.zero(d[end], NOTICED, f"{', '.join(pairs)}: the {end} noticed nothing")
 
 
 def every_byte(tap, lab):
@@ -146,39 +153,38 @@ def every_byte(tap, lab):
 
 def silent(tap, lab):
 	"""Silent for longer than its state allows: forgotten, its next bytes would be taken for others."""
-	with Sockets(lab) as p:
-		p.client.sendall(b"ab" * 50)
-		tap.equal(read_all(p.server, 50)[0], b"-" * 50, "edited")
-		wait_for(lambda: state(lab, p) == "merged", "it to be merged")
+	with sockets.listen(lab, 7020) as listener:
+		client = sockets.connect(lab, SERVER4, 7020)
+		server = sockets.accept(listener)
+	with client, server:
+		client.sendall(b"ab" * 50)
+		tap.equal(read_all(server, 50)[0], b"-" * 50, "edited")
+		flow_to(lab, 7020)
 		time.sleep(3.5)
 		more = bytes(range(256)) * 40
-		sent = saying(p.client, more)
-		tap.equal(read_all(p.server, len(more), timeout=5), (more, "more"), "after three times as long as it may be silent, every byte arrives")
+		sent = saying(client, more)
+		tap.equal(read_all(server, len(more), timeout=5), (more, "more"), "after three times as long as it may be silent, every byte arrives")
 		sent.result()
-		tap.equal(state(lab, p), "merged", "for it is not forgotten")
+		tap.equal([f["flow"]["state"] for f in seam_json(lab, "flows") if f["dest_port"] == 7020], ["merged"], "for it is not forgotten")
 
 
 @scenario
 def main(tap):
 	with Lab() as lab:
-		start_seam(lab, POLICY % ('{ find = "ab"; with = "-"; }', "100") + 'timeouts = { merged = "1s"; };\n')
+		start_seam(lab, _policy((7020, '{ find = "ab"; with = "-"; }', 100), ("1024-65535", '{ find = "a"; with = "bc"; }', "1G"))
+			+ 'timeouts = { merged = "1s"; };\n')
 		silent(tap, lab)
-	with Lab() as lab:
-		start_seam(lab, POLICY % ('{ find = "a"; with = "bc"; }', "1G"))
 		every_byte(tap, lab)
 	for regime in ("on", "box", "off"):
 		with Lab(regime) as lab:
-			start_seam(lab, POLICY % (REPLACE, "1G"))
+			start_seam(lab, _policy(("7000-7001", REPLACE, "1G"), (7010, REPLACE, "6M")))
 			still(tap, lab, f"{regime}-v4", 7000, 4)
 			still(tap, lab, f"{regime}-v6", 7001, 6)
-		with Lab(regime) as lab:
-			start_seam(lab, POLICY % (REPLACE, "6M"))
-			loaded(tap, lab, f"{regime}-load", 7010, 4)
+			loaded(tap, lab, [(f"{regime}-load", 7010, 4)])
 	with Lab(client_link=Link(delay=5), server_link=Link(delay=5)) as lab:
-		start_seam(lab, POLICY % (REPLACE, "6M"))
-		loaded(tap, lab, "20ms", 7011, 6)
+		start_seam(lab, _policy((7011, REPLACE, "6M")))
+		loaded(tap, lab, [("20ms", 7011, 6)])
 	lossy = {"loss": 1, "dup": 0.5, "reorder": 0.5, "delay": 2}
 	with Lab(client_link=Link(seed=5, **lossy), server_link=Link(seed=6, **lossy)) as lab:
-		start_seam(lab, POLICY % (REPLACE, "1M"))
-		loaded(tap, lab, "loss", 7012, 4, size=6_000_000, silent=False)
-		loaded(tap, lab, "loss6", 7013, 6, size=6_000_000, silent=False)
+		start_seam(lab, _policy(("7012-7013", REPLACE, "1M")))
+		loaded(tap, lab, [("loss", 7012, 4), ("loss6", 7013, 6)], size=6_000_000, silent=False)

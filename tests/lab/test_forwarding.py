@@ -6,7 +6,7 @@ import re
 
 import pcap
 from lab import CLIENT4, CLIENT6, NOTICED, REGIMES, SERVER, SERVER4, Lab, Link, scenario
-from servers import Greeter, LoadServer, Nginx, Sshd, client
+from servers import SIZES, Greeter, LoadServer, Nginx, Sshd, client
 
 
 def offloads_as_told(tap, lab):
@@ -64,7 +64,7 @@ def server_first(tap, lab):
 def forwarding(tap, regime):
 	with Lab(regime=regime, stateful=True) as lab:
 		offloads_as_told(tap, lab)
-		web = Nginx(lab)
+		web = Nginx(lab, SIZES if regime == "on" else {name: size for name, size in SIZES.items() if name != "200m"})
 		with lab.deltas() as d:
 			web_transfers(tap, lab, web)
 			unchanged_packets(tap, lab, web)

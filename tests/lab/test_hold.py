@@ -4,6 +4,7 @@
 import pcap
 from hello import client_hello, http_head
 from lab import REGIMES, SERVER, Lab, Link, reasons, scenario, seam_json, start_seam, wait_for
+from peers import reload
 from scripted import Counter, run_clients
 from wires import tags_object
 
@@ -76,7 +77,7 @@ def unchanged(tap, regime):
 
 # Limits
 
-def limits(tap, lab, answer):
+def limits(tap, lab, seam, answer):
 	"""Each limit by itself: the other one is out of reach for the client."""
 	window = PARTIAL + b"x" * 70000
 	pieces = [["slow", (PARTIAL + b"x" * 1100).hex(), 100, 0.005]]
@@ -88,7 +89,7 @@ def limits(tap, lab, answer):
 	}
 	server = Counter(lab, {7000: None})
 	for what, (hold, steps) in cases.items():
-		seam = start_seam(lab, HEAD + f"""hold = {{ {hold}; answer = "{answer}"; }};
+		reload(lab, seam, HEAD + f"""hold = {{ {hold}; answer = "{answer}"; }};
 			rules = ( {{ name = "host"; host = "never.com"; action = "block"; }} );""")
 		report = run_clients(lab, {"it": {"host": SERVER[4], "port": 7000, "steps": steps + REST}})["it"]
 		flow = flow_of(lab, report)
@@ -99,14 +100,13 @@ def limits(tap, lab, answer):
 			seen = server.seen(report["port"])
 			good &= report["error"] in RST_SEEN and seen and seen["bytes"] == 0 and seen["end"] in RST_SEEN
 		tap.ok(good, f"limit of {what}: {answer}", report | {"read": ""}, path(flow), why(flow))
-		seam.stop()
 	lab.stop(server.proc)
 
 
-def needs_no_limit(tap, lab):
+def needs_no_limit(tap, lab, seam):
 	"""Flows whose rule is known before any limit, if one thinks about it: the limits are a minute away."""
 	server = Counter(lab, {7000: None, 7001: (b"421 too slow\r\n", 0.3), 7002: (b"N", -1), 7003: (b"bye\r\n", 0.2)})
-	seam = start_seam(lab, HEAD + """hold = { time = "60s"; };
+	reload(lab, seam, HEAD + """hold = { time = "60s"; };
 		rules = ( { name = "host"; host = "never.com"; action = "block"; },
 			  { name = "sni"; sni = "never.com"; action = "block"; } );""")
 	ssl_request = bytes.fromhex("0000000804d2162f")
@@ -132,7 +132,6 @@ def needs_no_limit(tap, lab):
 		reasons(lab))
 	states = [f"--state={s}" for s in ("held", "splitting", "split", "merging")]
 	tap.equal(seam_json(lab, "flows", *states), [], "and no flow is left half done")
-	seam.stop()
 	lab.stop(server.proc)
 
 
@@ -170,9 +169,9 @@ def block_cases():
 	return out
 
 
-def block(tap, lab):
+def block(tap, lab, seam):
 	server = Counter(lab, {7000: None, 7003: None, 7004: None, 7005: None})
-	seam = start_seam(lab, BLOCK)
+	reload(lab, seam, BLOCK)
 	introduce(lab, 7000)
 	near, far = (lab.capture(ns, "eth0", "tcp portrange 7001-7005") for ns in ("client", "server"))
 	todo = block_cases()
@@ -185,7 +184,9 @@ def block(tap, lab):
 			f"{name}: both ends know what they should", report, seen)
 		if "SYN" not in name:
 			after_rst(tap, name, report["port"], case, near, far, "reset" in name or "pattern" in name)
-	seam.stop()
+			said = b"".join(p.payload for k, packets in far.items() if k[1] == report["port"] for p in packets)
+			tap.equal(said, b"some ev" if "pattern" in name else b"",
+				f"{name}: the server gets {'what came before the match' if 'pattern' in name else 'nothing of it'}")
 	lab.stop(server.proc)
 
 
@@ -230,8 +231,10 @@ def main(tap):
 	for regime in REGIMES:
 		unchanged(tap, regime)
 	with Lab() as lab:
+		seam = start_seam(lab, HEAD)
 		for answer in ("pass", "block"):
-			limits(tap, lab, answer)
-		needs_no_limit(tap, lab)
-		block(tap, lab)
+			limits(tap, lab, seam, answer)
+		needs_no_limit(tap, lab, seam)
+		block(tap, lab, seam)
+		tap.equal(seam.stop(), 0, "seam ends")
 	same_id(tap)

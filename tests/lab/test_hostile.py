@@ -9,6 +9,7 @@ import itertools
 import json
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from lab import CLIENT4, HERE, SERVER, SERVER4, Lab, LabError, reasons, scenario, seam_json, start_seam, wait_for
 from servers import LoadServer, Nginx, finish_client, start_client
@@ -64,17 +65,16 @@ def left(lab):
 class Good:
 	"""The traffic that has to go on: one long connection, and short ones beside each case."""
 
-	SENT = 2_000_000	# in 10 seconds, by the pause
-
-	def __init__(self, tap, lab, web):
-		self.tap, self.lab, self.web = tap, lab, web
+	def __init__(self, tap, lab, web, sent=2_000_000):
+		"""sent: by the pause, 200 kB take a second."""
+		self.tap, self.lab, self.web, self.sent = tap, lab, web, sent
 		self.source = next(SOURCES)
 		self.long = start_client(self.lab, "source", SERVER4, ECHO, bind=f"0.0.0.0@{self.source}", chunk=2000, pause=10,
-			send=self.SENT, seed=3, expect=3, recv=self.SENT, timeout=120)
+			send=sent, seed=3, expect=3, recv=sent, timeout=120)
 
 	def end(self, what):
 		report, = finish_client(self.lab, self.long, timeout=120)
-		self.tap.ok(report["end"] == "eof" and report["rx_bytes"] == self.SENT
+		self.tap.ok(report["end"] == "eof" and report["rx_bytes"] == self.sent
 			and report["tx_sha256"] == report["rx_sha256"], f"{what}: the long connection arrives whole", report)
 
 	@contextlib.contextmanager
@@ -132,8 +132,8 @@ def streams():
 
 
 def say(host, port, data):
-	"""In the client: says all of it, as long as the server listens; gives a hold time to pass."""
-	with socket.create_connection((host, port), timeout=2) as s, contextlib.suppress(OSError):
+	"""In the client: says all of it, as long as the server listens; gives a hold, of a second, time to pass."""
+	with socket.create_connection((host, port), timeout=1.3) as s, contextlib.suppress(OSError):
 		s.sendall(data)
 		while s.recv(65536):
 			pass
@@ -142,8 +142,7 @@ def say(host, port, data):
 def client_bytes(lab, good):
 	for what, port, data, least in streams():
 		with good.beside(what, least):
-			for host in SERVER.values():
-				lab.run("client", ["/usr/bin/python3", __file__, "say", host, port], input=data, text=False)
+			lab.run("client", ["/usr/bin/python3", __file__, "say", port, *SERVER.values()], input=data, text=False)
 
 
 def warm_up(lab):
@@ -216,9 +215,10 @@ def everything(tap):
 
 def full_table(tap):
 	with attacked(16) as (lab, web, seam):
-		good = Good(tap, lab, web)
+		good = Good(tap, lab, web, 500_000)
 		with good.beside("a full flow table", {"table_full": 20}):
 			peer(lab, "table", SINK, 40)
+			tap.equal(good.long.poll(), None, "while the long connection is there")
 		table = {t["name"]: t for t in seam_json(lab, "stats")["tables"]}["flows"]
 		tap.ok(table["entries"] == table["size"] == 16, "the table is full", table)
 		good.end("a full flow table")
@@ -226,7 +226,9 @@ def full_table(tap):
 
 
 if sys.argv[1:2] == ["say"]:
-	say(sys.argv[2], int(sys.argv[3]), sys.stdin.buffer.read())
+	said = sys.stdin.buffer.read()
+	with ThreadPoolExecutor() as pool:
+		list(pool.map(lambda host: say(host, int(sys.argv[2]), said), sys.argv[3:]))
 	sys.exit()
 
 

@@ -1,28 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Split and merged again and again while data is on its way: nothing is lost, and no end notices."""
-import time
-
-from byhand import POLICY, ByHand, flow_to
+from byhand import POLICY, ByHand, cycles, flow_to
 from lab import NOTICED_AT_LEGS, Lab, Link, scenario, start_seam
 from transfer import WAYS, Transfer, silent
-
-PAUSE = 0.005
-
-
-def cycles(proc, hand, most):
-	"""Splits and merges until the client is done or `most` are; returns (how often, refusals)."""
-	n, refused = 0, []
-	while n < most and proc.poll() is None and not refused:
-		for go in (hand.split, hand.merge):
-			why = go()
-			if why:
-				refused.append(why)
-				break
-			time.sleep(PAUSE)
-		else:
-			n += 1
-	return n, refused
 
 
 def transfer(tap, lab, what, port, way, size, most=100, family=4, quiet=True, states=("merged",)):
@@ -46,7 +27,7 @@ def main(tap):
 			tap.equal({k: n for k, n in lab.drops().items() if "clsact" not in k}, {}, f"{regime}: no queue dropped a packet")
 	with Lab() as lab:
 		start_seam(lab, 'client = "cli";\nserver = "srv";\n')
-		transfer(tap, lab, "let go by its rule", 7000, "up down", 200_000_000, states=("passed",))
+		transfer(tap, lab, "let go by its rule", 7000, "up down", 60_000_000, states=("passed",))
 	with Lab(client_link=Link(delay=5), server_link=Link(delay=5)) as lab:
 		start_seam(lab, POLICY)
 		for i, way in enumerate(WAYS):
@@ -55,4 +36,4 @@ def main(tap):
 	with Lab(client_link=Link(seed=3, **lossy), server_link=Link(seed=4, **lossy)) as lab:
 		start_seam(lab, POLICY)
 		for i, way in enumerate(WAYS):
-			transfer(tap, lab, "with loss", 7000 + i, way, 6_000_000, most=30, quiet=False)
+			transfer(tap, lab, "with loss", 7000 + i, way, 4_000_000, most=30, quiet=False)

@@ -5,13 +5,12 @@
 No window edge moves back, and no leg promises more than the real receiver, in each of the lab's
 regimes, each way, and both ways at once; on the captures of both of the box's ports.
 """
-from byhand import POLICY, ByHand, flow_to
+from byhand import POLICY, ByHand, cycles, flow_to
 from lab import REGIMES, SERVER, Lab, scenario, start_seam
 from promises import Watch
 from servers import LoadServer, finish_client, start_client
-from test_live import cycles
 
-SIZE = 6_000_000
+SIZE = 4_000_000
 # Readers of some 4 MB/s, behind a window that is soon full.
 SLOW = {"read_chunk": 30_000, "read_pause": 6, "rcvbuf": 200_000}
 MODE = {"up": "sink", "down": "source", "both": "both"}

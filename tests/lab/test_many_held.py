@@ -64,6 +64,7 @@ def main(tap):
 			hurried = False
 			while proc.poll() is None:
 				hurried |= os.sched_getscheduler(seam.proc.pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
+				time.sleep(0.001)
 			answers = proc.stdout.read().strip()
 		tap.equal(answers, str(COUNT), f"{COUNT} requests are answered")
 		count = reasons(lab)

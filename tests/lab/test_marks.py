@@ -37,6 +37,13 @@ def transfer(sender, receiver, what):
 	return heard.result() == (what, "more")
 
 
+# DSCP of the client and of the server, per part of the conversation.
+DSCP = ((0x68, 0x28), (0x48, 0x50))
+# One hop away.
+MARKS = [seen for up, down in DSCP for seen in (("client", {98}, {down}, True, down, (True, True)),
+	("server", {76}, {up}, True, up, (True, True)))]
+
+
 def marks(lab, family):
 	"""(TTL, DSCP) of what each end got of the other, per part of the conversation; the labels as sent."""
 	options = {"client": [hops(family, 77), dscp(family, 0x68)], "server": [hops(family, 99), dscp(family, 0x28)]}
@@ -47,7 +54,7 @@ def marks(lab, family):
 		p.server.setsockopt(*hops(family, 99))
 		p.prime()
 		times = [time.time()]
-		for up, down in ((0x68, 0x28), (0x48, 0x50)):
+		for up, down in DSCP:
 			p.client.setsockopt(*dscp(family, up))
 			p.server.setsockopt(*dscp(family, down))
 			whole = transfer(p.client, p.server, BODY), transfer(p.server, p.client, BODY)
@@ -163,9 +170,9 @@ def fast_open(tap, lab):
 @scenario
 def main(tap):
 	with Lab("off", sysctls={"net.ipv4.tcp_ecn": 1}) as lab:
-		cases = [(f"IPv{f}: TTL, DSCP, flow label", lambda f=f: marks(lab, f)) for f in FAMILY]
+		cases = [(f"IPv{f}: TTL, DSCP, flow label", lambda f=f: marks(lab, f), MARKS) for f in FAMILY]
 		cases += [(f"IPv{f}: ECN, {'down' if reverse else 'up'}, marked at the {where}",
-			lambda f=f, reverse=reverse, where=where: congestion(lab, f, reverse, where))
+			lambda f=f, reverse=reverse, where=where: congestion(lab, f, reverse, where), (True, True, True, 0))
 			for f in FAMILY for reverse in (False, True) for where in ("sender", "receiver")]
 		seam = through_both(tap, lab, cases)
 		tap.equal(seam.stop(), 0, "seam ends")

@@ -95,6 +95,7 @@ def reload_is_all_or_nothing(tap, lab):
 	tap.ok(check.returncode and len(errors) == 2, "seam check finds both errors", check.stdout, check.stderr)
 	tap.ok(told.returncode == 1 and all(e in told.stderr for e in errors), "seam reload fails with the same", told.stderr)
 	logged = lambda: min(seam.errors.read_text().count(e) for e in errors)
+	wait_for(logged, "the errors to be in the log")
 	tap.equal(logged(), 1, "and so does the log")
 	os.kill(seam.proc.pid, signal.SIGHUP)
 	wait_for(lambda: logged() == 2, "SIGHUP to be answered in the log")

@@ -1,14 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Ports that are deleted, replaced and renamed while Seam runs: what has the name is the port."""
-import array
-import fcntl
 import signal
-import termios
 
 from byhand import ByHand, flow_to
 from lab import NOTICED, Lab, scenario, seam_binary, seam_json, start_seam, wait_for
-from peers import SPLIT_ALL, Pair, hearing, reasons, state
+from peers import SPLIT_ALL, Pair, hearing, reasons, state, wait_acked
 from test_wire_life import ALL, carrier, talks
 from transfer import Transfer
 from wires import POLICY, WireLab
@@ -85,13 +82,6 @@ def replaced(tap):
 		tap.equal(seam.stop(), 0, "seam ends")
 
 
-def unsent(sock):
-	"""Bytes that nobody has acknowledged to it."""
-	got = array.array("i", [0])
-	fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, got)
-	return got[0]
-
-
 def silent(tap, kind, mode):
 	"""What a leg has is delivered, though the end it speaks for says no more by its new port."""
 	with kind("off") as lab:
@@ -102,7 +92,7 @@ def silent(tap, kind, mode):
 				f"tcp dport {p.client.getsockname()[1]} drop; }}; }}\n")
 			heard = hearing(p.client, limit=30_000, timeout=20)
 			p.server.sendall(bytes(30_000))
-			wait_for(lambda: not unsent(p.server), "the leg to have it all")
+			wait_acked(p.server)	# the leg has it all
 			lab.run("box", ["ip", "link", "delete", "srv"])
 			wait_for(lambda: told(lab, "srv").get("link") == "gone", "the port to be gone")
 			lab.run("client", ["nft", "delete", "table", "inet", "deaf"])
@@ -167,16 +157,14 @@ def filter_taken(tap):
 			with Pair(lab) as p:
 				p.prime()
 				tap.equal(state(lab, p), "split", f"{' '.join(argv[1:3])}: flows are inspected as before")
-		tap.equal(daemon.stop(), 0, "seam ends")
-		tap.ok("clsact" not in qdiscs(), "and takes the qdisc away that it made anew", qdiscs())
-	with Lab("off") as lab:
-		daemon = start_seam(lab, SPLIT_ALL)
 		daemon.proc.send_signal(signal.SIGSTOP)
 		lab.run("box", ["tc", "qdisc", "del", "dev", "srv", "clsact"])
 		text = lab.run("box", [seam_binary(), "status"]).stdout
 		tap.ok("TC missing: nothing is inspected there" in text, "a daemon that hangs does not, but status tells", text)
 		daemon.proc.send_signal(signal.SIGCONT)
 		wait_for(lambda: told(lab, "srv").get("tc") is True, "it to be attached again")
+		tap.equal(daemon.stop(), 0, "seam ends")
+		tap.ok("clsact" not in qdiscs(), "and takes the qdisc away that it made anew", qdiscs())
 
 
 @scenario

@@ -1,16 +1,19 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Split flows whose bytes the kernel moves: nothing is lost, repeated or out of order, whatever happens."""
+import contextlib
 import signal
 import socket
 import time
+import traceback
 
 import test_endings
 import test_urgent
 from byhand import ByHand, flow_to
 from daemon import Daemon
-from lab import NOTICED_AT_LEGS, REGIMES, SERVER, Lab, Link, scenario, seam_binary, start_seam, wait_for
-from peers import FAMILY, Pair, data, error_of, hearing, reasons, send_until_blocked, state, through_both
+from lab import (NOTICED_AT_LEGS, REGIMES, SERVER, Lab, LabError, Link, scenario, seam_binary, start_seam,
+	wait_for)
+from peers import FAMILY, Case, Pair, data, error_of, hearing, reasons, send_until_blocked, state, through_both
 from promises import Watch
 from servers import LoadServer, client, finish_client, start_client
 from transfer import WAYS, Transfer, silent
@@ -24,6 +27,8 @@ rules = ( { name = "all"; action = "inspect"; inspectors = ["count"]; relay = "%
 """
 KERNEL, BY_HAND, AUTO = POLICY % "kernel", POLICY % "userspace", POLICY % "auto"
 BULK = {"on": 100_000_000, "box": 30_000_000, "off": 20_000_000}
+# To be switched 50 times meanwhile; no buffer may fill: bytes, and bytes a second.
+LONG = {"on": (300_000_000, 0), "box": (45_000_000, 30_000_000), "off": (45_000_000, 30_000_000)}
 ASK = 100	# bytes of the client before the server sends its own
 PAUSE = 0.005
 
@@ -34,7 +39,7 @@ def bulk(tap, lab, port, way, family):
 	before = Daemon(lab).stats()
 	with lab.deltas("client", "server", "legs") as d:
 		# With its end said before it is split it could not be: a leg that is half closed is no source.
-		t = Transfer(lab, port, way, BULK[lab.regime], family, ASK, end="wait" if way == "down" else "fin")
+		t = Transfer(lab, port, way, BULK[lab.regime], family, ASK, no_hash=True, end="wait" if way == "down" else "fin")
 		wait_for(lambda: not t.runs(), "the transfer", 60)
 	t.arrived(tap, what)
 	after = Daemon(lab).stats()
@@ -70,7 +75,8 @@ def switch(hand, t, most):
 def switching(tap, lab, what, port, way, size, most=50, family=4, quiet=True, **more):
 	for again in range(3):
 		with lab.deltas("client", "server", "legs") as d:
-			t = Transfer(lab, port + 100 * again, way, size, family, ASK, end="wait" if way == "down" else "fin", **more)
+			t = Transfer(lab, port + 100 * again, way, size, family, ASK, no_hash=True,
+				end="wait" if way == "down" else "fin", **more)
 			n, refused = switch(ByHand(flow_to(lab, port + 100 * again, ("relayed",))), t, most)
 			wait_for(lambda: not t.runs(), "the transfer", 60)
 		t.arrived(tap, f"{what}, {way}: switched {n} times there and back", refused)
@@ -88,7 +94,7 @@ def switching(tap, lab, what, port, way, size, most=50, family=4, quiet=True, **
 def merging(tap, lab, port, way, size, most=30):
 	"""Split, relayed and merged, again and again under load."""
 	with lab.deltas("client", "server", "legs") as d:
-		t = Transfer(lab, port, way, size, end="wait" if way == "down" else "fin")
+		t = Transfer(lab, port, way, size, no_hash=True, end="wait" if way == "down" else "fin")
 		hand, n, refused = ByHand(flow_to(lab, port, ("split", "relayed"))), 0, []
 		while n < most and t.runs() and not refused:
 			for go in (lambda: hand.relay("kernel"), hand.merge, hand.split):
@@ -113,8 +119,8 @@ def regime(tap, name):
 			bulk(tap, lab, 7000 + i, way, 6 if way == "down" else 4)
 		promises(tap, lab)
 		for i, way in enumerate(WAYS):
-			switching(tap, lab, name, 7010 + i, way, BULK[name] * 3, family=4 if way == "down" else 6,
-				rate=30_000_000 if name != "on" else 0)	# no buffer may fill
+			size, rate = LONG[name]
+			switching(tap, lab, name, 7010 + i, way, size, family=4 if way == "down" else 6, rate=rate)
 		tap.equal({k: n for k, n in lab.drops().items() if "clsact" not in k}, {}, f"{name}: no queue dropped a packet")
 		tap.equal(seam.stop(), 0, f"{name}: seam ends")
 		tap.ok("error" not in seam.log and "lost" not in seam.log, f"{name}: without an error", seam.log)
@@ -145,7 +151,7 @@ def automatic(tap):
 
 	with Lab() as lab:
 		seam = start_seam(lab, AUTO)
-		t = Transfer(lab, 7040, "up", 1_200_000_000, rate=60_000_000)
+		t = Transfer(lab, 7040, "up", 10**12, rate=60_000_000, no_hash=True)
 		becomes("relayed")
 		before = Daemon(lab).stats()
 		time.sleep(0.5)
@@ -164,45 +170,35 @@ def automatic(tap):
 		tap.ok(hand.begin("relay", how="auto")["ok"], "and to whom its packets are for")
 		becomes("relayed")
 		tap.ok(hand.begin("relay", how="auto")["ok"], "once more, which changes nothing")
-		wait_for(lambda: not t.runs(), "the transfer", 60)
-		t.arrived(tap, "relayed by turns")
+		t.stopped(tap, "relayed by turns")
 		counted = reasons(lab)
 		tap.equal((counted.get("relay"), counted.get("small_packets"), counted.get("operator")), (2, 1, 2),
 			"each turn has its reason")
 		tap.equal(seam.stop(), 0, "seam ends")
 
 
-def endings(tap):
-	"""What ends see of half-closes, FINs and RSTs in every order is what they see without a box; and of urgent data."""
-	with Lab() as lab:
-		cases = [(f"{case.__name__}, IPv{family}, {'server' if reverse else 'client'} first",
-			lambda case=case, how=(family, reverse): end(lab, case, *how))
-			for case in test_endings.CASES for family in FAMILY for reverse in (False, True)]
-		seam = through_both(tap, lab, cases, KERNEL)
-		counted = reasons(lab)
-		tap.ok(counted["relay"] >= len(cases) // 2, "most were relayed by the kernel", counted)
-		tap.equal(seam.stop(), 0, "seam ends")
+def endings(lab):
+	"""Half-closes, FINs and RSTs in every order."""
+	def end(case, family, reverse):
+		with Pair(lab, family, reverse) as p:
+			return case(p)
+
+	return [Case(f"{case.__name__}, IPv{family}, {'server' if reverse else 'client'} first",
+		lambda case=case, how=(family, reverse): end(case, *how), seen, True)
+		for case, seen in test_endings.CASES.items() for family in FAMILY for reverse in (False, True)]
 
 
-def end(lab, case, family, reverse):
-	with Pair(lab, family, reverse) as p:
-		return case(p)
-
-
-def urgent(tap):
+def urgent(lab):
+	"""Urgent data; the kernel relays each flow by then, where there is a Seam."""
 	def relayed(p):
 		if lab.run("box", [seam_binary(), "status"], check=False).returncode != 3:	# 3: there is no Seam
 			wait_for(lambda: state(lab, p) == "relayed", "the kernel to relay")
 
-	with Lab() as lab:
-		cases = [(f"urgent, IPv{family}: {'down' if reverse else 'up'}, {'inline' if inline else 'out of band'}"
-			f"{', at once' if at_once else ''}",
-			lambda how=(family, reverse, inline, True, at_once): test_urgent.conversation(lab, *how, relayed))
-			for family in FAMILY for reverse in (False, True) for inline in (True, False) for at_once in (True, False)]
-		seam = through_both(tap, lab, cases, KERNEL)
-		counted = reasons(lab)
-		tap.equal(counted.get("urgent_mark"), len(cases), "each was taken back from the kernel for it")
-		tap.equal(seam.stop(), 0, "seam ends")
+	return [Case(f"urgent, IPv{family}: {'down' if reverse else 'up'}, {'inline' if inline else 'out of band'}"
+		f"{', at once' if at_once else ''}",
+		lambda how=(family, reverse, inline, True, at_once): test_urgent.conversation(lab, *how, relayed),
+		test_urgent.heard(inline, at_once), True)
+		for family in FAMILY for reverse in (False, True) for inline in (True, False) for at_once in (True, False)]
 
 
 def backlog(tap, lab, family, reverse):
@@ -230,23 +226,37 @@ def backlog(tap, lab, family, reverse):
 	tap.ok(got == stream, f"{way}: {len(stream)} bytes arrive whole, in their order")
 
 
-def killed(tap):
+def killed(tap, lab):
+	seam = start_seam(lab, KERNEL)
+	LoadServer(lab, "echo", 7000)
+	with Pair(lab) as idle:
+		idle.prime()
+		wait_for(lambda: state(lab, idle) == "relayed", "the kernel to relay")
+		proc = start_client(lab, "source", SERVER[4], 7000, send=1 << 30, recv=1 << 30)
+		flow_to(lab, 7000, ("relayed",))
+		seam.stop(signal.SIGKILL)
+		report, = finish_client(lab, proc)
+		tap.ok(report["end"] in ("ECONNRESET", "EPIPE"), "the daemon is killed: a relayed transfer is reset, no clean end", report)
+		tap.equal([error_of(s) for s in (idle.client, idle.server)], ["ECONNRESET"] * 2, "and so is an idle one")
+	seam = start_seam(lab, KERNEL)
+	report, = client(lab, "source", SERVER[4], 7000, send=1_000_000, recv=1_000_000, seed=7, expect=7)
+	tap.equal(report["tx_sha256"], report["rx_sha256"], "the next daemon relays again")
+	tap.equal(seam.stop(), 0, "and ends")
+
+
+def scripted(tap):
+	"""Both ends are this process: what they see, how much the box keeps for them, and what a kill leaves."""
 	with Lab() as lab:
-		seam = start_seam(lab, KERNEL)
-		LoadServer(lab, "echo", 7000)
-		with Pair(lab) as idle:
-			idle.prime()
-			wait_for(lambda: state(lab, idle) == "relayed", "the kernel to relay")
-			proc = start_client(lab, "source", SERVER[4], 7000, send=1 << 30, recv=1 << 30)
-			flow_to(lab, 7000, ("relayed",))
-			seam.stop(signal.SIGKILL)
-			report, = finish_client(lab, proc)
-			tap.ok(report["end"] in ("ECONNRESET", "EPIPE"), "the daemon is killed: a relayed transfer is reset, no clean end", report)
-			tap.equal([error_of(s) for s in (idle.client, idle.server)], ["ECONNRESET"] * 2, "and so is an idle one")
-		seam = start_seam(lab, KERNEL)
-		report, = client(lab, "source", SERVER[4], 7000, send=1_000_000, recv=1_000_000, seed=7, expect=7)
-		tap.equal(report["tx_sha256"], report["rx_sha256"], "the next daemon relays again")
-		tap.equal(seam.stop(), 0, "and ends")
+		ends, marks = endings(lab), urgent(lab)
+		seam = through_both(tap, lab, ends + marks, KERNEL)
+		counted = reasons(lab)
+		tap.ok(counted["relay"] >= len(ends) // 2 + len(marks), "most were relayed by the kernel", counted)
+		tap.equal(counted.get("urgent_mark"), len(marks), "and taken back from it where data are urgent")
+		for family in FAMILY:
+			for reverse in (False, True):
+				backlog(tap, lab, family, reverse)
+		tap.equal(seam.stop(), 0, "seam ends")
+		killed(tap, lab)
 
 
 def loss(tap):
@@ -259,16 +269,20 @@ def loss(tap):
 		tap.ok("lost" not in seam.log, "nothing was lost in the kernel", seam.log)
 
 
-PARTS = [lambda tap, name=name: regime(tap, name) for name in REGIMES] + [merges, automatic, endings, urgent, killed, loss]
+@contextlib.contextmanager
+def part(tap, what):
+	"""Where the lab fails, this part does, and the others go on."""
+	try:
+		yield
+	except LabError as e:
+		tap.ok(False, f"{what}: to its end", traceback.format_exc(), e)
 
 
 @scenario
 def main(tap):
-	for part in PARTS:
-		part(tap)
-	with Lab() as lab:
-		seam = start_seam(lab, KERNEL)
-		for family in FAMILY:
-			for reverse in (False, True):
-				backlog(tap, lab, family, reverse)
-		tap.equal(seam.stop(), 0, "seam ends")
+	for name in REGIMES:
+		with part(tap, name):
+			regime(tap, name)
+	for fn in (merges, automatic, scripted, loss):
+		with part(tap, fn.__name__):
+			fn(tap)

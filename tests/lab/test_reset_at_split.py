@@ -8,7 +8,7 @@ import socket
 import struct
 
 from byhand import flow_to
-from lab import Lab, Link, scenario, seam_json, start_seam, wait_for
+from lab import Lab, LabError, Link, scenario, seam_json, start_seam, wait_for
 from peers import Pair, read_all, saying
 
 POLICY = """
@@ -38,7 +38,10 @@ def reset(tap, lab, family):
 
 		def steps():
 			return [t["to"] for t in seam_json(lab, "flow", str(flow["flow_id"]))["history"]]
-		wait_for(lambda: steps()[-1] in ("closing", "none"), f"the flow to be over: {steps()}", 20)
+		try:
+			wait_for(lambda: steps()[-1] in ("closing", "none"), "the flow to be over", 20)
+		except LabError as e:
+			raise LabError(f"{e}: {steps()}") from None
 		tap.ok("split" not in steps(), f"IPv{family}: it was still being split", steps())
 
 

@@ -14,6 +14,7 @@ client = "cli";
 server = "srv";
 decide = "daemon";
 grace = "1s";
+timeouts = { closing = "1s"; };
 rules = (
 	{ name = "passed"; server_port = 7001; action = "pass"; },
 	{ name = "split"; server_port = 7100; action = "inspect"; inspectors = ["count"]; until = { bytes = "1T"; }; },

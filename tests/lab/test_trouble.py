@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """What goes wrong around a daemon: each of these ended it, stopped it, or went by without a word."""
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -36,73 +39,76 @@ def run(lab, *args):
 	return lab.popen("box", [seam_binary(), "run", *args], stderr=subprocess.PIPE, text=True)
 
 
-def flood(tap):
+def synflood(lab, seconds):
+	"""Arguments of a flood of SYNs that the rule "no" blocks."""
+	mac = json.loads(lab.run("box", ["ip", "-j", "link", "show", "dev", "cli"]).stdout)[0]["address"]
+	return [tool("synflood"), "eth0", mac, CLIENT4, SERVER4, 9, seconds]
+
+
+def flood(tap, lab):
 	"""Of connections that a rule blocks, while somebody monitors: events without an end."""
-	with Lab() as lab:
-		daemon = start_seam(lab, SPLIT_ALL.replace("rules = (", NO_PORT))
-		monitor = lab.popen("box", [seam_binary(), "monitor", "--json"], stdout=subprocess.DEVNULL)
-		mac = json.loads(lab.run("box", ["ip", "-j", "link", "show", "dev", "cli"]).stdout)[0]["address"]
+	monitor = lab.popen("box", [seam_binary(), "monitor", "--json"], stdout=subprocess.DEVNULL)
+	with Pair(lab) as p:
+		p.prime()
+		sent = int(lab.run("client", synflood(lab, 3)).stdout)
+		tap.equal((sent > 10_000, state(lab, p)), (True, "split"), "a flood of SYNs while it is monitored ends no flow")
+		p.prime()
+		with Pair(lab) as other:
+			other.prime()
+			tap.equal(state(lab, other), "split", "nor keeps the next one from being split")
+	counted = reasons(lab)
+	tap.ok(counted["block_drop"] > sent // 2 and not counted.get("event_lost") and not counted.get("daemon_gone"),
+		"no event is lost to it that the daemon needs", counted)
+	lab.stop(monitor)
+
+
+def monitor_behind(tap, lab):
+	"""One that does not read for a while loses events, is told how many, and gets those that come after."""
+	with socket.socket(socket.AF_UNIX) as s:
+		s.connect(SOCKET)
+		s.sendall(b'{"cmd":"monitor"}\n')
+		wait_for(lambda: seam_json(lab, "status")["daemon"]["monitors"], "the monitor to be there")
+		busy = lab.popen("client", synflood(lab, 4), stdout=subprocess.DEVNULL)
+		time.sleep(2)
+		# It reads while there are more: what makes room for the next event is that event.
+		heard = hearing(s, timeout=1.5)
+		busy.wait()
+		lab.stop(busy, 0)
+		time.sleep(0.3)
 		with Pair(lab) as p:
 			p.prime()
-			sent = int(lab.run("client", [tool("synflood"), "eth0", mac, CLIENT4, SERVER4, 9, 3]).stdout)
-			tap.equal((sent > 10_000, state(lab, p)), (True, "split"), "a flood of SYNs while it is monitored ends no flow")
-			p.prime()
-			with Pair(lab) as other:
-				other.prime()
-				tap.equal(state(lab, other), "split", "nor keeps the next one from being split")
-		counted = reasons(lab)
-		tap.ok(counted["block_drop"] > sent // 2 and not counted.get("event_lost") and not counted.get("daemon_gone"),
-			"no event is lost to it that the daemon needs", counted)
-		lab.stop(monitor)
-		daemon.stop()
+		events = [json.loads(line) for line in heard.result()[0].splitlines()]
+	lost = [i for i, e in enumerate(events) if e.get("event_type") == "lost"]
+	tap.ok(lost and all(events[i]["lost"] for i in lost), "a monitor that did not read is told how many events it lost",
+		[events[i] for i in lost])
+	after = [e for e in events[lost[-1]:] if e.get("src_port") == p.port] if lost else []
+	tap.ok("split" in {e["flow"]["state"] for e in after}, "and hears of a connection after that", len(events), after)
 
 
-def monitor_behind(tap):
-	"""One that does not read for a while loses events, is told how many, and gets those that come after."""
+def crowded(tap, lab):
+	"""Monitors until there is no room for another client: it is told so, and the daemon can be stopped."""
+	with contextlib.ExitStack() as stack:
+		for _ in range(64):
+			s = stack.enter_context(socket.socket(socket.AF_UNIX))
+			s.connect(SOCKET)
+		done = seam(lab, "status")
+		tap.ok("too many" in done.stderr, "status: says why it is not answered", done)
+		done = seam(lab, "detach")
+		tap.ok(not done.returncode and not PINS.exists(), "detach: stops it all the same", done)
+
+
+def monitored(tap):
 	with Lab() as lab:
 		daemon = start_seam(lab, SPLIT_ALL.replace("rules = (", NO_PORT))
-		mac = json.loads(lab.run("box", ["ip", "-j", "link", "show", "dev", "cli"]).stdout)[0]["address"]
-		with socket.socket(socket.AF_UNIX) as s:
-			s.connect(SOCKET)
-			s.sendall(b'{"cmd":"monitor"}\n')
-			wait_for(lambda: seam_json(lab, "status")["daemon"]["monitors"], "the monitor to be there")
-			flood = lab.popen("client", [tool("synflood"), "eth0", mac, CLIENT4, SERVER4, 9, 4], stdout=subprocess.DEVNULL)
-			time.sleep(2)
-			# It reads while there are more: what makes room for the next event is that event.
-			heard = hearing(s, timeout=4)
-			flood.wait()
-			lab.stop(flood, 0)
-			time.sleep(1)
-			with Pair(lab) as p:
-				p.prime()
-			events = [json.loads(line) for line in heard.result()[0].splitlines()]
-		lost = [i for i, e in enumerate(events) if e.get("event_type") == "lost"]
-		tap.ok(lost and all(events[i]["lost"] for i in lost), "a monitor that did not read is told how many events it lost",
-			[events[i] for i in lost])
-		after = [e for e in events[lost[-1]:] if e.get("src_port") == p.port] if lost else []
-		tap.ok("split" in {e["flow"]["state"] for e in after}, "and hears of a connection after that", len(events), after)
-		daemon.stop()
-
-
-def crowded(tap):
-	"""Monitors until there is no room for another client: it is told so, and the daemon can be stopped."""
-	with Lab() as lab:
-		daemon = start_seam(lab, SPLIT_ALL)
-		with contextlib.ExitStack() as stack:
-			for _ in range(64):
-				s = stack.enter_context(socket.socket(socket.AF_UNIX))
-				s.connect(SOCKET)
-			done = seam(lab, "status")
-			tap.ok("too many" in done.stderr, "status: says why it is not answered", done)
-			done = seam(lab, "detach")
-			tap.ok(not done.returncode and not PINS.exists(), "detach: stops it all the same", done)
-		daemon.stop()
+		for trouble in (flood, monitor_behind, crowded):	# which ends it
+			trouble(tap, lab)
+		tap.equal(daemon.stop(0), 0, "and it ends well")
 
 
 def late(tap):
 	"""The first payload of a flow comes when the daemon is stopping already: it passes."""
 	with Lab() as lab:
-		daemon = start_seam(lab, SPLIT_ALL + 'grace = "3s";\n')
+		daemon = start_seam(lab, SPLIT_ALL + 'grace = "1s";\n')
 		with Pair(lab) as stuck, Pair(lab) as p:
 			stuck.prime()
 			# A server that answers nothing any more keeps the stop waiting.
@@ -114,7 +120,7 @@ def late(tap):
 			daemon.proc.send_signal(signal.SIGTERM)
 			wait_for(lambda: seam_json(lab, "status")["daemon"]["stopping"], "the daemon to be stopping")
 			p.client.sendall(b"first")
-			tap.equal(p.server.recv(9), b"first", "a first payload while the daemon stops arrives")
+			tap.equal((p.server.recv(9), daemon.proc.poll()), (b"first", None), "a first payload while the daemon stops arrives")
 			tap.equal(daemon.stop(0, timeout=20), 0, "and it stops")
 			p.client.sendall(b"again")
 			tap.equal(p.server.recv(9), b"again", "the flow lives on")
@@ -133,6 +139,12 @@ def options(tap):
 		wrong = seam(lab, "run", "--client", "cli", "--server", "srv")
 		tap.ok(wrong.returncode == 1 and "ethtool -K srv rx-gro-list off" in wrong.stderr and not PINS.exists(),
 			"an interface whose packets cannot be changed: refused", wrong)
+		lab.run("box", ["ethtool", "-K", "srv", "rx-gro-list", "off"])
+		lab.run("box", ["ip", "link", "set", "dev", "srv", "gro_max_size", "131072"])
+		wrong = seam(lab, "run", "--client", "cli", "--server", "srv")
+		tap.ok(wrong.returncode == 1 and "gro_max_size 65536" in wrong.stderr and not PINS.exists(),
+			"one whose packets are longer than 64k: refused", wrong)
+		lab.run("box", ["ip", "link", "set", "dev", "srv", "gro_max_size", "65536"])
 		for verb in ("status", "split", "monitor", "run"):
 			wrong = seam(lab, verb, "--nonsense")
 			tap.ok(wrong.returncode == 2 and wrong.stderr.startswith(f"seam {verb}: "), f"{verb}: an option that there is not",
@@ -178,7 +190,7 @@ def device_deleted(tap):
 def killed_at_start(tap):
 	with Lab() as lab:
 		times = 0
-		for wait in (0, 0.05, 0.1, 0.2):
+		for wait in (0, 0.5, 1.2):
 			proc = run(lab, "--client", "cli", "--server", "srv")
 			wait_for(PINS.exists, "pins")
 			time.sleep(wait)
@@ -231,6 +243,7 @@ def unread(tap):
 	"""What is said to a pipe that nobody reads, a line for each of many connections."""
 	with Lab() as lab:
 		proc = run(lab, "-vv", "--client", "cli", "--server", "srv")
+		fcntl.fcntl(proc.stderr, fcntl.F_SETPIPE_SZ, 8192)
 		wait_for(lambda: seam(lab, "status").returncode == 0, "it to be ready")
 		wait_for(lambda: proc.poll() is not None or full(proc.stderr.fileno()) or churn(lab), "its pipe to be full", 60)
 		tap.equal(seam(lab, "status").returncode, 0, "with a full pipe for its messages it goes on")
@@ -239,12 +252,9 @@ def unread(tap):
 
 
 def full(fd):
-	"""Whether a pipe has no room for one more page."""
-	import fcntl
-	import struct
-	import termios
+	"""Whether a pipe has no room for one more page, which poll() asks for."""
 	have, = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))
-	return have > fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) - 8192
+	return have > fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) - 4096
 
 
 def churn(lab):
@@ -269,5 +279,5 @@ def not_split(tap):
 
 @scenario
 def main(tap):
-	for trouble in (options, filter_of_another, device_deleted, flood, monitor_behind, crowded, late, killed_at_start, foreign, outputs, unread, not_split):
+	for trouble in (options, filter_of_another, device_deleted, monitored, late, killed_at_start, foreign, outputs, unread, not_split):
 		trouble(tap)

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from lab import Lab, scenario, wait_for
-from peers import FAMILY, Pair, data, reasons, through_both
+from peers import FAMILY, Case, Pair, data, reasons, through_both
 
 SIOCATMARK = 0x8905
 INLINE = (socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
@@ -81,12 +81,22 @@ def conversation(lab, family, reverse, inline, primed, at_once, ready=lambda _pa
 			return heard.result()
 
 
+def heard(inline, at_once):
+	"""What the reader gets of conversation()."""
+	whole = b"".join(PARTS) + b"the end"
+	ends = [sum(map(len, PARTS[:n])) - 1 for n in range(1, len(PARTS) + 1)]
+	marked = ends[-1:] if at_once else ends
+	if inline:
+		return whole, b"", marked
+	return bytes(c for i, c in enumerate(whole) if i not in marked), bytes(whole[i] for i in marked), []
+
+
 @scenario
 def main(tap):
 	with Lab() as lab:
-		cases = [(f"IPv{family}: {'down' if reverse else 'up'}, {'inline' if inline else 'out of band'}"
+		cases = [Case(f"IPv{family}: {'down' if reverse else 'up'}, {'inline' if inline else 'out of band'}"
 			f"{'' if primed else ', first payload'}{', at once' if at_once else ''}",
-			lambda how=(family, reverse, inline, primed, at_once): conversation(lab, *how))
+			lambda how=(family, reverse, inline, primed, at_once): conversation(lab, *how), heard(inline, at_once), True)
 			for family in FAMILY for reverse in (False, True) for inline in (True, False)
 			for primed in (True, False) for at_once in (True, False)]
 		seam = through_both(tap, lab, cases)

@@ -110,10 +110,6 @@ rules = ( { name = "let_go"; server_port = 7001; action = "pass"; },
 """
 
 
-def frames_of(capture, port):
-	return [p for p in capture.stop() if p.tcp and port in (p.sport, p.dport)]
-
-
 def different_frames(near, far, grouped):
 	"""As text, those of only one capture; `grouped`: an end's GRO has put some together before they were captured."""
 	if not grouped:
@@ -124,21 +120,28 @@ def different_frames(near, far, grouped):
 	return [f"{head.hex()}, TTL {ttl}" for head, ttl in left ^ arrived] + pcap.same_above_link(near, far, ignore_tcp_checksum=True)
 
 
-def unsplit(tap, lab, family, port, what, grouped):
-	"""What leaves one end of a flow that is not split reaches the other: MAC addresses, tags, TTL and all."""
+def unsplit(tap, lab, family, port, what):
+	"""A flow that is not split, both ways; when it began to be what it is, and when it was so no more."""
 	listener = listen(lab, port)
 	with lab.deltas() as d, connect(lab, SERVER[family], port) as a, accept(listener) as b:
 		exchange(a, b)
 		flow_to(lab, port, (STATES[port],))
 		time.sleep(0.1)	# acknowledgements that are delayed
-		near, far = lab.capture("client", "eth0", ""), lab.capture("server", "eth0", "")
+		begin = time.time()
 		both_ways(tap, a, b, what)
-		near, far = frames_of(near, port), frames_of(far, port)
-		tap.ok(len(near) > (700 if grouped else 1400), f"{what}: frames are captured", len(near))
-		tap.equal(different_frames(near, far, grouped), [], f"{what}: they are the same")
+		time.sleep(0.05)	# the last ones are on their way
+		end = time.time()
 	listener.close()
-	for end in ("client", "server"):
-		tap.zero(d[end], NOTICED, f"{what}: the {end} noticed nothing")
+	for ns in ("client", "server"):
+		tap.zero(d[ns], NOTICED, f"{what}: the {ns} noticed nothing")
+	return begin, end
+
+
+def same_frames(tap, near, far, what, port, begin, end, grouped):
+	"""What left one end of it has reached the other: MAC addresses, tags, TTL and all."""
+	near, far = ([p for p in c if p.tcp and port in (p.sport, p.dport) and begin < p.time < end] for c in (near, far))
+	tap.ok(len(near) > (700 if grouped else 1400), f"{what}: frames are captured", len(near))
+	tap.equal(different_frames(near, far, grouped), [], f"{what}: they are the same")
 
 
 def flows(tap, tags, xdp=""):
@@ -148,9 +151,15 @@ def flows(tap, tags, xdp=""):
 		if xdp:
 			lab.ready_for_xdp()
 		start_seam(lab, POLICY + RULES + xdp)
+		captures = [lab.capture(ns, "eth0", "") for ns in ("client", "server")]
+		seen = []
 		for family in SERVER:
 			for port, state in STATES.items():
-				unsplit(tap, lab, family, port, f"{what}, IPv{family}, {state}", bool(xdp))
+				name = f"{what}, IPv{family}, {state}"
+				seen.append((name, port, *unsplit(tap, lab, family, port, name)))
+		near, far = (c.stop() for c in captures)
+		for flow in seen:
+			same_frames(tap, near, far, *flow, bool(xdp))
 		by_xdp = reasons(lab).get("xdp", 0)
 		if xdp and tags == UNTAGGED:
 			tap.ok(by_xdp > 3000, f"{what}: XDP forwarded {by_xdp} packets")

@@ -3,12 +3,12 @@
 """Splits and merges on a wire: the ends notice nothing, and what legs send has the ends' MAC addresses and tags."""
 import struct
 
-from byhand import ByHand, flow_to
+from byhand import ByHand, cycles, flow_to
 from lab import NOTICED_AT_LEGS, REGIMES, SERVER, scenario, seam_json, start_seam
 from peers import reasons
 from promises import Watch
 from servers import Nginx
-from transfer import Transfer, silent
+from transfer import WAYS, Transfer, silent
 from wires import NAMES, POLICY, UNTAGGED, XDP, WireLab, macs
 
 RULES = """
@@ -22,6 +22,7 @@ rules = (
 # What was on its way to a leg that a merge made vanish is answered with a RST, which nobody gets (leg_stray).
 AT_LEGS = tuple(c for c in NOTICED_AT_LEGS if c != "TcpOutRsts")
 SIZES = {"1b": 1, "64k": 64 << 10, "2m": 2_000_000}
+SIZE, RATE = 8_000_000, 60_000_000	# about as long as ten splits and merges take
 
 
 def links(tap, lab, watch, what):
@@ -43,21 +44,18 @@ def links(tap, lab, watch, what):
 def one_by_hand(tap, lab, port, family, way, name, last):
 	"""Taken over and let go while it runs; what the ends and the legs counted. None: it was over before."""
 	with lab.deltas("client", "server", "legs") as d:
-		t = Transfer(lab, port, way, 24_000_000 if lab.regime == "on" else 12_000_000, family)
-		hand, refused, n = ByHand(flow_to(lab, port)), [], 0
-		while n < 10 and t.runs() and not refused:
-			refused = [why for go in (hand.split, hand.merge) if (why := go())]
-			n += 1
+		t = Transfer(lab, port, way, SIZE, family, rate=RATE, no_hash=True)
+		n, refused = cycles(t.proc, ByHand(flow_to(lab, port)), 10, 0)
 		t.arrived(tap, name)
-	if n < 2 and not last:
+	if n < 2 and not refused and not last:
 		return None
-	tap.ok(n >= 2 and (not refused or not t.runs()), f"{name}: after {n} splits and merges", refused)
+	tap.ok(n >= 2 and not refused, f"{name}: after {n} splits and merges", refused)
 	return d
 
 
 def by_hand(tap, lab, what):
-	for family in SERVER:
-		for i, way in enumerate(("up", "down", "up down")):
+	for i, way in enumerate(WAYS):
+		for family in SERVER if lab.tags == UNTAGGED else (6 if way == "down" else 4,):
 			name, port = f"{what}, IPv{family}, {way}", 7000 + 100 * family + 10 * i
 			for again in range(3):
 				d = one_by_hand(tap, lab, port + again, family, way, f"{name}, once more" if again else name, again == 2)

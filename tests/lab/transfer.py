@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """One connection that moves bytes while something is done to it, and what its ends notice of that."""
+import json
+
 from lab import NOTICED, SERVER
 from servers import LoadServer, finish_client, start_client
 
@@ -8,17 +10,20 @@ SERVES = {"up": "sink", "down": "source", "up down": "echo"}
 
 
 class Transfer:
-	"""`size` bytes up, down, or there and back; `ask`: what the client sends before the server sends them down."""
+	"""`size` bytes up, down, or there and back; `ask`: what the client sends before the server sends them down.
 
-	def __init__(self, lab, port, way, size, family=4, ask=0, rate=0, **more):
-		self.lab, self.size = lab, size
+	Each end compares what it gets with what it should be, byte by byte; no_hash: no SHA-256 is made besides.
+	"""
+
+	def __init__(self, lab, port, way, size, family=4, ask=0, rate=0, no_hash=False, **more):
+		self.lab, self.size, self.no_hash = lab, size, no_hash
 		self.up, self.down = "up" in way, "down" in way
 		pace = {"rate": rate} if rate else {}
 		self.asked = 0 if self.up else ask
-		self.server = LoadServer(lab, SERVES[way], port, expect=7, **({} if self.up else {"send": size, "seed": 7} | pace),
-			**({"after_rx": ask} if self.asked else {}))
+		self.server = LoadServer(lab, SERVES[way], port, expect=7, no_hash=no_hash,
+			**({} if self.up else {"send": size, "seed": 7} | pace), **({"after_rx": ask} if self.asked else {}))
 		send = size if self.up else ask
-		self.proc = start_client(lab, "source" if send else "sink", SERVER[family], port,
+		self.proc = start_client(lab, "source" if send else "sink", SERVER[family], port, no_hash=no_hash,
 			**({"send": send, "seed": 7} | pace if send else {}), **({"recv": size, "expect": 7} if self.down else {}), **more)
 
 	def runs(self):
@@ -31,7 +36,17 @@ class Transfer:
 		tap.ok(report["end"] == seen["end"] == "eof" and report["mismatch_at"] == seen["mismatch_at"] == -1
 			and seen["rx_bytes"] == (self.size if self.up else self.asked) and report["rx_bytes"] == self.size * self.down
 			and (not self.down or report["rx_sha256"] == (report if self.up else seen)["tx_sha256"])
-			and (not self.up or report["tx_sha256"] == seen["rx_sha256"]), f"{what}: arrives whole", report, seen, *why)
+			and (not self.up or report["tx_sha256"] == seen["rx_sha256"]),
+			f"{what}: arrives whole{'' if self.no_hash else ', sha256 equal'}", report, seen, *why)
+
+	def stopped(self, tap, what):
+		"""Ends one that goes up, in mid-stream: what the client has sent by then arrives."""
+		self.lab.stop(self.proc)
+		report, = map(json.loads, self.proc.log.read_text().splitlines())
+		seen, = self.server.results(1)
+		tap.ok(report["end"] == "killed" and seen["end"] == "eof" and report["mismatch_at"] == seen["mismatch_at"] == -1
+			and seen["rx_bytes"] == report["tx_bytes"] > 0, f"{what}: {seen['rx_bytes']} bytes, all that were sent, arrive whole",
+			report, seen)
 
 
 def silent(tap, deltas, what, at_legs=NOTICED):

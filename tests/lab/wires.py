@@ -7,7 +7,9 @@
 With wires=2 there is another: client eth1 ---- cli2  box  srv2 ---- eth1 server.
 """
 import json
+import os
 import subprocess
+import time
 
 from lab import HERE, OUTPUT, Lab
 
@@ -30,8 +32,10 @@ def tags_object():
 	if not obj.exists() or obj.stat().st_mtime < source.stat().st_mtime:
 		OUTPUT.mkdir(parents=True, exist_ok=True)
 		include = f"/usr/include/{subprocess.run(['cc', '-print-multiarch'], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()}"
-		subprocess.run(["clang", "-O2", "-g", "-target", "bpf", "-Wall", "-Wextra", "-I", include, "-c", "-o", obj,
+		tmp = obj.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}")
+		subprocess.run(["clang", "-O2", "-g", "-target", "bpf", "-Wall", "-Wextra", "-I", include, "-c", "-o", tmp,
 			source], check=True)
+		tmp.rename(obj)
 	return obj
 
 

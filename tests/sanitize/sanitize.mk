@@ -17,17 +17,17 @@ TSAN_CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 .PHONY: check-asan check-valgrind check-workers check-tsan
 check-asan: deps-test
 	$(MAKE) --no-print-directory O=$(ASAN_OUT) CFLAGS='$(ASAN_CFLAGS)' $(ASAN_OUT)/seam
-	SEAM=$(ASAN_OUT)/seam ASAN_OPTIONS=detect_leaks=1 prove --merge --failures --comments --exec '' $(SANITIZE_TESTS)
+	LAB_LIMIT=0 SEAM=$(ASAN_OUT)/seam ASAN_OPTIONS=detect_leaks=1 prove --merge --failures --comments --exec '' $(SANITIZE_TESTS)
 
 check-valgrind: deps-test
 	scripts/deps sanitize
 	$(MAKE) --no-print-directory $(O)/seam
-	SEAM=tests/sanitize/valgrind prove --merge --failures --comments --exec '' $(VALGRIND_TESTS)
+	LAB_LIMIT=0 SEAM=tests/sanitize/valgrind prove --merge --failures --comments --exec '' $(VALGRIND_TESTS)
 
 check-workers: deps-test
 	$(MAKE) --no-print-directory $(O)/seam
-	WORKERS=2 SEAM=$(O)/seam prove --merge --failures --comments --exec '' $(WORKERS_TESTS)
+	LAB_LIMIT=0 WORKERS=2 SEAM=$(O)/seam prove --merge --failures --comments --exec '' $(WORKERS_TESTS)
 
 check-tsan: deps-test
 	$(MAKE) --no-print-directory O=$(TSAN_OUT) CFLAGS='$(TSAN_CFLAGS)' $(TSAN_OUT)/seam
-	TSAN_OPTIONS=suppressions=$(CURDIR)/tests/sanitize/tsan.supp WORKERS=2 SEAM=$(TSAN_OUT)/seam prove --merge --failures --comments --exec '' $(TSAN_TESTS)
+	LAB_LIMIT=0 TSAN_OPTIONS=suppressions=$(CURDIR)/tests/sanitize/tsan.supp WORKERS=2 SEAM=$(TSAN_OUT)/seam prove --merge --failures --comments --exec '' $(TSAN_TESTS)
