@@ -17,6 +17,9 @@ static const char policy[] = "client = \"c\"; server = \"s\";"
 
 static void start(struct daemon *d)
 {
+	static struct control control;
+
+	d->kern.control = &control;
 	memset(&d->kern.maps, 0xff, sizeof(d->kern.maps));
 	d->host_ns = d->kern.ctl_fd = -1;
 	d->epoll = epoll_create1(EPOLL_CLOEXEC);

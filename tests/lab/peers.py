@@ -69,7 +69,7 @@ class Pair:
 		finally:
 			listener.close()
 		self.server.settimeout(20)
-		self.port = self.client.getsockname()[1]
+		self.port, self.server_port = self.client.getsockname()[1], self.server.getsockname()[1]
 		self.a, self.b = (self.server, self.client) if reverse else (self.client, self.server)
 
 	def __enter__(self):
@@ -172,7 +172,8 @@ def abort(s):
 
 def flow(lab, pair):
 	"""What Seam knows of the pair's flow, or None."""
-	return next((f for f in seam_json(lab, "flows") if pair.port in (f["src_port"], f["dest_port"])), None)
+	ports = {pair.port, pair.server_port}	# one alone may be another's as well
+	return next((f for f in seam_json(lab, "flows") if {f["src_port"], f["dest_port"]} == ports), None)
 
 
 def state(lab, pair):
