@@ -90,7 +90,7 @@ def wave(lab, port, count, by_hand):
 
 	(how many, reports of what did not arrive, refusals)
 	"""
-	size, rate = 40_000, 8_000	# 5 s
+	size, rate = 40_000, 6_000	# 7 s
 	server = LoadServer(lab, "echo", port, expect=7, rcvbuf=8192)
 	proc = start_client(lab, "source", SERVER4, port, send=size, recv=size, rate=rate, chunk=1000, seed=7, expect=7,
 		rcvbuf=8192, count=count, every=1, timeout=60)
