@@ -8,7 +8,7 @@ from lab import NOTICED_AT_LEGS, REGIMES, SERVER, scenario, seam_json, start_sea
 from peers import reasons
 from promises import Watch
 from servers import Nginx
-from transfer import WAYS, Transfer, silent
+from transfer import WAYS, Transfer, silent, starved
 from wires import NAMES, POLICY, UNTAGGED, XDP, WireLab, macs
 
 RULES = """
@@ -44,14 +44,14 @@ def links(tap, lab, watch, what):
 def one_by_hand(tap, lab, port, family, way, name, last):
 	"""Taken over and let go while it runs; what the ends and the legs counted.
 
-	None: it was over before, or the lab was not quiet: an end had no memory for what its own window had promised.
+	None: it was over before, or an end was starved().
 	"""
 	with lab.deltas("client", "server", "legs") as d:
 		t = Transfer(lab, port, way, SIZE, family, rate=RATE, no_hash=True)
 		n, refused = cycles(t.proc, ByHand(flow_to(lab, port)), 10, 0)
 		t.arrived(tap, name)
-	dropped = any(d[end].get("TcpExtTCPRcvQDrop") for end in ("client", "server"))
-	if not last and not refused and (n < 2 or dropped):
+	short = starved(tap, d, name)
+	if not last and not refused and (n < 2 or short):
 		return None
 	tap.ok(n >= 2 and not refused, f"{name}: after {n} splits and merges", refused)
 	return d

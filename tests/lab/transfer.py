@@ -49,6 +49,18 @@ class Transfer:
 			report, seen)
 
 
+def starved(tap, deltas, what):
+	"""Of lab.deltas(): whether an end had no memory for what its own window had promised; the log says which.
+
+	A veth hands the memory of the box's buffers on to the end, and what is relayed in pieces takes more of it
+	than the end's window allows for: one that is slow to read has none left for what it asked for.
+	"""
+	full = {end for end in ("client", "server") if deltas[end].get("TcpExtTCPRcvQDrop")}
+	if full:
+		tap.diag(f"{what}: no memory at {full}")
+	return bool(full)
+
+
 def silent(tap, deltas, what, at_legs=NOTICED):
 	"""Of lab.deltas("client", "server", "legs")."""
 	for end in ("client", "server"):
