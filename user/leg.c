@@ -27,6 +27,8 @@
 #define TCPOPT_WSCALE 3
 #define TCPOPT_SACK_PERM 4
 #define TCPOPT_TIMESTAMP 8
+#define TSTAMP_LEN 12	/* with two NOPs before it */
+#define MIN_SND_MSS 48	/* what a kernel puts into a segment at least, options included */
 /* Linux's default between probes, in seconds. */
 #define KEEPALIVE_INTERVAL 75
 
@@ -152,11 +154,16 @@ static int cover_window(int fd, __u32 window)
 static int set_flight(int fd, const struct flow *f, const struct flow_end *to,
 		      const struct flow_end *as, int mtu)
 {
-	unsigned int segments = as->flight / leg_mss(f, to, mtu), n = 0;
+	unsigned int mss = leg_mss(f, to, mtu), segments, n = 0;
 
-	if (segments < 10)
+	if (mss < MIN_SND_MSS)
+		mss = MIN_SND_MSS;
+	if (f->flags & FLOW_F_TSTAMP)
+		mss -= TSTAMP_LEN;
+	segments = (as->flight + mss - 1) / mss;
+	if (segments <= 10)
 		return 0;
-	while (n < NET_CWND_MARKS - 1 && segments >= 16U << n)
+	while (n < NET_CWND_MARKS - 1 && segments > 16U << n)
 		n++;
 	return set_int(fd, SOL_SOCKET, SO_MARK, NET_CWND_MARK + n);
 }
