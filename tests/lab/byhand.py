@@ -4,6 +4,7 @@
 import json
 import re
 import select
+import signal
 import socket
 import time
 
@@ -85,20 +86,28 @@ def each_once(lab, port, count):
 	return refused
 
 
+WAVE = 5	# seconds
+
+
 def wave(lab, port, count, by_hand):
-	"""`count` connections, each split and merged once on its way if told so.
+	"""`count` connections, which last until each was split and merged once, or left alone for a while.
 
 	(how many, reports of what did not arrive, refusals)
 	"""
-	size, rate = 40_000, 6_000	# 7 s
 	server = LoadServer(lab, "echo", port, expect=7, rcvbuf=8192)
-	proc = start_client(lab, "source", SERVER4, port, send=size, recv=size, rate=rate, chunk=1000, seed=7, expect=7,
-		rcvbuf=8192, count=count, every=1, timeout=60)
-	refused = each_once(lab, port, count) if by_hand else []
+	proc = start_client(lab, "source", SERVER4, port, send=10**9, rate=6000, chunk=1000, seed=7, expect=7,
+		rcvbuf=8192, count=count, every=1, timeout=120)
+	if by_hand:
+		refused = each_once(lab, port, count)
+	else:
+		refused = []
+		time.sleep(WAVE)
+	proc.send_signal(signal.SIGUSR1)	# that will do: they end what they have begun
 	reports = finish_client(lab, proc)
 	served = server.results(count)
 	server.stop()
-	bad = [r for r in reports + served if r["end"] != "eof" or r["mismatch_at"] != -1 or r["rx_bytes"] != size]
+	bad = [r for r in reports + served
+		if r["end"] != "eof" or r["mismatch_at"] != -1 or not r["rx_bytes"] == r["tx_bytes"] > 0]
 	return len(reports), bad, refused
 
 

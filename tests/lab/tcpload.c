@@ -503,6 +503,7 @@ int main(int argc, char **argv)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	sigfd = signalfd(-1, &set, SFD_CLOEXEC);
 	epoll_ctl(epoll_fd, EPOLL_CTL_ADD, sigfd,
@@ -541,6 +542,12 @@ int main(int argc, char **argv)
 			if (ev[i].data.ptr == &listener_tag) {
 				accept_all(listener);
 			} else if (ev[i].data.ptr == &signal_tag) {
+				struct signalfd_siginfo si;
+
+				if (read(sigfd, &si, sizeof(si)) == sizeof(si) && si.ssi_signo == SIGUSR1) {
+					opt.send = 0;
+					continue;
+				}
 				while (conns)
 					finish(conns, "killed", opt.listen);
 				return failed != 0;

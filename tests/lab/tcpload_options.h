@@ -58,6 +58,7 @@ static void usage(FILE *out)
 	      "  --arrivals FILE            every read: its time (CLOCK_MONOTONIC, ns) and length,\n"
 	      "                             two 64-bit numbers in host order\n"
 	      "  --no-hash                  leave the SHA-256 out (5 ns a byte)\n"
+	      "SIGUSR1: what was sent by now is all that is to be sent.\n"
 	      "SIGTERM ends it: connections still open are printed with \"end\": \"killed\".\n", out);
 }
 
