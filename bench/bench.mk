@@ -46,4 +46,8 @@ bench-stall bench-loss: bench-%: $(O)/seam
 soak: $(O)/seam
 	bench/soak.py --runs $(RUNS)
 
+.PHONY: bench-goodput
+bench-goodput: $(O)/seam
+	bench/goodput.py --rounds $(ROUNDS)
+
 -include $(wildcard $(O)/bench/*.d)
