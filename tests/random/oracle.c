@@ -42,6 +42,12 @@ static uint64_t loose_digest(const struct frame *f, uint32_t seq)
 	return draw(seq, f->wnd, 1) | 1;
 }
 
+/* And where its window may be another, too: the edge does not go back to where it was before an edit. */
+static uint64_t time_digest(const struct frame *f, uint32_t seq)
+{
+	return draw(seq, f->tsval, 2) | 1;
+}
+
 static bool was_seen(const struct oracle_end *o, uint64_t d)
 {
 	uint32_t i;
@@ -52,20 +58,31 @@ static bool was_seen(const struct oracle_end *o, uint64_t d)
 	return false;
 }
 
+static void see(struct oracle_end *o, uint64_t d)
+{
+	uint32_t i;
+
+	if (o->n_seen == SEEN_SLOTS / 2)
+		return;
+	for (i = d % SEEN_SLOTS; o->seen[i]; i = (i + 1) % SEEN_SLOTS)
+		if (o->seen[i] == d)
+			return;
+	o->seen[i] = d;
+	o->n_seen++;
+}
+
 void oracle_sent(struct end *e, const struct frame *f)
 {
 	const struct end *peer = &e->c->end[!e->side];
 	struct oracle_end *o = &e->o;
 	int64_t pos = (int32_t)(f->seq - e->p->isn), ack = (int32_t)(f->ack - peer->p->isn), n;
-	bool edited = e->c->plan.policy >= POLICY_PROXY;
-	uint64_t d = edited ? loose_digest(f, f->seq) : digest(f, f->seq, f->ack);
-	uint32_t i;
 
-	if (o->n_seen < SEEN_SLOTS / 2 && !was_seen(o, d)) {
-		for (i = d % SEEN_SLOTS; o->seen[i]; i = (i + 1) % SEEN_SLOTS)
-			;
-		o->seen[i] = d;
-		o->n_seen++;
+	if (e->c->plan.policy < POLICY_PROXY) {
+		see(o, digest(f, f->seq, f->ack));
+	} else {
+		see(o, loose_digest(f, f->seq));
+		if (f->ts)
+			see(o, time_digest(f, f->seq));
 	}
 	if (f->flags & RST) {
 		o->rst = true;
@@ -223,7 +240,7 @@ const char *oracle_got(struct end *e, const struct frame *f)
 	struct oracle_end *o = &e->o;
 	int64_t pos = (int32_t)(f->seq - peer->p->isn), ack = (int32_t)(f->ack - e->p->isn);
 	uint32_t seq_was = peer->p->isn + edit_back(&e->c->edit[peer->side], pos);
-	bool acks = (f->flags & (ACK | RST)) == ACK, late, tells;
+	bool acks = (f->flags & (ACK | RST)) == ACK, edited = e->c->plan.policy >= POLICY_PROXY, late, tells;
 	const char *wrong;
 
 	o->frames++;
@@ -233,7 +250,7 @@ const char *oracle_got(struct end *e, const struct frame *f)
 	if (wrong || (f->flags & RST))
 		return wrong;
 	/* What its sender sent late, or was delayed on the way, comes late. */
-	if (e->c->plan.policy < POLICY_PROXY)
+	if (!edited)
 		late = was_seen(&peer->o, digest(f, f->seq, f->ack));
 	else /* or it is a bare one from before the edit */
 		late = was_seen(&peer->o, loose_digest(f, seq_was)) ||
@@ -249,7 +266,7 @@ const char *oracle_got(struct end *e, const struct frame *f)
 	if (!wrong && acks)
 		wrong = check_ack(e, peer, f, late);
 	if (!wrong && f->ts && e->state != END_RESET)
-		wrong = check_time(e, f, late);
+		wrong = check_time(e, f, late || (edited && was_seen(&peer->o, time_digest(f, seq_was))));
 	if (o->n_told == TOLD_MAX)
 		settle(o, f->stamp);
 	/*
