@@ -61,6 +61,23 @@ def starved(tap, deltas, what):
 	return bool(full)
 
 
+def unless_lost(tap, lab, what, attempt, ends=("client", "server")):
+	"""(lab.deltas() of it, what it returned) of an attempt to move something.
+
+	One in which the lab's own queues dropped packets (see PACE) says nothing of Seam: it is made
+	again, up to three times, and the last is judged whatever was dropped. The log says what.
+	"""
+	for left in (2, 1, 0):
+		before = lab.drops()
+		with lab.deltas(*ends) as d:
+			found = attempt()
+		lost = {k: n - before.get(k, 0) for k, n in lab.drops().items() if "clsact" not in k and n > before.get(k, 0)}
+		if lost:
+			tap.diag(f"{what}: the lab lost {lost}")
+		if not lost or not left:
+			return d, found
+
+
 def silent(tap, deltas, what, at_legs=NOTICED):
 	"""Of lab.deltas("client", "server", "legs")."""
 	for end in ("client", "server"):
