@@ -62,7 +62,7 @@ def measure(case, runs, controls, congestion):
 			took = found[-1][-1]
 		seam.stop()
 		plain = [left_alone(lab, path, way, took) for _ in range(controls)]
-		drops = {k: n for k, n in lab.drops().items() if "clsact" not in k}
+		drops = lab.queue_drops()
 	return {"case": case, "runs": [dict(zip(("cycles", "stopped", "noticed", "wrong", "seconds"), f)) for f in found],
 		"plain": plain, "drops": drops}
 

@@ -86,7 +86,7 @@ def each_once(lab, port, count):
 	return refused
 
 
-WAVE = 5	# seconds
+LEFT_ALONE = 5	# seconds that a wave lasts of which no flow is split
 
 
 def wave(lab, port, count, by_hand):
@@ -101,7 +101,7 @@ def wave(lab, port, count, by_hand):
 		refused = each_once(lab, port, count)
 	else:
 		refused = []
-		time.sleep(WAVE)
+		time.sleep(LEFT_ALONE)
 	proc.send_signal(signal.SIGUSR1)	# that will do: they end what they have begun
 	reports = finish_client(lab, proc)
 	served = server.results(count)

@@ -566,6 +566,10 @@ class Lab:
 		return {k: n - self._drops_before.get(k, 0) for k, n in self._count_drops().items()
 			if n > self._drops_before.get(k, 0)}
 
+	def queue_drops(self):
+		"""drops() without what a TC program dropped, which it does on purpose."""
+		return {k: n for k, n in self.drops().items() if "clsact" not in k}
+
 	def _count_drops(self):
 		found = {}
 		for ns in self.names:

@@ -68,10 +68,10 @@ def unless_lost(tap, lab, what, attempt, ends=("client", "server")):
 	again, up to three times, and the last is judged whatever was dropped. The log says what.
 	"""
 	for left in (2, 1, 0):
-		before = lab.drops()
+		before = lab.queue_drops()
 		with lab.deltas(*ends) as d:
 			found = attempt()
-		lost = {k: n - before.get(k, 0) for k, n in lab.drops().items() if "clsact" not in k and n > before.get(k, 0)}
+		lost = {k: n - before.get(k, 0) for k, n in lab.queue_drops().items() if n > before.get(k, 0)}
 		if lost:
 			tap.diag(f"{what}: the lab lost {lost}")
 		if not lost or not left:
